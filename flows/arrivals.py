@@ -1,0 +1,156 @@
+"""What a source hands on: decoded readings, refusals, and a receipt for every message taken."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.reading import PARAMETERS, VALUES
+from schemas.rejected import Reject
+
+I64 = NDArray[np.int64]
+I32 = NDArray[np.int32]
+F64 = NDArray[np.float64]
+U8 = NDArray[np.uint8]
+
+
+class Partition(NamedTuple):
+    """An input partition: a topic's, or a file. ``topic`` is the file's path relative to what was given."""
+
+    topic: str
+    kpart: int
+
+
+class Taken(NamedTuple):
+    """Receipt for messages taken from one partition, counted where they came in."""
+
+    part: int
+    first: int
+    last: int
+    count: int
+    gap: int = 0
+    """Offsets between them that the broker does not have."""
+
+
+class Payloads(Protocol):
+    """The original bytes of messages, made only for the few that are refused."""
+
+    def take(self, rows: Sequence[int] | NDArray[np.integer]) -> list[bytes]:
+        """Return the bytes of each of ``rows``."""
+
+
+class Texts:
+    """Payloads at hand as bytes."""
+
+    def __init__(self, texts: Sequence[bytes]) -> None:
+        self._texts = texts
+
+    def take(self, rows: Sequence[int] | NDArray[np.integer]) -> list[bytes]:
+        """Return the bytes of each of ``rows``."""
+        return [self._texts[int(row)] for row in rows]
+
+
+class Joined:
+    """Payloads of several runs of rows, one after another: row ``i`` is row ``row[i]`` of ``runs[run[i]]``."""
+
+    def __init__(self, runs: Sequence[Payloads], run: NDArray[np.integer], row: NDArray[np.integer]) -> None:
+        self._runs, self._run, self._row = runs, run, row
+
+    def take(self, rows: Sequence[int] | NDArray[np.integer]) -> list[bytes]:
+        """Return the bytes of each of ``rows``."""
+        return [self._runs[int(self._run[i])].take([int(self._row[i])])[0] for i in rows]
+
+
+@dataclass(slots=True)
+class Readings:
+    """Readings in the order they count: columns of n rows.
+
+    Attributes:
+        station: index into the city's ``stations``, shape (n,).
+        observed: end of the interval, microseconds since 1970 UTC, shape (n,).
+        values: in the order of ``VALUES``, shape (n, 8), Fortran order; NaN where not measured.
+        status: instrument status by pollutant, shape (n, 6); 0 normal.
+        part: index into the arrivals' ``parts``, shape (n,).
+        koff: offset in the partition, shape (n,).
+        payloads: the original bytes, row by row.
+    """
+
+    station: I32
+    observed: I64
+    values: F64
+    status: U8
+    part: I32
+    koff: I64
+    payloads: Payloads
+
+    def __len__(self) -> int:
+        return self.station.size
+
+    def take(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> "Readings":
+        """Return these rows, in this order."""
+        rows = np.flatnonzero(rows) if rows.dtype == bool else rows
+        return Readings(
+            self.station[rows],
+            self.observed[rows],
+            np.asfortranarray(self.values[rows]),
+            self.status[rows],
+            self.part[rows],
+            self.koff[rows],
+            Joined([self.payloads], np.zeros(rows.size, np.int8), rows),
+        )
+
+
+def concatenate(runs: Sequence[Readings]) -> Readings:
+    """Put runs of readings one after another.
+
+    Raises:
+        ValueError: ``runs`` is empty.
+    """
+    if len(runs) == 1:
+        return runs[0]
+    sizes = [len(run) for run in runs]
+    return Readings(
+        np.concatenate([r.station for r in runs]),
+        np.concatenate([r.observed for r in runs]),
+        np.asfortranarray(np.concatenate([r.values for r in runs])),
+        np.concatenate([r.status for r in runs]),
+        np.concatenate([r.part for r in runs]),
+        np.concatenate([r.koff for r in runs]),
+        Joined(
+            [r.payloads for r in runs],
+            np.repeat(np.arange(len(runs)), sizes),
+            np.concatenate([np.arange(n) for n in sizes]),
+        ),
+    )
+
+
+def no_readings() -> Readings:
+    """Make zero rows."""
+    return Readings(
+        np.empty(0, np.int32),
+        np.empty(0, np.int64),
+        np.empty((0, len(VALUES)), order="F"),
+        np.empty((0, len(PARAMETERS)), np.uint8),
+        np.empty(0, np.int32),
+        np.empty(0, np.int64),
+        Texts(()),
+    )
+
+
+@dataclass(slots=True)
+class Arrivals:
+    """One item from a source: everything it took since the last one.
+
+    Every message taken is in ``readings`` or in ``rejects``, and counted in ``taken``.
+    """
+
+    parts: Sequence[Partition]
+    received: int
+    """When they reached the pipeline, microseconds since 1970 UTC."""
+    readings: Readings = field(default_factory=no_readings)
+    rejects: list[Reject] = field(default_factory=list)
+    taken: list[Taken] = field(default_factory=list)
+    last: bool = False
+    """The input is bounded and this is its end: close what is still open."""

@@ -1,0 +1,1 @@
+"""What a record is: the contracts of every message, table and city file."""

@@ -1,0 +1,294 @@
+"""The shape of a city file (TOML): ids and places, and every limit with a default.
+
+Unknown keys are refused, because in a configuration they are typos. Limits check one another.
+"""
+
+import re
+from typing import Annotated, Literal, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from schemas.reading import PARAMETERS
+
+Id = Annotated[str, Meta(pattern=r"^\w[\w.-]{0,63}$", description="letters, digits, '_', '.', '-'")]
+Latitude = Annotated[float, Meta(ge=-90, le=90)]
+Longitude = Annotated[float, Meta(ge=-180, le=180)]
+Duration = Annotated[str, Meta(pattern=r"^[1-9]\d*(s|m|h|d)$", description="a whole number and s, m, h or d")]
+Limit = Annotated[float, Meta(ge=0)]
+"""A limit of a test of the surroundings; 0 or none: the test is not made."""
+
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+LARGEST = 100_000.0
+"""No value that counts may be larger: 86,400 of them, in units of 1e-9, must fit a 64-bit sum."""
+
+
+def seconds(duration: str) -> int:
+    """Seconds of a duration.
+
+    >>> seconds("10m")
+    600
+    """
+    return int(duration[:-1]) * SECONDS[duration[-1]]
+
+
+def minutes(duration: str) -> int:
+    """Whole minutes of a duration, rounded up: the slots it takes on the grid.
+
+    >>> minutes("90s"), minutes("8h")
+    (2, 480)
+    """
+    return -(-seconds(duration) // 60)
+
+
+class CityError(ValueError):
+    """A city file that does not hold together; the message names the key and the cure."""
+
+
+class Strict(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Unknown keys are refused."""
+
+
+class Identity(Strict):
+    """Whose air this is."""
+
+    id: Id
+    name: str
+    timezone: str
+
+    def __post_init__(self) -> None:
+        try:
+            ZoneInfo(self.timezone)
+        except (ZoneInfoNotFoundError, ValueError) as err:
+            raise ValueError(f"unknown time zone {self.timezone!r}; use a name such as 'Asia/Seoul'") from err
+
+
+class Station(Strict):
+    """An air monitor. ``reference`` stations are certified; the rest is ``low_cost``."""
+
+    id: Id
+    lat: Latitude
+    lon: Longitude
+    name: str = ""
+    kind: Literal["low_cost", "reference"] = "low_cost"
+    every: Duration = "1m"
+    zone: Id = "city"
+    synthetic: bool = False
+    """The place is a proposal, not a surveyed site."""
+
+    def __post_init__(self) -> None:
+        if seconds(self.every) > 3600:
+            raise ValueError(f"station {self.id!r}: every = {self.every!r} is longer than 1h, the slowest cadence kept")
+        if seconds(self.every) > 60 and seconds(self.every) % 60:
+            raise ValueError(f"station {self.id!r}: every = {self.every!r} must be whole minutes above 1m")
+
+    @property
+    def cadence(self) -> int:
+        """Slots (minutes) of a cadence, at least one."""
+        return max(1, seconds(self.every) // 60)
+
+
+class Light(Strict):
+    """A fine-dust signal light; ``stations`` in order of preference, none for nearest first."""
+
+    id: Id
+    lat: Latitude
+    lon: Longitude
+    name: str = ""
+    stations: list[str] = []
+    synthetic: bool = False
+
+
+class OdorSensor(Strict):
+    """An odor sensor of an industrial complex."""
+
+    id: Id
+    lat: Latitude
+    lon: Longitude
+    complex: Id
+    name: str = ""
+    every: Duration = "1m"
+    synthetic: bool = False
+
+
+class OdorSource(Strict):
+    """A farm or plant that wind may point at."""
+
+    id: Id
+    lat: Latitude
+    lon: Longitude
+    name: str = ""
+    synthetic: bool = False
+
+
+class WeatherStation(Strict):
+    """A mast whose wind stands for the odor sensors of its complex."""
+
+    id: Id
+    lat: Latitude
+    lon: Longitude
+    complex: Id
+    name: str = ""
+    synthetic: bool = False
+
+
+class Parameter(Strict):
+    """Limits of one pollutant, in its unit. A limit left out is a test not made."""
+
+    unit: str
+    fail: tuple[float, float]
+    """Outside: FAIL (QARTOD gross range). The one test that takes a value out of means."""
+    suspect: tuple[float, float]
+    """Outside: SUSPECT, but counted."""
+    sentinels: tuple[float, ...] = (-999.0,)
+    """Numbers that mean *not measured*."""
+    spike: Limit | None = None
+    """Largest credible distance of a value from the middle of its two neighbours."""
+    rate_of_change: Limit | None = None
+    """Largest credible step between neighbouring values."""
+    flat_line: Limit | None = None
+    """A range below this over ``quality.flat_line_length`` is a stuck sensor."""
+    attenuated_signal: Limit | None = None
+    """A standard deviation below this over ``quality.attenuated_signal_length`` is a damped sensor."""
+
+    def __post_init__(self) -> None:
+        (fail_low, fail_high), (low, high) = self.fail, self.suspect
+        if not -LARGEST <= fail_low <= low < high <= fail_high <= LARGEST:
+            raise ValueError(
+                f"fail must enclose suspect and lie within ±{LARGEST:g}; "
+                f"got fail = [{fail_low:g}, {fail_high:g}], suspect = [{low:g}, {high:g}]"
+            )
+
+
+# Gross range, spike and step limits start from the proposals gathered for this project; the upper ends of the
+# gases without one are the tops of the Korean index table. PM between -5 and 0 is instrument noise and counts;
+# gases may swing as far below zero as a low-cost cell's noise at clean air.
+# Flat-line and attenuation limits are left out where a clean instrument's resolution already repeats for hours.
+DEFAULT_PARAMETERS: dict[str, Parameter] = {
+    "pm10": Parameter(unit="µg/m³", fail=(-5, 2000), suspect=(-5, 800), spike=150, rate_of_change=300, flat_line=0.1, attenuated_signal=0.5),
+    "pm25": Parameter(unit="µg/m³", fail=(-5, 1000), suspect=(-5, 300), spike=50, rate_of_change=100, flat_line=0.1, attenuated_signal=0.5),
+    "o3": Parameter(unit="ppm", fail=(-0.01, 0.5), suspect=(-0.005, 0.2), spike=0.05, rate_of_change=0.075, flat_line=0.0001, attenuated_signal=0.0003),
+    "no2": Parameter(unit="ppm", fail=(-0.01, 2.0), suspect=(-0.005, 0.2), spike=0.05, rate_of_change=0.1, flat_line=0.0001, attenuated_signal=0.0003),
+    "co": Parameter(unit="ppm", fail=(-0.5, 50.0), suspect=(-0.2, 15.0), spike=3.0, rate_of_change=5.0),
+    "so2": Parameter(unit="ppm", fail=(-0.01, 1.0), suspect=(-0.005, 0.15), spike=0.03, rate_of_change=0.05),
+}
+
+
+class Windows(Strict):
+    """Rolling means: how long, and how often they land."""
+
+    lengths: tuple[Duration, ...] = ("10m", "1h", "8h", "24h")
+    step: Duration = "10m"
+    """Means land for windows ending on multiples of this; of the cadence where that is longer."""
+
+    def __post_init__(self) -> None:
+        step = seconds(self.step)
+        if step % 60 or 86400 % step:
+            raise ValueError(f"windows.step = {self.step!r} must be whole minutes that divide a day")
+        for length in self.lengths:
+            if seconds(length) % step or seconds(length) > 7 * 86400:
+                raise ValueError(f"windows.lengths: {length!r} must be a multiple of step {self.step!r}, at most 7d")
+        if not self.lengths or len(set(self.lengths)) < len(self.lengths):
+            raise ValueError("windows.lengths must name at least one window, each once")
+
+
+class Late(Strict):
+    """What happens to readings that come out of order."""
+
+    horizon: Duration = "24h"
+    """A late reading is put in its slot up to here behind the clock; past it, it is ``too_late``."""
+    future: Duration = "5m"
+    """From Kafka, a reading stamped more than this past its message is refused."""
+    wait: Duration = "1h"
+    """So long a reading from beyond the horizon ahead may wait for the clock, on live input."""
+    waiting_room: Annotated[int, Meta(ge=1000, le=1_000_000)] = 100_000
+    """Readings that may wait at once in a zone; more, and the oldest is refused as ``future``."""
+
+    def __post_init__(self) -> None:
+        if not 3600 <= seconds(self.horizon) <= 7 * 86400:
+            raise ValueError(f"late.horizon = {self.horizon!r} must lie between 1h and 7d")
+
+
+class Quality(Strict):
+    """Lengths shared by the tests of the surroundings."""
+
+    flat_line_length: Duration = "6h"
+    attenuated_signal_length: Duration = "12h"
+    zeros_length: Duration = "3h"
+    """Zeros without a break for so long (at least three values) are suspect."""
+    pm25_over_pm10: tuple[float, float] = (1.1, 5.0)
+    """PM2.5 above ratio × PM10 + offset is suspect: it cannot be larger, but for noise."""
+
+    def __post_init__(self) -> None:
+        longest = max(seconds(self.flat_line_length), seconds(self.attenuated_signal_length), seconds(self.zeros_length))
+        if longest > 86400:
+            raise ValueError("quality: no length may exceed 24h")
+
+
+class City(Strict):
+    """A whole city file."""
+
+    city: Identity
+    stations: list[Station]
+    lights: list[Light] = []
+    odor_sensors: list[OdorSensor] = []
+    odor_sources: list[OdorSource] = []
+    weather_stations: list[WeatherStation] = []
+    parameters: dict[Literal["pm10", "pm25", "o3", "no2", "co", "so2"], Parameter] = {}
+    windows: Windows = field(default_factory=Windows)
+    late: Late = field(default_factory=Late)
+    quality: Quality = field(default_factory=Quality)
+
+    def __post_init__(self) -> None:
+        for kind in ("stations", "lights", "odor_sensors", "odor_sources", "weather_stations"):
+            ids = [thing.id for thing in getattr(self, kind)]
+            for twice in {i for i in ids if ids.count(i) > 1}:
+                raise ValueError(f"{kind}: id {twice!r} stands twice; ids are unique within their kind")
+        known = {s.id for s in self.stations}
+        for light in self.lights:
+            for station in light.stations:
+                if station not in known:
+                    raise ValueError(f"light {light.id!r} follows station {station!r}, which is not in [[stations]]")
+
+    def limits(self) -> list[Parameter]:
+        """Limits of the six pollutants, in their order, the file's own before the defaults."""
+        return [self.parameters.get(name, DEFAULT_PARAMETERS[name]) for name in PARAMETERS]
+
+
+T = TypeVar("T", bound=Struct)
+LISTS: dict[str, type[Struct]] = {
+    "stations": Station,
+    "lights": Light,
+    "odor_sensors": OdorSensor,
+    "odor_sources": OdorSource,
+    "weather_stations": WeatherStation,
+}
+
+
+def parse(toml: bytes, name: str = "city file") -> City:
+    """Read a city file.
+
+    Raises:
+        CityError: naming the file, the key or line, and what was expected.
+    """
+    try:
+        raw = msgspec.toml.decode(toml)
+        for kind, shape in LISTS.items():  # one by one, because an error path has no ids
+            for i, entry in enumerate(raw.get(kind, [])):
+                _convert(entry, shape, f"{kind}[{i}] ({entry.get('id', 'no id') if isinstance(entry, dict) else entry!r})")
+        for key, entry in raw.get("parameters", {}).items():
+            if key not in PARAMETERS:
+                raise ValueError(f"parameters.{key}: unknown; known are {', '.join(PARAMETERS)}")
+            raw["parameters"][key] = {**msgspec.to_builtins(DEFAULT_PARAMETERS[key]), **entry}
+            _convert(raw["parameters"][key], Parameter, f"parameters.{key}")
+        return msgspec.convert(raw, City)
+    except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as err:
+        raise CityError(f"{name}: {re.sub(r' - at `[$]`$', '', str(err))}") from err
+
+
+def _convert(entry: object, shape: type[T], where: str) -> T:
+    try:
+        return msgspec.convert(entry, shape)
+    except msgspec.ValidationError as err:
+        raise ValueError(f"{where}: {err}") from err

@@ -1,0 +1,22 @@
+"""Why a message was refused: the closed list, and one refusal."""
+
+from typing import Literal, NamedTuple, get_args
+
+Reason = Literal["undecodable", "contract", "unknown_station", "future", "duplicate", "too_late", "too_large"]
+REASONS: tuple[str, ...] = get_args(Reason)
+
+MAX_MESSAGE_BYTES = 1 << 20
+"""A message over 1 MiB is ``too_large``: the broker's own default limit."""
+MAX_KEPT_BYTES = 64 << 10
+"""So much of a refused payload is kept in ``rejects``."""
+
+
+class Reject(NamedTuple):
+    """A message refused: where it stood, why, and its first 64 KiB."""
+
+    part: int
+    """Index of its input partition in the arrivals that carried it."""
+    koff: int
+    reason: Reason
+    detail: str
+    payload: bytes

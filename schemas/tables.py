@@ -1,0 +1,122 @@
+"""Arrow schema of each lake table, and what its rows are.
+
+A table is partitioned by ``dt``, the local date of (the row's time - 1 µs), so that hour 24 belongs to its day; the
+column stands in the folder's name, not in the files. Times are UTC with zone, in microseconds.
+"""
+
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from schemas.reading import PARAMETERS, VALUES
+
+TIME = pa.timestamp("us", tz="UTC")
+NAME = pa.dictionary(pa.int32(), pa.string())
+"""A text with few different values; plain strings in the file."""
+
+
+class Table(NamedTuple):
+    """A lake table: what one row is, the time that dates it, the key its revisions share, and its columns."""
+
+    doc: str
+    time: str
+    key: tuple[str, ...]
+    schema: pa.Schema
+
+    @property
+    def revised(self) -> bool:
+        """Whether rows may be replaced by a higher ``revision``."""
+        return "revision" in self.schema.names
+
+
+def _schema(*fields: tuple[str, pa.DataType, str]) -> pa.Schema:
+    return pa.schema([pa.field(name, kind, metadata={"doc": doc}) for name, kind, doc in fields])
+
+
+UNITS = {"pm10": "µg/m³", "pm25": "µg/m³", "temperature": "°C", "humidity": "%"}
+ORIGIN = (
+    ("topic", NAME, "input topic, or the file's path"),
+    ("kpart", pa.int32(), "its partition, or the file's order of appearance"),
+    ("koff", pa.int64(), "offset in it, or the index of the reading in the file"),
+)
+
+TABLES: dict[str, Table] = {
+    "air_readings": Table(
+        "a reading accepted, its values as sent",
+        "observed_at",
+        ("topic", "kpart", "koff"),
+        _schema(
+            ("zone", NAME, "zone of the station"),
+            ("station_id", NAME, "station"),
+            ("observed_at", TIME, "end of the interval the values cover"),
+            ("received_at", TIME, "when it reached the pipeline"),
+            *((v, pa.float64(), f"{UNITS.get(v, 'ppm')}; null: not measured, a sentinel, or its second already taken") for v in VALUES),
+            *((f"flag_{p}", pa.int8(), f"QARTOD flag of {p} from its own range and the instrument's status") for p in PARAMETERS),
+            *ORIGIN,
+        ),
+    ),
+    "flags": Table(
+        "what a test of a value's surroundings found; only where not good",
+        "ended_at",
+        ("station_id", "parameter", "ended_at"),
+        _schema(
+            ("zone", NAME, "zone of the station"),
+            ("station_id", NAME, "station"),
+            ("parameter", NAME, "pollutant"),
+            ("ended_at", TIME, "end of the cadence the value stands for"),
+            ("flag", pa.int8(), "QARTOD flag: 3 suspect; 1 withdraws an earlier 3"),
+            ("tests", NAME, "names of the tests, joined by commas"),
+            ("revision", pa.int32(), "grows with each re-evaluation; the highest holds"),
+        ),
+    ),
+    "rolling": Table(
+        "a rolling window of one station and parameter",
+        "ended_at",
+        ("station_id", "parameter", "window_length", "ended_at"),
+        _schema(
+            ("zone", NAME, "zone of the station"),
+            ("station_id", NAME, "station"),
+            ("parameter", NAME, "pollutant"),
+            ("window_length", NAME, "10m, 1h, 8h, 24h, or as the city file says"),
+            ("ended_at", TIME, "end of the window; it holds what ended in (ended_at - window_length, ended_at]"),
+            ("mean", pa.float64(), "mean of the values that count, in their unit"),
+            ("count", pa.int32(), "values in the mean"),
+            ("expected", pa.int32(), "values a complete window would hold"),
+            ("coverage", pa.float64(), "share of the window that values cover, 0 to 1"),
+            ("suspect", pa.int32(), "values in the mean that some test suspects"),
+            ("valid", pa.bool_(), "coverage of at least 0.75"),
+            ("revision", pa.int32(), "0 when first closed; grows with each re-evaluation; the highest holds"),
+        ),
+    ),
+    "rejects": Table(
+        "a message refused, a duplicate, or one too late",
+        "received_at",
+        ("topic", "kpart", "koff"),
+        _schema(
+            *ORIGIN,
+            ("received_at", TIME, "when it reached the pipeline"),
+            ("reason", NAME, "undecodable, contract, unknown_station, future, duplicate, too_late or too_large"),
+            ("detail", pa.string(), "the field's path and what was expected"),
+            ("payload", pa.binary(), "the original bytes, at most 64 KiB of them"),
+        ),
+    ),
+    "ledger": Table(
+        "an epoch of one input partition",
+        "received_at",
+        ("topic", "kpart", "first_offset"),
+        _schema(
+            ("topic", NAME, "input topic, or the file's path"),
+            ("kpart", pa.int32(), "its partition, or the file's order of appearance"),
+            ("first_offset", pa.int64(), "first offset taken in the epoch"),
+            ("last_offset", pa.int64(), "last offset taken in the epoch"),
+            ("received", pa.int64(), "messages judged: stored + rejected + duplicate + too_late"),
+            ("stored", pa.int64(), "rows of air_readings"),
+            ("rejected", pa.int64(), "rows of rejects but duplicates and those too late"),
+            ("duplicate", pa.int64(), "messages whose every value was already taken"),
+            ("too_late", pa.int64(), "readings from before the horizon"),
+            ("gap", pa.int64(), "offsets that the broker does not have"),
+            ("waiting", pa.int64(), "taken but not yet judged at the epoch's end: readings ahead of the clock"),
+            ("received_at", TIME, "when the epoch's last message reached the pipeline"),
+        ),
+    ),
+}
