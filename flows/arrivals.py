@@ -147,6 +147,7 @@ class Arrivals:
     """
 
     parts: Sequence[Partition]
+    """The input partitions; it only grows, so that an index keeps its meaning for ever."""
     received: int
     """When they reached the pipeline, microseconds since 1970 UTC."""
     readings: Readings = field(default_factory=no_readings)

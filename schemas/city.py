@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 from msgspec import Meta, Struct, field
 
+from schemas.errors import ConfigurationError
 from schemas.reading import PARAMETERS
 
 Id = Annotated[str, Meta(pattern=r"^\w[\w.-]{0,63}$", description="letters, digits, '_', '.', '-'")]
@@ -42,7 +43,7 @@ def minutes(duration: str) -> int:
     return -(-seconds(duration) // 60)
 
 
-class CityError(ValueError):
+class CityError(ConfigurationError):
     """A city file that does not hold together; the message names the key and the cure."""
 
 

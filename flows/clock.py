@@ -1,0 +1,185 @@
+"""A zone's clock: agreed by its stations, counted row by row, however the rows were cut into batches.
+
+The clock is the newest slot that a quorum of stations has reached: three, or as many as there are; so one wild
+sensor moves nothing. A slot is a minute, named by its end: a reading stamped in (T - 1 min, T] lies in slot T.
+
+Everything here is a function of the sequence of rows alone. That is what lets a crash replay them in other batches
+and come to the same decisions.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flows.arrivals import I32, I64
+
+NEVER = -(1 << 60)
+"""A slot before all slots: a station not heard, a clock not set."""
+QUORUM = 3
+GENERATION = 5_000
+"""Rows after which stations not heard among them no longer count for the quorum, so that a zone of which two
+stations live keeps a clock. Fewer would let a burst of one sensor pass for a zone; more only delays that rescue."""
+LARGEST_TABLE = 1 << 22
+"""Cells of slots × stations looked at in one go: 32 MiB."""
+NO_ROW = np.iinfo(np.int64).max
+
+
+class Reach:
+    """The first row at which each station reached each slot, over one run of rows.
+
+    Args:
+        newest: newest slot of each station before the run, shape (S,).
+        station, slot: the rows, shape (n,).
+    """
+
+    def __init__(self, newest: I64, station: I32, slot: I64) -> None:
+        self.present, column = np.unique(station, return_inverse=True)
+        self.slots, line = np.unique(slot, return_inverse=True)
+        first = np.full((self.slots.size + 1, self.present.size), NO_ROW)
+        first[line[::-1], column[::-1]] = np.arange(slot.size)[::-1]  # the earliest of several is written last
+        self._first = np.minimum.accumulate(first[::-1], axis=0)[::-1]
+        self._newest = newest
+
+    def rows(self, at: I64, stations: NDArray[np.integer] | None = None) -> I64:
+        """Rows at which stations reached slots ``at``, shape (at.size, stations): -1 before the run, NO_ROW never."""
+        first = self._first[np.searchsorted(self.slots, at)]
+        if stations is None:
+            return np.where(self._newest[self.present] >= at[:, None], -1, first)
+        column = np.minimum(np.searchsorted(self.present, stations), self.present.size - 1)
+        heard = self.present[column] == stations
+        return np.where(self._newest[stations] >= at[:, None], -1, np.where(heard, first[:, column], NO_ROW))
+
+    def quorum_rows(self, at: I64, quorum: int) -> I64:
+        """Rows at which ``quorum`` stations had reached slots ``at``, shape (at.size,)."""
+        others = np.delete(self._newest, self.present)
+        already = (others >= at[:, None]).sum(axis=1)
+        wanted = quorum - already
+        table = np.sort(self.rows(at), axis=1)
+        enough = np.minimum(wanted, table.shape[1] + 1) - 1
+        row = np.take_along_axis(table, np.clip(enough, 0, table.shape[1] - 1)[:, None], axis=1)[:, 0]
+        return np.where(wanted <= 0, -1, np.where(enough < table.shape[1], row, NO_ROW))
+
+
+@dataclass(slots=True)
+class Time:
+    """What the clock did over one run of rows.
+
+    Attributes:
+        clock: the clock after each row, shape (n,); NEVER while not set. It never falls.
+        reach: who reached what, when.
+    """
+
+    clock: I64
+    reach: Reach
+
+
+class Clock:
+    """The agreement of one zone's stations on the time.
+
+    Args:
+        stations: how many stations the zone has.
+    """
+
+    def __init__(self, stations: int) -> None:
+        self.newest = np.full(stations, NEVER)
+        self.now = NEVER
+        self.start = NEVER
+        """The clock's first value."""
+        self.quorum = min(QUORUM, stations)
+        self._rows = 0
+        self._heard = np.zeros(stations, bool)
+
+    def until_review(self) -> int:
+        """Rows that may be counted before the quorum is looked at again."""
+        return GENERATION - self._rows % GENERATION
+
+    def look_ahead(self, station: I32, slot: I64) -> Time:
+        """Say what these rows would do to the clock, without counting them. At least one row."""
+        reach = Reach(self.newest, station, slot)
+        candidates = np.append(reach.slots[reach.slots > self.now], self._standing())
+        candidates = np.unique(candidates[candidates > self.now])
+        reached = reach.quorum_rows(candidates, self.quorum)
+        before = np.searchsorted(reached, np.arange(slot.size), side="right")
+        return Time(np.concatenate([[self.now], candidates])[before], reach)
+
+    def count(self, station: I32, slot: I64, time: Time, new: int) -> None:
+        """Count rows that ``time`` looked ahead at, ``new`` of them for the first time."""
+        if not station.size:
+            return
+        np.maximum.at(self.newest, station, slot)
+        self._heard[station] = True
+        self._rows += new
+        self.now = int(time.clock[station.size - 1])
+        if self.start == NEVER:
+            self.start = self.now
+
+    def review(self) -> bool:
+        """At the end of a generation, let the quorum follow the stations still heard; true if it fell."""
+        before, heard = self.quorum, int(self._heard.sum())
+        self._heard[:] = False
+        self.quorum = max(1, min(QUORUM, self.newest.size, heard))
+        return self.quorum < before
+
+    def settle_for(self, quorum: int) -> None:
+        """At the end of an input that never set the clock, take the agreement there can be."""
+        self.quorum = max(1, min(quorum, self.quorum))
+
+    def heard_from(self, time: Time) -> I64:
+        """Newest slot of each station, at least the clock's start: one not heard yet is waited for a while."""
+        started = self.start if self.start != NEVER else time.clock[np.argmax(time.clock > NEVER)]
+        return np.maximum(self.newest, started)
+
+    def _standing(self) -> I64:
+        """The slot that the quorum has already reached: ahead of the clock only after the quorum fell."""
+        return np.sort(self.newest)[-self.quorum :][:1]
+
+    def snapshot(self) -> dict[str, object]:
+        """Plain data."""
+        return {
+            "newest": self.newest.copy(),
+            "now": self.now,
+            "start": self.start,
+            "quorum": self.quorum,
+            "rows": self._rows,
+            "heard": self._heard.copy(),
+        }
+
+    def restore(self, kept: dict[str, object]) -> None:
+        """Go on from a snapshot."""
+        self.newest, self._heard = kept["newest"].copy(), kept["heard"].copy()  # type: ignore[attr-defined]
+        self.now, self.start, self.quorum, self._rows = kept["now"], kept["start"], kept["quorum"], kept["rows"]  # type: ignore[assignment]
+
+
+def closing_rows(time: Time, candidates: I64, stations: NDArray[np.integer], heard_from: I64, cadence: int, grace: int) -> I64:
+    """Rows at which slots close for the stations of one cadence.
+
+    A slot T closes when the clock has reached T and all of the stations that are not silent have too, or when the
+    clock is ``grace`` past T. A station is silent once it lags three cadences.
+
+    Args:
+        time: the clock over a run of rows.
+        candidates: slots in rising order, shape (c,).
+        stations: the cadence's stations.
+        heard_from: newest slot of every station before the run.
+        cadence: in slots.
+        grace: in slots.
+
+    Returns:
+        For each candidate the first row after which it is closed, shape (c,): -1 before the run, NO_ROW never.
+    """
+    clock, n = time.clock, time.clock.size
+    reached = np.searchsorted(clock, candidates)
+    overdue = np.searchsorted(clock, candidates + grace)
+    awake = np.where(heard_from[stations] >= (candidates - 3 * cadence)[:, None], -1, time.reach.rows(candidates - 3 * cadence, stations))
+    done = time.reach.rows(candidates, stations)
+    complete = reached.copy()
+    while True:
+        blocking = (awake <= complete[:, None]) & (complete[:, None] < done)
+        later = np.where(blocking, done, -1).max(axis=1, initial=-1)
+        if (later <= complete).all():
+            break
+        complete = np.maximum(complete, later)
+    row = np.minimum(complete, overdue)
+    row = np.where(row >= n, NO_ROW, row)
+    return np.minimum.accumulate(row[::-1])[::-1]  # what closes a slot closes those before it

@@ -1,0 +1,255 @@
+"""Evaluation: what the kernels say of a range of the grid.
+
+One evaluation for live air, for late readings and for backfill: the same functions of the same cells, and so the
+same numbers to the last bit, however the input was cut or ordered.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flows.arrivals import I32, I64, U8
+from flows.clock import NEVER
+from flows.grid import Grid
+from flows.kernels import rolling, surroundings
+from schemas.city import City, minutes, seconds
+
+FAST = 10
+"""Cadences up to ten minutes are fast: their slots close a minute past due; official hours arrive late."""
+GRACE_FAST, GRACE_SLOW = 1, 45
+
+
+class Group:
+    """The stations of a zone that share a cadence, and how far they are evaluated.
+
+    Args:
+        city: for windows and limits.
+        columns: their columns in the zone's grid.
+        every: their cadence, in seconds.
+    """
+
+    def __init__(self, city: City, columns: NDArray[np.integer], every: int) -> None:
+        self.columns = columns
+        self.every = every
+        self.cadence = max(1, every // 60)
+        self.step = max(minutes(city.windows.step), self.cadence)
+        self.grace = GRACE_FAST if self.cadence <= FAST else GRACE_SLOW
+        self.limits = surroundings.limits(city, self.cadence)
+        self.lookback = surroundings.lookback(self.limits) * self.cadence
+        kept = [length for length in city.windows.lengths if seconds(length) >= every and minutes(length) % self.step == 0]
+        self.names = tuple(kept)
+        self.lengths = np.array([minutes(length) for length in kept], np.int64)
+        self.expected = np.array([seconds(length) // every for length in kept], np.int64)
+        self.due = NEVER
+        """Newest slot that is closed by the clock."""
+        self.closed = NEVER
+        """Newest slot that was evaluated; at most ``due``. NEVER before the clock was set."""
+
+    @property
+    def longest(self) -> int:
+        """Slots before a window's end that its mean may depend on."""
+        return int(self.lengths.max(initial=self.step))
+
+    def floor(self, slot: int) -> int:
+        """Newest multiple of the step up to ``slot``."""
+        return slot // self.step * self.step
+
+
+@dataclass(slots=True)
+class Means:
+    """Rows of ``rolling``: n windows.
+
+    Attributes:
+        group: whose windows.
+        station: column in the zone's grid, shape (n,).
+        parameter, window: indices, shape (n,).
+        ended: slot, shape (n,).
+        total: sum in quanta, shape (n,).
+        count, filled, suspect: values, slots and suspect values, shape (n,).
+        revision: shape (n,).
+        first: whether these windows closed for the first time.
+    """
+
+    group: Group
+    station: I32
+    parameter: I32
+    window: I32
+    ended: I64
+    total: I64
+    count: I32
+    filled: I32
+    suspect: I32
+    revision: I32
+    first: bool
+
+
+@dataclass(slots=True)
+class Findings:
+    """Rows of ``flags``: n cells of one cadence each; ``tests`` is 0 where an earlier finding is withdrawn."""
+
+    station: I32
+    parameter: I32
+    ended: I64
+    tests: U8
+    revision: I32
+
+
+@dataclass(slots=True)
+class Evaluated:
+    """What an evaluation says that was not said before."""
+
+    means: list[Means] = field(default_factory=list)
+    findings: list[Findings] = field(default_factory=list)
+
+
+def close(grid: Grid, group: Group, last: int, revision: int, out: Evaluated) -> None:
+    """Evaluate slots after ``group.closed`` to ``last`` for the first time.
+
+    A spike in the newest cell closed before shows only in the light of the cell after it: there, what was said of
+    the cell is said again, with ``revision``.
+    """
+    first = group.closed
+    before, after, ended = _judge(grid, group, group.columns, first - group.cadence, last, last)
+    fresh = ended > first
+    again = (before[~fresh] != after[~fresh]).any(axis=(0, 2))
+    if again.any():
+        revise(grid, group, group.columns[again], first, last, revision, lambda: None, out)
+    _store(grid, group, group.columns, ended[fresh], after[fresh])
+    cell, station, parameter = np.nonzero(after[fresh])
+    if cell.size:
+        out.findings.append(_findings(group.columns[station], parameter, ended[fresh][cell], after[fresh][cell, station, parameter], 0))
+    totals, ends = _windows(grid, group, group.columns, first, last)
+    if ends.size:
+        rows = np.nonzero(totals.count.transpose(3, 1, 2, 0))
+        out.means.append(_means(group, group.columns, totals, ends, rows, np.zeros(rows[0].size, np.int32), first=True))
+    group.closed = last
+
+
+def revise(
+    grid: Grid,
+    group: Group,
+    columns: NDArray[np.integer],
+    first: int,
+    until: int,
+    revision: int,
+    add_late: Callable[[], None],
+    out: Evaluated,
+) -> None:
+    """Evaluate slots from ``first`` to ``group.closed`` once more, and say what differs.
+
+    Args:
+        columns: the stations concerned.
+        first: oldest slot that changes.
+        until: newest slot that may be looked at.
+        revision: of the rows that differ.
+        add_late: puts late readings into the grid.
+    """
+    closed = group.closed
+    start = (first - 1) // group.cadence * group.cadence - group.cadence  # a spike is judged one cell back
+    old, ends = _windows(grid, group, columns, start, closed)
+    add_late()
+    before, after, ended = _judge(grid, group, columns, start, closed, until)
+    _store(grid, group, columns, ended, after)
+    cell, station, parameter = np.nonzero(before != after)
+    if cell.size:
+        out.findings.append(_findings(columns[station], parameter, ended[cell], after[cell, station, parameter], revision))
+    if not ends.size:
+        return
+    new, _ = _windows(grid, group, columns, start, closed)
+    differs = (old.sum != new.sum) | (old.count != new.count) | (old.filled != new.filled) | (old.suspect != new.suspect)
+    rows = np.nonzero((differs & (new.count > 0)).transpose(3, 1, 2, 0))
+    if rows[0].size:
+        known = old.count.transpose(3, 1, 2, 0)[rows] > 0
+        out.means.append(_means(group, columns, new, ends, rows, np.where(known, revision, 0).astype(np.int32), first=False))
+
+
+def _judge(grid: Grid, group: Group, columns: NDArray[np.integer], first: int, last: int, until: int) -> tuple[U8, U8, I64]:
+    """Test the surroundings of the cells that end in (first, last], looking no further than ``until``.
+
+    Returns:
+        What was found before and what is found now, shape (cells, columns, 6), and the slots where cells end.
+    """
+    cadence = group.cadence
+    start, stop = -(-first // cadence) * cadence, last // cadence * cadence
+    seen = min(stop + surroundings.LOOKAHEAD * cadence, until // cadence * cadence)
+    ended = np.arange(start + cadence, stop + 1, cadence)
+    low = start - group.lookback
+    sums = _cells(_columns(grid.layer("sums", low + 1, seen), columns), cadence, np.int64)
+    counts = _cells(_columns(grid.layer("counts", low + 1, seen), columns), cadence, np.int64)
+    after = surroundings.surroundings(rolling.mean(sums, counts), group.lookback // cadence, group.limits)[: ended.size]
+    before = _columns(grid.layer("found", start + 1, stop), columns)[cadence - 1 :: cadence] if ended.size else after
+    return before, after, ended
+
+
+def _store(grid: Grid, group: Group, columns: NDArray[np.integer], ended: I64, found: U8) -> None:
+    """Keep what was found on every slot of its cell."""
+    if not ended.size:
+        return
+    if found.any() or grid.layer("found", int(ended[0]) - group.cadence + 1, int(ended[-1])).any():
+        grid.layer("found", int(ended[0]) - group.cadence + 1, int(ended[-1]))[:, columns] = np.repeat(found, group.cadence, axis=0)
+        grid.touch(ended)
+
+
+def _windows(grid: Grid, group: Group, columns: NDArray[np.integer], first: int, last: int) -> tuple[rolling.Windows, I64]:
+    """Totals of the windows that end in (first, last], shape (ends, windows, columns, 6), and their ends."""
+    step = group.step
+    start, stop = group.floor(first), group.floor(last) if group.names else group.floor(first)
+    ends = np.arange(start + step, stop + 1, step)
+    low = start - group.longest
+    layers = {name: _columns(grid.layer(name, low + 1, stop), columns) for name in ("sums", "counts", "suspects", "found")}
+    doubt = np.where(layers["found"], layers["counts"], layers["suspects"]) if layers["found"].any() or layers["suspects"].any() else layers["suspects"]
+    totals = rolling.windows(
+        _cells(layers["sums"], step, np.int64),
+        _cells(layers["counts"], step, np.int32),
+        _cells(layers["counts"] > 0, step, np.int32),
+        _cells(doubt, step, np.int32),
+        tuple(int(length) // step for length in group.lengths),
+        group.longest // step,
+    )
+    return totals, ends
+
+
+def _columns(layer: NDArray[np.generic], columns: NDArray[np.integer]) -> NDArray[np.generic]:
+    return layer if columns.size == layer.shape[1] else layer[:, columns]
+
+
+def _cells(layer: NDArray[np.generic], slots: int, kind: type[np.integer]) -> NDArray[np.integer]:
+    """Sum runs of ``slots`` slots, shape (slots / run, columns, 6)."""
+    if slots == 1:
+        return layer
+    return layer.reshape(-1, slots, *layer.shape[1:]).sum(axis=1, dtype=kind)
+
+
+def _findings(station: I32, parameter: I64, ended: I64, tests: U8, revision: int) -> Findings:
+    n = station.size
+    return Findings(station.astype(np.int32), parameter.astype(np.int32), ended, tests, np.full(n, revision, np.int32))
+
+
+def _means(
+    group: Group,
+    columns: NDArray[np.integer],
+    totals: rolling.Windows,
+    ends: I64,
+    rows: tuple[NDArray[np.integer], ...],
+    revision: I32,
+    *,
+    first: bool,
+) -> Means:
+    """Rows at (parameter, window, station, end): so sorted, like values stand together and pack well."""
+    parameter, window, station, end = rows
+    at = (end, window, station, parameter)
+    return Means(
+        group,
+        columns[station].astype(np.int32),
+        parameter.astype(np.int32),
+        window.astype(np.int32),
+        ends[end],
+        totals.sum[at],
+        totals.count[at],
+        totals.filled[at],
+        totals.suspect[at],
+        revision,
+        first,
+    )

@@ -1,0 +1,199 @@
+"""The minute grid of one zone: the only air state with a history.
+
+Minutes × stations × parameters. A cell holds an integer sum (in quanta of 1e-9, so that sums are exact, order does
+not matter and means never drift), how many values that are, how many of them their own range or status makes
+suspect, and what the tests of the surroundings found. Beside it a bit for each second taken.
+"""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from flows.arrivals import F64, I32, I64, U8
+from schemas.quality import Flag
+from schemas.reading import PARAMETERS, VALUES
+
+SECONDS = 60
+PAGE = 60
+"""Slots packed together for a snapshot: what an epoch did not touch is not packed again."""
+ROOM = 1440
+"""Slots to spare, so that the grid is moved once a day and not with every batch."""
+P = len(PARAMETERS)
+MESSAGE = len(VALUES)
+"""The bit column beyond those of the values: a message of this second was seen."""
+
+LAYERS: dict[str, tuple[type[np.generic], int]] = {
+    "sums": (np.int64, P),
+    "counts": (np.uint8, P),
+    "suspects": (np.uint8, P),
+    "found": (np.uint8, P),
+    "taken": (np.uint64, MESSAGE + 1),
+}
+
+
+def slot_of(second: I64) -> I64:
+    """Slot, in minutes since 1970, of whole seconds since 1970: the minute's end, so 60 lies in slot 1 and 61 in 2."""
+    return -(-second // SECONDS)
+
+
+class Grid:
+    """Cells of one zone between two slots; it moves forward and forgets what lies behind.
+
+    Args:
+        stations: ids, in the order of the columns. Cells are kept by id.
+        behind: slots kept behind where the grid is moved to.
+        ahead: slots that rows may lie ahead of there.
+    """
+
+    def __init__(self, stations: list[str], behind: int, ahead: int) -> None:
+        self.stations = stations
+        self._behind = behind
+        self._length = -(-(behind + ahead + ROOM) // PAGE) * PAGE
+        self._layers = {name: np.zeros((self._length, len(stations), width), kind) for name, (kind, width) in LAYERS.items()}
+        self.base: int | None = None
+        """Slot of the first line; none while the grid is empty."""
+        self.newest = 0
+        """Newest slot that holds a reading."""
+        self._pages: dict[int, list[bytes]] = {}
+        self._touched: set[int] = set()
+
+    def line(self, slot: int) -> int:
+        """Line of a slot in the layers."""
+        assert self.base is not None
+        return slot - self.base
+
+    def reach(self) -> int:
+        """Newest slot that may be written before the grid is moved."""
+        return np.iinfo(np.int64).max if self.base is None else self.base + self._length - 1
+
+    def layer(self, name: str, first: int, last: int) -> NDArray[Any]:
+        """Return a view of slots first..last of a layer, shape (last - first + 1, S, width)."""
+        start = self.line(first)
+        assert 0 <= start <= self.line(last) < self._length, "the grid does not hold these slots"
+        return self._layers[name][start : self.line(last) + 1]
+
+    def move(self, slot: int) -> None:
+        """Make room ahead of ``slot``; what lies ``behind`` or more before it is forgotten."""
+        base = (slot - self._behind) // PAGE * PAGE
+        if self.base is None:
+            self.base = base
+        shift = min(base - self.base, self._length)
+        if shift <= 0:
+            return
+        for layer in self._layers.values():
+            layer[: self._length - shift] = layer[shift:]
+            layer[self._length - shift :] = 0
+        self.base = base
+        for page in [page for page in self._pages if page + PAGE <= base]:
+            del self._pages[page]
+        self._touched = {page for page in self._touched if page + PAGE > base}
+
+    def take(self, station: I32, second: I64, values: F64) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Take the second of each value that is not taken yet, row by row.
+
+        Args:
+            station: column of each row, shape (n,).
+            second: whole seconds since 1970, rounded up, shape (n,).
+            values: shape (n, 8), NaN where not measured.
+
+        Returns:
+            Which values are fresh, shape (n, 8), and which rows are duplicates, shape (n,): every value of theirs
+            was taken, or they have none and the second was seen.
+        """
+        slot = slot_of(second)
+        self.touch(slot)
+        taken = self._layers["taken"].reshape(-1, MESSAGE + 1)
+        cell = self.line(0) * len(self.stations) + slot * len(self.stations) + station
+        bit = np.left_shift(np.uint64(1), (second - (slot - 1) * SECONDS - 1).astype(np.uint64))[:, None]
+        wanted = np.ones((station.size, MESSAGE + 1), bool)
+        np.equal(values, values, out=wanted[:, :MESSAGE])
+        fresh = wanted & ((taken[cell] & bit) == 0)
+        key = second * len(self.stations) + station
+        order = np.argsort(key, kind="stable")
+        if (key[order][1:] == key[order][:-1]).any():
+            fresh = _first_of_each(fresh, order, key)
+        if np.bincount(cell - cell.min(), minlength=1).max() > 1:
+            np.bitwise_or.at(taken, cell, np.where(fresh, bit, np.uint64(0)))
+        else:
+            taken[cell] |= np.where(fresh, bit, np.uint64(0))
+        measured = wanted[:, :MESSAGE].any(axis=1)
+        duplicate = ~np.where(measured, fresh[:, :MESSAGE].any(axis=1), fresh[:, MESSAGE])
+        return fresh[:, :MESSAGE], duplicate
+
+    def add(self, station: I32, slot: I64, quanta: I64, flags: U8) -> None:
+        """Add values to their cells.
+
+        Args:
+            station, slot: of each row, shape (n,).
+            quanta: values in units of 1e-9, shape (n, 6).
+            flags: shape (n, 6); FAIL and MISSING are not added.
+        """
+        if not station.size:
+            return
+        self.touch(slot)
+        self.newest = max(self.newest, int(slot.max()))
+        cell = (slot - self.base) * len(self.stations) + station
+        alone = np.bincount(cell - cell.min()).max() == 1
+        for p in range(P):
+            counts = flags[:, p] <= Flag.SUSPECT
+            at = cell if counts.all() else cell[counts]
+            value = quanta[:, p] if counts.all() else quanta[counts, p]
+            suspect = flags[counts, p] == Flag.SUSPECT
+            sums, number, doubt = (self._layers[name].reshape(-1, P)[:, p] for name in ("sums", "counts", "suspects"))
+            if alone:
+                sums[at] += value
+                number[at] += 1
+            else:
+                np.add.at(sums, at, value)
+                np.add.at(number, at, 1)
+            if suspect.any():
+                np.add.at(doubt, at[suspect], 1)
+
+    def touch(self, slot: I64) -> None:
+        """Note that these slots change."""
+        assert self.base is not None
+        assert slot.min() >= self.base
+        assert slot.max() <= self.reach()
+        self._touched.update(np.unique(slot // PAGE).tolist())
+
+    def snapshot(self) -> dict[str, object]:
+        """Plain data: packed pages, of which only those touched since the last snapshot are packed now."""
+        for page in self._touched:
+            self._pages[page * PAGE] = [
+                pa.compress(part.tobytes(), "zstd", asbytes=True) for part in self._page(page * PAGE)
+            ]
+        self._touched.clear()
+        return {"stations": list(self.stations), "base": self.base, "newest": self.newest, "pages": dict(self._pages)}
+
+    def restore(self, kept: dict[str, Any]) -> None:
+        """Go on from a snapshot. Stations are matched by id: a new one starts empty, one that is gone goes."""
+        self.base, self.newest = kept["base"], kept["newest"]
+        if self.base is None:
+            return
+        old = {station: i for i, station in enumerate(kept["stations"])}
+        ours = [i for i, station in enumerate(self.stations) if station in old]
+        theirs = [old[self.stations[i]] for i in ours]
+        for first, packed in kept["pages"].items():
+            self._touched.add(first // PAGE)
+            for part, blob, (kind, width) in zip(self._page(first), packed, LAYERS.values(), strict=True):
+                size = len(part) * len(old) * width * np.dtype(kind).itemsize
+                cells = np.frombuffer(pa.decompress(blob, size, "zstd"), kind).reshape(len(part), len(old), width)
+                part[:, ours] = cells[:, theirs]
+        if list(kept["stations"]) == self.stations:
+            self._pages, self._touched = dict(kept["pages"]), set()
+
+    def _page(self, first: int) -> list[NDArray[Any]]:
+        start = self.line(first)
+        return [layer[start : start + PAGE] for layer in self._layers.values()]
+
+
+def _first_of_each(fresh: NDArray[np.bool_], order: NDArray[np.integer], key: I64) -> NDArray[np.bool_]:
+    """Of rows with the same key keep, parameter by parameter, the first that is fresh."""
+    first = np.zeros_like(fresh)
+    for p in range(fresh.shape[1]):
+        rows = order[fresh[order, p]]
+        keys = key[rows]
+        first[rows[np.concatenate([[True], keys[1:] != keys[:-1]]) if rows.size else slice(0, 0)], p] = True
+    return first

@@ -1,0 +1,62 @@
+"""Judge each value by itself: its own range and the instrument's status.
+
+This alone can fail a value, and so alone decides what a mean takes. What its surroundings say is in
+``flows.kernels.surroundings`` and gives at most SUSPECT.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.quality import FAIL_STATUS, SUSPECT_STATUS, Flag
+
+F64 = NDArray[np.float64]
+U8 = NDArray[np.uint8]
+B1 = NDArray[np.bool_]
+
+# What each instrument status makes of a value at least. A code nobody has described is not "normal": SUSPECT.
+STATUS_FLAG: U8 = np.full(256, Flag.SUSPECT, np.uint8)
+STATUS_FLAG[0] = Flag.GOOD
+STATUS_FLAG[list(SUSPECT_STATUS)] = Flag.SUSPECT
+STATUS_FLAG[list(FAIL_STATUS)] = Flag.FAIL
+
+
+def judge(values: F64, status: U8, fail: F64, suspect: F64) -> U8:
+    """Flag values by gross range and instrument status (QARTOD test 4; AirKorea's status codes).
+
+    Causal and final: a flag depends on its own value and status only. The worse of range and status counts.
+    A flag is MISSING where there is no value, whatever the status says; it is never NOT_EVALUATED.
+
+    Args:
+        values: shape (n, parameters), each in its parameter's unit; NaN is missing.
+        status: shape (n, parameters); 0 normal, 1 and unknown codes suspect, 2, 4, 8 and 9 fail.
+        fail: low and high end of each parameter, shape (parameters, 2); both ends are inside. Infinite values
+            are outside any span.
+        suspect: likewise; outside it and inside ``fail`` is SUSPECT.
+
+    Returns:
+        QARTOD flags, shape (n, parameters), Fortran order.
+
+    >>> values = np.array([[41.0], [900.0], [-7.0], [np.nan], [41.0]])
+    >>> status = np.array([[0], [0], [0], [0], [1]], np.uint8)
+    >>> judge(values, status, np.array([[-5.0, 2000.0]]), np.array([[-5.0, 800.0]]))[:, 0]
+    array([1, 3, 4, 9, 3], dtype=uint8)
+    """
+    inside = _within(values, fail)
+    good = _within(values, suspect)
+    good &= inside
+    # Arithmetic on bytes instead of np.where: this runs once for every value ever read.
+    flags: U8 = np.full(values.shape, Flag.FAIL, np.uint8, order="F")
+    flags -= inside.view(np.uint8) * np.uint8(Flag.FAIL - Flag.SUSPECT)
+    flags -= good.view(np.uint8) * np.uint8(Flag.SUSPECT - Flag.GOOD)
+    if status.any():
+        np.maximum(flags, STATUS_FLAG[status], out=flags)  # GOOD < SUSPECT < FAIL, and NOT_EVALUATED never occurs
+    flags[np.isnan(values)] = Flag.MISSING
+    return flags
+
+
+def _within(values: F64, spans: F64) -> B1:
+    """Tell which values lie in their parameter's span, ends included; NaN and infinity never do."""
+    largest = np.finfo(np.float64).max
+    inside: B1 = values >= np.maximum(spans[:, 0], -largest)
+    inside &= values <= np.minimum(spans[:, 1], largest)
+    return inside

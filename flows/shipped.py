@@ -1,0 +1,23 @@
+"""Where the files that come with cityair lie: beside the package in a wheel, in config/ in a checkout."""
+
+from pathlib import Path
+
+import schemas
+
+
+def places() -> tuple[Path, Path]:
+    """Folders that may hold shipped files: the wheel's, then the checkout's."""
+    package = Path(schemas.__file__).resolve().parent
+    return package / "config", package.parent / "config"
+
+
+def shipped(name: str) -> Path:
+    """Find a shipped file or folder, such as ``gimhae.toml`` or ``maps``.
+
+    Raises:
+        FileNotFoundError: no shipped file has this name.
+    """
+    for place in places():
+        if (place / name).exists():
+            return place / name
+    raise FileNotFoundError(f"cityair ships no {name!r}; looked in {' and '.join(map(str, places()))}")

@@ -1,0 +1,381 @@
+"""One zone of the city: from readings in their order to what can be said of its air.
+
+A reading waits while it lies too far ahead of the clock, is too late behind the horizon, or goes on the grid. Slots
+close as the clock passes; what a late reading touches is evaluated again when the next step closes. All of it is a
+function of the sequence of readings alone.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flows import evaluate
+from flows.arrivals import I64, U8, Readings, Texts, concatenate, no_readings
+from flows.clock import GENERATION, LARGEST_TABLE, NEVER, NO_ROW, Clock, Time, closing_rows
+from flows.evaluate import Evaluated, Group
+from flows.grid import PAGE, Grid, slot_of
+from flows.kernels import quality, rolling
+from schemas.city import City, minutes, seconds
+from schemas.reading import PARAMETERS
+from schemas.rejected import MAX_KEPT_BYTES, Reason, Reject
+
+SECOND = 1_000_000
+P = len(PARAMETERS)
+DAY = 1440
+WAIT = 60
+"""Slots the clock may advance while a reading waits; what is still beyond the horizon then came from a wild clock."""
+
+
+@dataclass(slots=True)
+class Stored:
+    """Readings accepted, with the flags of their own values, shape (n, 6)."""
+
+    readings: Readings
+    flags: U8
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of a run of readings."""
+
+    stored: list[Stored] = field(default_factory=list)
+    rejects: list[Reject] = field(default_factory=list)
+    evaluated: Evaluated = field(default_factory=Evaluated)
+    waiting: NDArray[np.integer] = field(default_factory=lambda: np.empty(0, np.int32))
+    """The partition of each reading that waits."""
+
+
+@dataclass(slots=True)
+class _Run:
+    """Rows on their way to the grid: columns of the same length."""
+
+    readings: Readings
+    slot: I64
+    row: I64
+    """Number of each in the run that the clock looked ahead over."""
+
+
+class Zone:
+    """State of one zone.
+
+    Args:
+        city: the city file.
+        zone: the zone's id.
+    """
+
+    def __init__(self, city: City, zone: str) -> None:
+        self.id = zone
+        self.stations = np.array([i for i, s in enumerate(city.stations) if s.zone == zone], np.int32)
+        self.column = np.full(len(city.stations), -1, np.int32)
+        self.column[self.stations] = np.arange(self.stations.size)
+        cadences = np.array([seconds(city.stations[i].every) for i in self.stations])
+        self.groups = [Group(city, np.flatnonzero(cadences == every), int(every)) for every in np.unique(cadences)]
+        self._group_of = np.searchsorted(np.unique(cadences), cadences)
+        limits = city.limits()
+        self._fail = np.array([limit.fail for limit in limits])
+        self._suspect = np.array([limit.suspect for limit in limits])
+        self._horizon = minutes(city.late.horizon)
+        self._room = city.late.waiting_room
+        lookback = max(max(group.longest, group.lookback) + 2 * group.step for group in self.groups)
+        self.grid = Grid([city.stations[i].id for i in self.stations], self._horizon + lookback + 2 * PAGE, self._horizon + 4 * PAGE)
+        self.clock = Clock(self.stations.size)
+        self._settled = np.full(self.stations.size, NEVER)
+        self._waiting = no_readings()
+        self._since = np.empty(0, np.int64)
+        self._held: list[tuple[NDArray[np.integer], I64, I64, U8]] = []
+        self._revision = 0
+
+    def take(self, readings: Readings, *, more: bool = False, last: bool = False) -> Outcome:
+        """Take readings of this zone in their order.
+
+        Args:
+            readings: of stations of this zone.
+            more: further readings are at hand, so that evaluation may wait and do up to a day in one go.
+            last: the input ends here: close what is still open.
+        """
+        out = Outcome()
+        self._take(deque([(readings, True)]), out)
+        if last:
+            self._finish(out)
+        if not more or any(group.due - group.closed >= DAY for group in self.groups):
+            self._evaluate(out)
+        out.waiting = self._waiting.part
+        return out
+
+    def _take(self, queue: deque[tuple[Readings, bool]], out: Outcome) -> None:
+        """Work through runs of readings, each new to the clock or released from waiting."""
+        while queue:
+            readings, new = queue.popleft()
+            if not len(readings):
+                continue
+            most = self.clock.until_review() if new else len(readings)
+            most = min(most, max(1, LARGEST_TABLE // max(1, self.stations.size)))
+            if len(readings) > most:
+                queue.appendleft((readings.take(np.arange(most, len(readings))), new))
+                readings = readings.take(np.arange(most))
+            rest, released = self._step(readings, new, out)
+            if rest is not None:
+                queue.appendleft((rest, new))
+            if released is not None:
+                queue.appendleft((released, False))
+            if new and self.clock.until_review() == GENERATION and self.clock.review():
+                queue.appendleft((self._forget_waiting(), False))
+
+    def _step(self, readings: Readings, new: bool, out: Outcome) -> tuple[Readings | None, Readings | None]:
+        """Take readings up to the first at which one that waited may go; return the rest and those released."""
+        n = len(readings)
+        column = self.column[readings.station]
+        slot = slot_of(-(-readings.observed // SECOND))
+        time = self.clock.look_ahead(column, slot)
+        waits = (time.clock == NEVER) | (slot > time.clock + self._horizon)
+        stop, released = n - 1, None
+        if waits.any() or len(self._waiting):
+            stop, released = self._wait(readings, slot, waits, time, out)
+        go = np.flatnonzero(~waits[: stop + 1])
+        run = _Run(readings if go.size == n else readings.take(go), slot[go], go)
+        self._settle(run, time, stop, out)
+        self.clock.count(column[: stop + 1], slot[: stop + 1], time, stop + 1 if new else 0)
+        return (readings.take(np.arange(stop + 1, n)) if stop + 1 < n else None), released
+
+    def _wait(self, readings: Readings, slot: I64, waits: NDArray[np.bool_], time: Time, out: Outcome) -> tuple[int, Readings | None]:
+        """Let readings wait, and go: to the grid when the clock comes near, as ``future`` when it stays away."""
+        n, clock = len(readings), time.clock
+        new = np.flatnonzero(waits)
+        everyone = concatenate([self._waiting, readings.take(new)]) if new.size else self._waiting
+        slots = slot_of(-(-everyone.observed // SECOND))
+        row = np.concatenate([np.full(len(self._waiting), -1), new])
+        started = clock[np.argmax(clock > NEVER)]
+        since = np.concatenate([self._since, clock[new]])
+        since[since == NEVER] = started
+        near = np.maximum(row, np.searchsorted(clock, slots - self._horizon))
+        expired = np.where(since == NEVER, NO_ROW, np.searchsorted(clock, since + WAIT))
+        released = np.where((near <= expired) & (near < n), near, NO_ROW)
+        stop = int(min(released.min(initial=NO_ROW), n - 1))
+        here = row <= stop
+        goes, late = here & (released == stop), here & (released != stop) & (expired <= stop)
+        stays = np.flatnonzero(here & ~goes & ~late)
+        crowd = stays[: max(0, stays.size - self._room)]
+        self._refuse(everyone.take(late), "future", "more than the horizon ahead of the clock for an hour", out)
+        self._refuse(everyone.take(crowd), "future", "more than the horizon ahead of the clock, and too many wait", out)
+        stays = stays[crowd.size :]
+        self._waiting = _settled_texts(everyone.take(stays))
+        self._since = since[stays]
+        return stop, everyone.take(goes) if goes.any() else None
+
+    def _forget_waiting(self) -> Readings:
+        """Hand out those who wait, and count the clock anew without them."""
+        waiting, self._waiting, self._since = self._waiting, no_readings(), np.empty(0, np.int64)
+        self.clock.newest = self._settled.copy()
+        return waiting
+
+    def _settle(self, run: _Run, time: Time, stop: int, out: Outcome) -> None:
+        """Put readings on the grid in their order, and close slots on the way."""
+        if run.slot.size and self.groups[0].due == NEVER:
+            self._start(int(time.clock[np.argmax(time.clock > NEVER)]))
+        if self.groups[0].due == NEVER:
+            return
+        late = run.slot < time.clock[run.row] - self._horizon
+        if late.any():
+            self._refuse(run.readings.take(late), "too_late", "older than the horizon behind the clock", out)
+            run = _cut_mask(run, ~late)
+        np.maximum.at(self._settled, self.column[run.readings.station], run.slot)
+        closings = [self._closings(group, time, stop) for group in self.groups]
+        begin = 0
+        while begin < run.slot.size:
+            fits = run.slot[begin:] <= self.grid.reach()
+            end = begin + (fits.size if fits.all() else int(np.argmin(fits)))
+            if end > begin:
+                self._piece(_cut(run, begin, end), closings, out)
+            if end < run.slot.size:  # what the next reading closes lies before it: evaluate that first, to make room
+                self._close(closings, int(run.row[end]))
+                self._evaluate(out)
+                self.grid.move(min(group.closed for group in self.groups))
+            begin = end
+        self._close(closings, stop)
+
+    def _start(self, clock: int) -> None:
+        """When the clock is set, a horizon of slots before it is open."""
+        for group in self.groups:
+            group.due = group.closed = group.floor(clock - self._horizon - 1)
+        self.grid.move(min(group.closed for group in self.groups))
+
+    def _closings(self, group: Group, time: Time, stop: int) -> tuple[I64, I64]:
+        """Steps of a group that close in this run, in rising order, and the rows after which they do."""
+        heard, clock = self.clock.heard_from(time), time.clock
+        marks = np.concatenate([time.reach.slots, time.reach.slots - group.grace, heard[group.columns], clock[-1:], clock[-1:] - group.grace])
+        steps = np.unique(marks // group.step) * group.step
+        steps = steps[(steps > group.due) & (steps <= clock[stop])]
+        if not steps.size:
+            return steps, steps
+        rows = closing_rows(time, steps, group.columns, heard, group.cadence, group.grace)
+        return steps[rows <= stop], rows[rows <= stop]
+
+    def _piece(self, run: _Run, closings: list[tuple[I64, I64]], out: Outcome) -> None:
+        """Take readings that all fit on the grid."""
+        readings = run.readings
+        column = self.column[readings.station]
+        fresh, duplicate = self.grid.take(column, -(-readings.observed // SECOND), readings.values)
+        if duplicate.any():
+            self._refuse(readings.take(duplicate), "duplicate", "every value of this second was taken before", out)
+            run = _cut_mask(run, ~duplicate)
+            readings, column, fresh = run.readings, column[~duplicate], fresh[~duplicate]
+        if not fresh.all():
+            readings.values[~fresh] = np.nan
+        flags = quality.judge(readings.values[:, :P], readings.status, self._fail, self._suspect)
+        out.stored.append(Stored(readings, flags))
+        counted = np.where(flags <= 3, readings.values[:, :P], 0.0)
+        quanta = rolling.quantise(counted)
+        closed = np.stack([_closed_before(closing, run.row, group) for closing, group in zip(closings, self.groups, strict=True)])
+        late = run.slot <= closed[self._group_of[column], np.arange(run.slot.size)]
+        if not late.any() and not self._held:
+            self.grid.add(column, run.slot, quanta, flags)
+            return
+        self._evaluate(out)
+        self._between(run, column, quanta, flags, late, closings, out)
+
+    def _between(
+        self,
+        run: _Run,
+        column: NDArray[np.integer],
+        quanta: I64,
+        flags: U8,
+        late: NDArray[np.bool_],
+        closings: list[tuple[I64, I64]],
+        out: Outcome,
+    ) -> None:
+        """Add readings up to each closing, close, and go on: with late ones about, its place among them counts."""
+        if not run.row.size:
+            return
+        events = np.unique(np.concatenate([rows for _, rows in closings]))
+        events = events[events < run.row[-1]]
+        begin = 0
+        for event in [*events.tolist(), None]:
+            end = run.row.size if event is None else int(np.searchsorted(run.row, event, side="right"))
+            timely = begin + np.flatnonzero(~late[begin:end])
+            tardy = begin + np.flatnonzero(late[begin:end])
+            self.grid.add(column[timely], run.slot[timely], quanta[timely], flags[timely])
+            if tardy.size:
+                self._held.append((column[tardy], run.slot[tardy], quanta[tardy], flags[tardy]))
+            if event is not None:
+                self._close(closings, event)
+                self._evaluate(out)
+            begin = end
+
+    def _close(self, closings: list[tuple[I64, I64]], row: int) -> None:
+        """Note what is closed after ``row``."""
+        for group, (steps, rows) in zip(self.groups, closings, strict=True):
+            upto = int(np.searchsorted(rows, row, side="right"))
+            if upto:
+                group.due = max(group.due, int(steps[upto - 1]))
+
+    def _evaluate(self, out: Outcome, *, finish: bool = False) -> None:
+        """Evaluate what is due, a day at a time and all groups together; before it what late readings touch."""
+        for group in self.groups:
+            if self._held and (group.due > group.closed or finish):
+                self._revise(group, min(group.due, self.grid.reach()), out)
+        while True:
+            oldest = min((group.closed for group in self.groups if group.closed < group.due), default=None)
+            if oldest is None:
+                return
+            for group in self.groups:
+                until = min(group.due, group.floor(oldest + DAY + group.step))
+                if until <= group.closed:
+                    continue
+                if self.grid.newest <= group.closed - max(group.longest, group.lookback) - group.cadence:
+                    group.closed = group.due  # nothing on the grid that a window could still see
+                    continue
+                if until > self.grid.reach():
+                    self.grid.move(min(other.closed for other in self.groups))
+                self._revision += 1
+                evaluate.close(self.grid, group, until, self._revision, out.evaluated)
+
+    def _revise(self, group: Group, until: int, out: Outcome) -> None:
+        """Put held readings of a group into their slots and evaluate again what they touch."""
+        ours = [np.isin(column, group.columns) for column, *_ in self._held]
+        rows = [tuple(part[mask] for part in held) for held, mask in zip(self._held, ours, strict=True)]
+        if not any(column.size for column, *_ in rows):
+            return
+        self._held = [tuple(part[~mask] for part in held) for held, mask in zip(self._held, ours, strict=True)]  # type: ignore[misc]
+        self._held = [held for held in self._held if held[0].size]
+        column, slot, quanta, flags = (np.concatenate(part) for part in zip(*rows, strict=True))
+        self._revision += 1
+        evaluate.revise(
+            self.grid,
+            group,
+            np.unique(column),
+            int(slot.min()),
+            until,
+            self._revision,
+            lambda: self.grid.add(column, slot, quanta, flags),
+            out.evaluated,
+        )
+
+    def _finish(self, out: Outcome) -> None:
+        """At the end of a bounded input: settle who waits, and close up to the last slot that holds a reading."""
+        if self.clock.now == NEVER and len(self._waiting):
+            self.clock.settle_for(np.unique(self._waiting.station).size)
+            self._take(deque([(self._forget_waiting(), False)]), out)
+        waiting, self._waiting, self._since = self._waiting, no_readings(), np.empty(0, np.int64)
+        self._refuse(waiting, "future", "more than the horizon ahead of the clock when the input ended", out)
+        for group in self.groups:
+            if group.due > NEVER:
+                group.due = max(group.due, self.grid.newest // group.cadence * group.cadence)
+        self._evaluate(out, finish=True)
+
+    def _refuse(self, readings: Readings, reason: Reason, detail: str, out: Outcome) -> None:
+        texts = readings.payloads.take(range(len(readings)))
+        for part, koff, text in zip(readings.part.tolist(), readings.koff.tolist(), texts, strict=True):
+            out.rejects.append(Reject(part, koff, reason, detail, text[:MAX_KEPT_BYTES]))
+
+    def snapshot(self) -> dict[str, Any]:
+        """Plain data, with a version."""
+        waiting = self._waiting
+        return {
+            "v": 1,
+            "grid": self.grid.snapshot(),
+            "clock": self.clock.snapshot(),
+            "closed": {group.every: (group.due, group.closed) for group in self.groups},
+            "settled": self._settled.copy(),
+            "waiting": [waiting.station, waiting.observed, waiting.values, waiting.status, waiting.part, waiting.koff],
+            "texts": waiting.payloads.take(range(len(waiting))),
+            "since": self._since.copy(),
+            "held": list(self._held),
+            "revision": self._revision,
+        }
+
+    def restore(self, kept: dict[str, Any]) -> None:
+        """Go on from a snapshot."""
+        self.grid.restore(kept["grid"])
+        self.clock.restore(kept["clock"])
+        for group in self.groups:
+            group.due, group.closed = kept["closed"].get(group.every, next(iter(kept["closed"].values())))
+        self._settled = kept["settled"].copy()
+        self._waiting = Readings(*kept["waiting"], Texts(kept["texts"]))
+        self._since = kept["since"].copy()
+        self._held = list(kept["held"])
+        self._revision = kept["revision"]
+
+
+def _settled_texts(readings: Readings) -> Readings:
+    """Readings that hold their own texts, so that those who wait do not keep whole batches in memory."""
+    readings.payloads = Texts(readings.payloads.take(range(len(readings))))
+    return readings
+
+
+def _cut(run: _Run, begin: int, end: int) -> _Run:
+    if begin == 0 and end == run.slot.size:
+        return run
+    return _Run(run.readings.take(np.arange(begin, end)), run.slot[begin:end], run.row[begin:end])
+
+
+def _cut_mask(run: _Run, mask: NDArray[np.bool_]) -> _Run:
+    return _Run(run.readings.take(mask), run.slot[mask], run.row[mask])
+
+
+def _closed_before(closing: tuple[I64, I64], row: I64, group: Group) -> I64:
+    """Newest step closed before each ``row``, shape (n,)."""
+    steps, rows = closing
+    return np.concatenate([[group.due], steps])[np.searchsorted(rows, row, side="left")]

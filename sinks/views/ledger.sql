@@ -1,0 +1,2 @@
+-- What did each epoch of each input partition take in?
+FROM {ledger}

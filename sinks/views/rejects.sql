@@ -1,0 +1,2 @@
+-- Which messages were refused, and why?
+FROM {rejects}

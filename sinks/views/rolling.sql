@@ -1,0 +1,2 @@
+-- Which mean holds for each station, parameter and window? The newest revisions.
+FROM {rolling}

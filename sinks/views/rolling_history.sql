@@ -1,0 +1,2 @@
+-- How did the means come about? Every revision.
+FROM {rolling_history}
