@@ -153,5 +153,7 @@ class Arrivals:
     readings: Readings = field(default_factory=no_readings)
     rejects: list[Reject] = field(default_factory=list)
     taken: list[Taken] = field(default_factory=list)
+    more: bool = False
+    """Further messages are at hand, so that evaluation may wait and do up to a day in one go."""
     last: bool = False
     """The input is bounded and this is its end: close what is still open."""

@@ -11,7 +11,7 @@ Views that build on others name them plainly; they are made after the views of t
 
 import glob
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from importlib.resources import files
@@ -22,6 +22,7 @@ from urllib.parse import unquote
 import duckdb
 import msgspec
 import pyarrow as pa
+import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
 from schemas.city import City, seconds
@@ -73,8 +74,8 @@ class DataFile(NamedTuple):
     rows: int | None
     revised: bool
     """It may hold a revision above 0."""
-    columns: frozenset[str]
-    """Columns its statistics speak of."""
+    written: int
+    """When, in milliseconds since 1970."""
 
 
 class View(NamedTuple):
@@ -141,17 +142,21 @@ def open_table(lake: Path, name: str) -> DeltaTable | None:
 def data_files(table: DeltaTable, root: Path) -> Iterator[DataFile]:
     """Yield the files of one version of a table in ``root``, in the order of their days and names."""
     adds = pa.RecordBatchReader.from_stream(table.get_add_actions(flatten=True)).read_all()
-    counted = [name for name in adds.column_names if name.startswith("null_count.")]
-    read = ["path", "partition.dt", "size_bytes", "num_records", "max.revision", *counted]
+    if not adds.num_rows:
+        return
+    read = ["path", "partition.dt", "size_bytes", "num_records", "max.revision"]
     rows = adds.select([name for name in read if name in adds.column_names]).to_pylist()
-    for add in sorted(rows, key=lambda add: (str(add["partition.dt"]), add["path"])):
+    written = adds.column("modification_time").cast(pa.int64()).to_pylist()
+    for add, at in sorted(
+        zip(rows, written, strict=True), key=lambda row: (str(row[0]["partition.dt"]), row[0]["path"])
+    ):
         yield DataFile(
             root / unquote(add["path"]),
             date.fromisoformat(str(add["partition.dt"])),
             add["size_bytes"],
             add["num_records"],
             add.get("max.revision") != 0,
-            frozenset(name.removeprefix("null_count.") for name in counted if add[name] is not None),
+            at,
         )
 
 
@@ -189,18 +194,27 @@ def literal(value: object) -> str:
             return "'" + str(value).replace("'", "''") + "'"
 
 
-def scan(paths: list[DataFile]) -> str:
-    """Write a relation over these Parquet files; their days become the column ``dt``."""
+def scan(paths: list[DataFile], columns: Collection[str]) -> str:
+    """Write a relation over these Parquet files; their days become the column ``dt``.
+
+    Columns are only ever added, so where the oldest file has all ``columns``, every file has. Else DuckDB must open
+    each one before it knows what there is.
+    """
     options = ["hive_partitioning = true", "hive_types = {'dt': DATE}"]
-    if any(file.columns != paths[0].columns for file in paths):
-        options.append("union_by_name = true")  # opens every file at once, so only where a column came later
+    oldest = min(paths, key=lambda file: file.written)
+    if not {*columns, "dt"} <= {*pq.read_schema(oldest.path).names, "dt"}:
+        options.append("union_by_name = true")
     names = ", ".join(literal(glob.escape(str(file.path))) for file in paths)
     return f"read_parquet([{names}], {', '.join(options)})"
 
 
-def typed(table: Table, *relations: str) -> str:
-    """Write a relation with the table's columns and types first, and the rows of ``relations``."""
-    columns = {field.name: sql_type(field.type) for field in table.schema} | {"dt": "DATE"}
+def columns_of(schema: pa.Schema) -> dict[str, str]:
+    """Name the DuckDB type of each column of a table, ``dt`` last."""
+    return {field.name: sql_type(field.type) for field in schema if field.name != "dt"} | {"dt": "DATE"}
+
+
+def typed(columns: Mapping[str, str], *relations: str) -> str:
+    """Write a relation with these columns and types first, and the rows of ``relations``."""
     return f"({' UNION ALL BY NAME '.join([nothing(columns), *(f'FROM {relation}' for relation in relations)])})"
 
 
@@ -210,7 +224,7 @@ def nothing(columns: Mapping[str, str]) -> str:
     return f"SELECT {', '.join(nulls)} WHERE false"
 
 
-def newest(table: Table, paths: list[DataFile]) -> list[str]:
+def newest(table: Table, paths: list[DataFile], columns: Collection[str]) -> list[str]:
     """Write relations that together hold the newest revision of every row.
 
     Days without a revision are scanned plainly. The others are joined with their few revised rows, which is cheaper
@@ -220,12 +234,12 @@ def newest(table: Table, paths: list[DataFile]) -> list[str]:
     touched = {file.dt if local else None for file in paths if file.revised}
     plain = [file for file in paths if (file.dt if local else None) not in touched]
     mixed = [file for file in paths if (file.dt if local else None) in touched]
-    relations = [scan(plain)] if plain else []
+    relations = [scan(plain, columns)] if plain else []
     if mixed:
         key = ", ".join([*table.key, "dt"] if local else table.key)
-        revised = scan([file for file in mixed if file.revised])
+        revised = scan([file for file in mixed if file.revised], columns)
         relations.append(
-            f"(SELECT held.* FROM {scan(mixed)} AS held LEFT JOIN "
+            f"(SELECT held.* FROM {scan(mixed, columns)} AS held LEFT JOIN "
             f"(SELECT {key}, max(revision) AS newest FROM {revised} WHERE revision > 0 GROUP BY ALL) USING ({key}) "
             f"WHERE newest IS NULL OR revision = newest)"
         )
@@ -256,9 +270,10 @@ def sources(snapshot: Snapshot) -> dict[str, str]:
     made = city_sources(snapshot.city)
     for name, table in TABLES.items():
         paths = snapshot.tables.get(name, [])
-        everything = typed(table, *([scan(paths)] if paths else []))
+        columns = columns_of(table.schema)
+        everything = typed(columns, *([scan(paths, columns)] if paths else []))
         made[f"{name}_history"] = everything
-        made[name] = typed(table, *newest(table, paths)) if table.revised else everything
+        made[name] = typed(columns, *newest(table, paths, columns)) if table.revised else everything
     return made
 
 
@@ -318,9 +333,11 @@ class Catalog:
         try:
             for statement in create_views(sources(self.snapshot)):
                 self.connection.execute(statement)
-        except BaseException:
+        except (OSError, duckdb.IOException) as err:
             self.connection.execute("ROLLBACK")
-            raise
+            raise ConfigurationError(
+                f"{self.lake}: a data file cannot be read: {err}; see `cityair lake check`"
+            ) from err
         self.connection.execute("COMMIT")
 
     def __getattr__(self, name: str) -> Any:
@@ -373,8 +390,8 @@ def portable_views(lake: str | Path, scan_table: str = "delta_scan") -> str:
         rows = f"(SELECT * REPLACE (dt::DATE AS dt) FROM {scan_table}({path})"
         key = ", ".join(table.key)
         only = f" QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY revision DESC) = 1" if table.revised else ""
-        exists = name in snapshot.tables
-        made[f"{name}_history"] = typed(table, *([f"{rows})"] if exists else []))
-        made[name] = typed(table, *([f"{rows}{only})"] if exists else []))
+        exists, columns = name in snapshot.tables, columns_of(table.schema)
+        made[f"{name}_history"] = typed(columns, *([f"{rows})"] if exists else []))
+        made[name] = typed(columns, *([f"{rows}{only})"] if exists else []))
     head = ["INSTALL delta", "LOAD delta", f"SET TimeZone = {literal(snapshot.city.city.timezone)}"]
     return "".join(f"{statement};\n" for statement in [*head, *create_views(made)])

@@ -38,7 +38,7 @@ class Strict(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Unknown keys are refused."""
 
 
-class Station(Strict):
+class Station(Strict, frozen=True, kw_only=True):
     """Which station a row belongs to: a column, or the same for the whole file."""
 
     column: Text | None = None
@@ -54,7 +54,7 @@ class Station(Strict):
             raise ValueError("give either column or id")
 
 
-class Time(Strict):
+class Time(Strict, frozen=True, kw_only=True):
     """When a row was measured."""
 
     column: Text | None = None
@@ -110,7 +110,7 @@ class Time(Strict):
         return {"start": whole, "middle": whole // 2, "end": 0}[self.marks]
 
 
-class Value(Strict):
+class Value(Strict, frozen=True, kw_only=True):
     """Where a value comes from: ``sent × scale + offset`` in the wire's unit."""
 
     column: Text | None = None
@@ -120,7 +120,7 @@ class Value(Strict):
     """In long form, what the item column holds."""
     scale: float = 1.0
     offset: float = 0.0
-    missing: list[str | float] = []
+    missing: tuple[str | float, ...] = ()
     """Not measured, beside what the whole map says."""
     status: Text | None = None
     """A column with the instrument's status for this value alone."""
@@ -135,7 +135,7 @@ class Value(Strict):
         return self.columns if self.columns is not None else [self.column] if self.column is not None else []
 
 
-class Long(Strict):
+class Long(Strict, frozen=True, kw_only=True):
     """Long form: one value a row. Rows of one station and time that stand near each other make one reading."""
 
     item: Text
@@ -144,7 +144,7 @@ class Long(Strict):
     status: Text | None = None
 
 
-class Status(Strict):
+class Status(Strict, frozen=True, kw_only=True):
     """The instrument's status: of the wire (0 normal, 1, 2, 4, 8, 9), or translated by ``codes``."""
 
     column: Text | None = None
@@ -152,7 +152,7 @@ class Status(Strict):
     codes: dict[str, Code] = {}
 
 
-class Layout(Strict):
+class Layout(Strict, frozen=True, kw_only=True):
     """How one kind of file is read."""
 
     encoding: str = "utf-8"
@@ -162,7 +162,7 @@ class Layout(Strict):
     """Lines before the header, or before the first row."""
     names: list[str] | None = None
     """Names of the columns of a file without a header line."""
-    missing: list[str | float] = list(DEFAULT_MISSING)
+    missing: tuple[str | float, ...] = DEFAULT_MISSING
     """Texts and numbers that mean *not measured*; an empty cell always does."""
     station: Station
     time: Time
@@ -200,20 +200,21 @@ class Layout(Strict):
     def columns(self) -> dict[str, str]:
         """Return the columns it reads, each with the key that names it."""
         found: dict[str, str] = {}
-        for key, names in (
+        keys: list[tuple[str, list[str | None]]] = [
             ("station.column", [self.station.column]),
-            ("time", self.time.sources),
+            ("time", [*self.time.sources]),
             ("status.column", [self.status.column]),
             ("long", [self.long.item, self.long.value, self.long.status] if self.long else []),
             *((f"values.{name}", [*value.sources, value.status]) for name, value in self.values.items()),
-        ):
+        ]
+        for key, names in keys:
             for column in names:
                 if column is not None:
                     found.setdefault(column, key)
         return found
 
 
-class _Files(Strict):
+class _Files(Strict, frozen=True, kw_only=True):
     """Files whose path or name fits ``match``, with ``*`` and ``?``."""
 
     match: Text
@@ -286,7 +287,9 @@ def load_map(name_or_path: str | Path) -> ColumnMap:
             path = shipped(f"maps/{path.name.removesuffix('.toml')}.toml")
         except FileNotFoundError as err:
             known = ", ".join(sorted(known_maps()))
-            raise MapError(f"no column map {str(name_or_path)!r}: neither a file nor one of those shipped: {known}") from err
+            raise MapError(
+                f"no column map {str(name_or_path)!r}: neither a file nor one of those shipped: {known}"
+            ) from err
     return parse(path.read_bytes(), str(name_or_path))
 
 

@@ -5,7 +5,7 @@ import os
 import select
 import zlib
 from pathlib import Path
-from typing import IO, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -51,7 +51,7 @@ class GzipBytes:
 
     def __init__(self, path: Path, offset: int) -> None:
         self._path, self._offset = path, offset
-        self._file: IO[bytes] | None = None
+        self._file: gzip.GzipFile | None = None
 
     def read(self, size: int) -> bytes:
         """Return about ``size`` bytes, none at the end.
@@ -61,7 +61,7 @@ class GzipBytes:
         """
         try:
             if self._file is None:
-                self._file = gzip.open(self._path, "rb")  # noqa: SIM115 - it stays open from read to read
+                self._file = gzip.GzipFile(self._path, "rb")
                 self._file.seek(self._offset)
             found = self._file.read(size)
         except (EOFError, gzip.BadGzipFile, zlib.error) as err:
@@ -180,12 +180,10 @@ class Lines:
             return self._take(length + 1, Piece(0, 0, data[:MAX_KEPT_BYTES], 1, length))
         if span is not None:
             data = data[: span[0]]
-            self.unended = False
         count = data.count(b"\n")
         if count > rows:
             data = data[: int(np.flatnonzero(np.frombuffer(data, np.uint8) == NEWLINE)[rows - 1]) + 1]
             count = rows
-            self.unended = False
         return self._take(len(data), Piece(0, 0, data, count))
 
     def _take(self, length: int, piece: Piece) -> Piece:

@@ -160,7 +160,6 @@ class Simulation:
         reference = np.array([station.kind == "reference" for station in self.city.stations])
         quality = np.where(reference, 0.25, 1.0)
         gain = 1 + 0.06 * quality * generator(self._seed, 4).normal(size=reference.size)
-        sums = np.concatenate([np.zeros((1, *air.shape[1:])), np.cumsum(air, axis=0)])
         every = np.array([seconds(station.every) for station in self.city.stations])
         runs: list[Sent] = []
         for cadence in sorted(set(every.tolist())):
@@ -170,7 +169,7 @@ class Simulation:
             ends = step * np.arange(start // step + 1, (start + DAY_US) // step + 1)
             last = -(-(ends - start) // MINUTE_US)
             begin = np.maximum(0, last - minutes(f"{cadence}s"))
-            values = (sums[last] - sums[begin])[:, who] / (last - begin)[:, None, None]
+            values = np.add.reduceat(air[: last[-1], who], begin) / (last - begin)[:, None, None]
             values[..., :2] *= gain[who, None]
             values += draw.normal(size=values.shape) * (NOISE + NOISE_SHARE * values) * quality[who, None]
             for column, decimals in enumerate(DECIMALS):

@@ -181,6 +181,25 @@ def test_a_month_of_seoul_with_the_limits_of_a_city_file():
     assert all((found & test).any() for test in Test if test is not Test.ATTENUATED_SIGNAL)
 
 
+def test_a_day_by_the_minute_with_the_limits_of_a_city_file():
+    random = np.random.default_rng(11)
+    T, scale = 1400, np.array([8, 4, 0.005, 0.004, 0.1, 0.001])
+    walk = np.cumsum(random.normal(0, 0.05, (T, 1, 6)), axis=0)
+    x = 5 * scale + scale * (walk + random.normal(0, 0.1, (T, 1, 6)))
+    x[random.random(x.shape) < 0.05] = np.nan
+    x[500:1000, 0, 0] = 41.0  # stuck
+    x[400:1300, 0, 1] = 30 + random.normal(0, 0.2, 900)  # damped, and at times above PM10
+    x[600:900, 0, 2] = 0.0
+    x[750, 0, 3] += 0.5
+    x[1399, 0, 5] += 0.5  # the last cell may be a step, not yet a spike
+    spans = limits(CITY, 1)
+    first = lookback(spans)
+    found = surroundings(x, first, spans)
+    np.testing.assert_array_equal(found, oracle(x, first, spans))
+    assert all((found & test).any() for test in Test)
+    assert found[-1, 0, 5] == Test.RATE_OF_CHANGE
+
+
 # --- case by case: PM10 of one station -------------------------------------------------------------------------------
 
 

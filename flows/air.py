@@ -1,0 +1,48 @@
+"""The air dataflow: readings in, judged, kept on the grid of their zone, averaged, and landed."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from bytewax import operators as op
+from bytewax.dataflow import Dataflow
+from bytewax.inputs import Source
+from bytewax.outputs import Sink
+
+from flows.arrivals import Arrivals
+from flows.operators import ROLLING_TOPIC, by_zone, judge
+from flows.rows import Landing, Rows
+from schemas.city import City
+
+FLOW = "air"
+TOPICS = [ROLLING_TOPIC]
+
+
+@dataclass(slots=True)
+class Edges:
+    """Where the dataflow begins and ends.
+
+    Attributes:
+        source: emits ``(name, Arrivals)``.
+        lake: takes ``("lake", Landing)``.
+        topics: takes ``(topic, lines)``; none where no topics are wanted.
+    """
+
+    source: Source[tuple[str, Arrivals]]
+    lake: Sink[tuple[str, Landing]]
+    topics: Sink[tuple[str, list[bytes]]] | None = None
+
+
+def build(city: City, edges: Edges) -> Dataflow:
+    """Join the steps. Their names label what the recovery store keeps: never rename one that was deployed."""
+    rows = Rows(city)
+    flow = Dataflow(FLOW)
+    arrivals = op.map("arrivals", op.input("input", flow, edges.source), lambda item: item[1])
+    received = op.map("receipts", arrivals, lambda item: ("lake", rows.arrived(item)))
+    judged = judge("grid", by_zone("by_zone", arrivals, city), city, topics=edges.topics is not None)
+    parts = op.branch("landing_or_line", judged, lambda item: isinstance(item[1], Landing))
+    landed: Any = op.map("landings", parts.trues, lambda item: ("lake", item[1]))
+    op.output("lake", op.merge("lake_rows", received, landed), edges.lake)
+    if edges.topics is not None:
+        lines: Any = op.map("lines", parts.falses, lambda item: (ROLLING_TOPIC, item[1]))
+        op.output("topics", lines, edges.topics)
+    return flow

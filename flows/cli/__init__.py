@@ -1,0 +1,83 @@
+"""The ``cityair`` command: results on stdout, logs on stderr, and exit codes that a script can tell apart.
+
+0 done, 2 usage, 3 configuration or a store that does not fit, 4 contract violated, 5 broker unreachable, 6 data-quality
+gate, 130 interrupted.
+"""
+
+import errno
+import sys
+import traceback
+
+import click
+import typer
+from bytewax.errors import BytewaxRuntimeError
+
+from flows.cli import config, run, simulate, sql
+from schemas.errors import CityairError
+
+INTERRUPTED = 130
+OUR_FAULT = 1
+STORE = 3
+
+app = typer.Typer(
+    name="cityair",
+    help="A city's air, from its sensors to its signal lights.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("run")(run.run)
+app.command("sql")(sql.sql)
+app.command("simulate")(simulate.simulate)
+app.add_typer(config.app, name="config")
+
+
+def main() -> None:
+    """Run the command line; every way it can end has its exit code."""
+    try:
+        sys.exit(app(standalone_mode=False) or 0)
+    except click.UsageError as err:
+        err.show()
+        sys.exit(2)
+    except click.ClickException as err:
+        err.show()
+        sys.exit(err.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        _say("interrupted")
+        sys.exit(INTERRUPTED)
+    except (CityairError, OSError, BytewaxRuntimeError) as err:
+        sys.exit(_explain(err))
+
+
+def _explain(err: BaseException) -> int:
+    """Say on stderr what a person can do about an error; a bug of ours shows its trace."""
+    for cause in _causes(err):
+        if isinstance(cause, CityairError):
+            _say(str(cause))
+            return cause.status
+    for cause in _causes(err):
+        if isinstance(cause, KeyboardInterrupt):
+            _say("interrupted")
+            return INTERRUPTED
+        if isinstance(cause, BrokenPipeError):
+            return 0
+        if isinstance(cause, OSError):
+            cure = "free some space and start again" if cause.errno == errno.ENOSPC else "mend it and start again"
+            _say(f"{cause}; {cure}: the flow goes on where its last epoch ended, and nothing is lost")
+            return STORE
+    traceback.print_exception(err, file=sys.stderr)
+    _say(f"this is a fault in cityair itself: {next(iter(_causes(err)))!r}; please report it with the lines above")
+    return OUR_FAULT
+
+
+def _causes(err: BaseException) -> list[BaseException]:
+    """The error and what caused it, the deepest first."""
+    chain = [err]
+    while (deeper := chain[0].__cause__ or chain[0].__context__) is not None:
+        chain.insert(0, deeper)
+    return chain
+
+
+def _say(text: str) -> None:
+    print(f"cityair: {text}", file=sys.stderr)  # noqa: T201 - the one place that speaks of errors

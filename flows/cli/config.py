@@ -1,0 +1,49 @@
+"""``cityair config``: what the settings are, and where each comes from."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from flows import settings
+from flows.shipped import shipped
+
+app = typer.Typer(help="Show the settings.", no_args_is_help=True)
+
+
+@app.callback()
+def _group() -> None:
+    """Show the settings."""
+
+
+@app.command()
+def show(
+    city: Annotated[Path | None, typer.Option(envvar="CITYAIR_CITY", help="City file.", show_default="the shipped Gimhae")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the whole city file, defaults filled in, as JSON.")] = False,
+) -> None:
+    """Print the limits in force for a city, and what of it the file leaves to the defaults.
+
+    Example:
+
+      cityair config show --city city.toml
+    """
+    path = city or shipped("gimhae.toml")
+    parsed = settings.load_city(path)
+    whole = msgspec.to_builtins(parsed)
+    whole["parameters"] = {name: msgspec.to_builtins(limits) for name, limits in zip(settings.PARAMETERS, parsed.limits(), strict=True)}
+    if as_json:
+        print(json.dumps(whole, ensure_ascii=False, indent=2))  # noqa: T201
+        return
+    given = msgspec.toml.decode(path.read_bytes())
+    print(f"# {path}: {len(parsed.stations)} stations, {len(parsed.lights)} lights")  # noqa: T201
+    print(f"epoch = {settings.epoch().total_seconds():g}s")  # noqa: T201
+    for table in ("city", "windows", "late", "quality", "parameters"):
+        for key, value in whole[table].items():
+            origin = "the city file" if key in given.get(table, {}) else "default"
+            print(f"{table}.{key} = {_brief(value)}  # {origin}")  # noqa: T201
+
+
+def _brief(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,175 @@
+"""``cityair run``: play an input through a dataflow into a lake."""
+
+import contextlib
+import json
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from bytewax.recovery import RecoveryConfig
+from bytewax.run import cli_main
+from rich.console import Console
+from rich.status import Status
+
+from flows import air, settings
+from flows.decode import Decoder
+from flows.rows import Landing
+from flows.sources import files
+from schemas.city import City
+from schemas.errors import ConfigurationError, DataQualityError, UsageError
+from sinks import store
+from sinks.files import NdjsonSink
+from sinks.lake import HOME, LakeSink, create_tables
+
+KNOWN = (air.FLOW,)
+SHOWN_EVERY = 0.2
+"""Seconds between two looks at the progress."""
+
+EXAMPLES = """
+Examples:
+
+  cityair run air --input readings.ndjson --lake lake
+
+  cityair run air --city seoul.toml --input readings_2017.tsv.gz --map seoul --lake lake
+
+  zcat yesterday.ndjson.gz | cityair run air --input - --output out --lake lake --recovery store
+"""
+
+
+def run(
+    flow: Annotated[list[str] | None, typer.Argument(help="Which flows: air.", show_default="air")] = None,
+    city: Annotated[Path | None, typer.Option(envvar="CITYAIR_CITY", help="City file.", show_default="the shipped Gimhae")] = None,
+    input: Annotated[  # noqa: A002 - the contract's name
+        str, typer.Option("--input", envvar="CITYAIR_INPUT", help="NDJSON, Parquet, CSV or TSV file, a folder of them, or - for standard input.")
+    ] = "",
+    lake: Annotated[Path | None, typer.Option(envvar="CITYAIR_LAKE", help="Folder of the Delta tables.")] = None,
+    output: Annotated[Path | None, typer.Option(envvar="CITYAIR_OUTPUT", help="Folder for one NDJSON file a topic.")] = None,
+    recovery: Annotated[
+        Path | None, typer.Option(envvar="CITYAIR_RECOVERY", help="Folder of the recovery store.", show_default="inside the lake")
+    ] = None,
+    map: Annotated[  # noqa: A002
+        str | None, typer.Option("--map", envvar="CITYAIR_MAP", help="Column map for CSV and TSV: a TOML file, or a shipped one's name.")
+    ] = None,
+    stop_at_end: Annotated[bool, typer.Option("--stop-at-end", help="Stop at the input's end, as files always do.")] = False,
+    max_rejects: Annotated[float | None, typer.Option(min=0, max=1, help="Exit with 6 if a larger share is refused.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what became of the input as JSON.")] = False,
+) -> None:
+    """Play an input through a dataflow into a lake; a second start goes on where the first stopped."""
+    for name in flow or KNOWN:
+        if name not in KNOWN:
+            raise UsageError(f"no flow named {name!r}; known: {', '.join(KNOWN)}")
+    if not input:
+        raise UsageError("no input; give --input PATH, or - for standard input")
+    if lake is None:
+        raise UsageError("no lake; give --lake DIR, a folder that is made if it is not there")
+    tally = Tally(shown=sys.stderr.isatty())
+    began = time.monotonic()
+    stopped = play(settings.load_city(city), input, map, lake, output, recovery or lake / HOME / "recovery", tally)
+    tally.report(time.monotonic() - began, as_json=as_json, stopped=stopped)
+    if stopped:
+        raise KeyboardInterrupt
+    share = 1 - tally.became["stored"] / max(1, tally.became.total())
+    if max_rejects is not None and share > max_rejects:
+        raise DataQualityError(f"{share:.2%} of {tally.became.total():,} readings were refused, more than {max_rejects:.2%}")
+
+
+run.__doc__ = f"{run.__doc__}\n{EXAMPLES}".replace("\n  ", "\n\n  ")
+
+
+class Tally:
+    """Counts what lands, and shows it while it goes on."""
+
+    def __init__(self, *, shown: bool = False) -> None:
+        self.became: Counter[str] = Counter()
+        self.newest = ""
+        self._status: Status | None = Console(stderr=True).status("starting") if shown else None
+        self._looked = 0.0
+        if self._status:
+            self._status.start()
+
+    def land(self, landing: Landing) -> None:
+        """Count one item."""
+        for (partition, what), count in landing.judged.items():
+            self.became[what] += count
+            self.newest = partition.topic
+        if self._status and time.monotonic() - self._looked > SHOWN_EVERY:
+            self._looked = time.monotonic()
+            self._status.update(f"{self.became.total():,} readings, {self.newest}")
+
+    def report(self, seconds: float, *, as_json: bool, stopped: bool) -> None:
+        """Say what became of the input: JSON on stdout, else a line on stderr."""
+        if self._status:
+            self._status.stop()
+        names = ("stored", "rejected", "duplicate", "too_late")
+        counts = {name: self.became[name] for name in names}
+        if as_json:
+            print(json.dumps({"received": self.became.total(), **counts, "seconds": round(seconds, 3), "stopped": stopped}))  # noqa: T201
+            return
+        became = ", ".join(f"{counts[name]:,} {name.replace('_', ' ')}" for name in names)
+        print(f"{self.became.total():,} readings in {seconds:.1f} s: {became}", file=sys.stderr)  # noqa: T201
+
+
+def play(city: City, source: str, column_map: str | None, lake: Path, output: Path | None, recovery: Path, tally: Tally) -> bool:
+    """Run the air flow over a bounded input; true if a signal stopped it.
+
+    Raises:
+        ConfigurationError: files, lake and recovery store do not fit together, or are in use.
+        BytewaxRuntimeError: a step failed; its cause says why.
+    """
+    stop = _StopFlag()
+    with contextlib.ExitStack() as held:
+        held.enter_context(store.locked(recovery / f"{air.FLOW}.lock", f"recovery store {recovery}"))
+        held.enter_context(store.locked(lake / HOME / f"{air.FLOW}.lock", f"lake {lake}"))
+        create_tables(lake, city)
+        identity = store.open_recovery(recovery / air.FLOW)
+        sink = LakeSink(lake, air.FLOW, city, tally.land)
+        edges = air.Edges(
+            source=files.open_input(source, column_map, Decoder(city), stop.is_set, _now),
+            lake=sink,
+            topics=NdjsonSink(output, air.TOPICS, identity) if output else None,
+        )
+        held.enter_context(stop.on_signals())
+        try:
+            cli_main(
+                air.build(city, edges),
+                epoch_interval=settings.epoch(),
+                recovery_config=RecoveryConfig(recovery / air.FLOW),
+            )
+            sink.finish()
+        except BaseException:
+            sink.abandon()
+            raise
+    return stop.is_set()
+
+
+class _StopFlag:
+    """Set by SIGTERM and SIGINT: the source then ends, the engine drains and keeps its place."""
+
+    def __init__(self) -> None:
+        self._set = False
+
+    def is_set(self) -> bool:
+        return self._set
+
+    @contextlib.contextmanager
+    def on_signals(self) -> Iterator[None]:
+        before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _on_signal(self, *_: Any) -> None:
+        if self._set:
+            raise KeyboardInterrupt
+        self._set = True
+
+
+def _now() -> int:
+    return time.time_ns() // 1000

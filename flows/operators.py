@@ -1,0 +1,93 @@
+"""Grid and kernels as Bytewax steps: the only place that knows both."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+import numpy as np
+from bytewax import operators as op
+from bytewax.dataflow import Stream
+from bytewax.operators import KeyedStream, StatefulBatchLogic
+
+from flows.arrivals import Arrivals, Partition, Readings
+from flows.rows import Landing, Rows, messages
+from flows.zone import Zone
+from schemas.city import City
+
+ROLLING_TOPIC = "env.air.rolling.v1"
+
+
+@dataclass(slots=True)
+class ZoneArrivals:
+    """Readings of one zone, with what came along."""
+
+    readings: Readings
+    parts: Iterable[Partition]
+    received: int
+    more: bool
+    last: bool
+
+
+def by_zone(step_id: str, arrivals: Stream[Arrivals], city: City) -> KeyedStream[ZoneArrivals]:
+    """Part readings by the zone of their station."""
+    zones = sorted({station.zone for station in city.stations})
+    zone_of = np.array([zones.index(station.zone) for station in city.stations], np.int32)
+
+    def part(item: Arrivals) -> Iterable[tuple[str, ZoneArrivals]]:
+        here = zone_of[item.readings.station]
+        for i, zone in enumerate(zones):
+            mine = here == i
+            readings = item.readings if mine.all() else item.readings.take(mine)
+            if len(readings) or item.last:
+                yield zone, ZoneArrivals(readings, item.parts, item.received, item.more, item.last)
+
+    return op.flat_map(step_id, arrivals, part)
+
+
+def judge(step_id: str, zones: KeyedStream[ZoneArrivals], city: City, *, topics: bool) -> KeyedStream[Landing | list[bytes]]:
+    """Keep the grid of each zone; emit rows for the lake and, with ``topics``, lines of ``env.air.rolling.v1``."""
+    rows = Rows(city)
+
+    def build(kept: dict[str, Any] | None) -> _ZoneLogic:
+        return _ZoneLogic(city, rows, kept, topics=topics)
+
+    keyed = op.map(f"{step_id}_key", zones, lambda item: (item[0], (item[0], item[1])))
+    return op.stateful_batch(step_id, keyed, build)
+
+
+class _ZoneLogic(StatefulBatchLogic[tuple[str, ZoneArrivals], "Landing | list[bytes]", dict[str, Any]]):
+    """One zone's state in the engine's hands."""
+
+    def __init__(self, city: City, rows: Rows, kept: dict[str, Any] | None, *, topics: bool) -> None:
+        self._city, self._rows, self._kept, self._topics = city, rows, kept, topics
+        self._ids = [station.id for station in city.stations]
+        self._timezone = ZoneInfo(city.city.timezone)
+        self._encode = msgspec.json.Encoder().encode
+        self._zone: Zone | None = None
+
+    def on_batch(self, values: list[tuple[str, ZoneArrivals]]) -> tuple[list[Landing | list[bytes]], bool]:
+        out: list[Landing | list[bytes]] = []
+        for name, item in values:
+            zone = self._open(name)
+            outcome = zone.take(item.readings, more=item.more, last=item.last)
+            out.append(self._rows.outcome(name, zone.stations, outcome, list(item.parts), item.received))
+            if self._topics and outcome.evaluated.means:
+                lines = [self._encode(message) for message in messages(outcome.evaluated.means, self._ids, zone.stations, self._timezone)]
+                out.append(lines)
+        return out, StatefulBatchLogic.RETAIN
+
+    def on_eof(self) -> tuple[list[Landing | list[bytes]], bool]:
+        """Close nothing: only a bounded input's last item does."""
+        return [], StatefulBatchLogic.RETAIN
+
+    def snapshot(self) -> dict[str, Any]:
+        return {"v": 1, "zone": self._zone.id, "state": self._zone.snapshot()} if self._zone else (self._kept or {})
+
+    def _open(self, name: str) -> Zone:
+        if self._zone is None:
+            self._zone = Zone(self._city, name)
+            if self._kept:
+                self._zone.restore(self._kept["state"])
+        return self._zone

@@ -1,0 +1,78 @@
+"""The out-topics as NDJSON files, one a topic, as exactly once as the topics themselves."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
+
+from schemas.errors import ConfigurationError
+from sinks import store
+from sinks.crash import point
+
+
+class NdjsonSink(FixedPartitionedSink[list[bytes], dict[str, Any]]):
+    """Lines to ``folder/<topic>.ndjson``. Exactly once under recovery: a resume truncates to the last snapshot.
+
+    Args:
+        folder: made if it is not there.
+        topics: names of the out-topics.
+        identity: of the recovery store; files of another store are never cut.
+    """
+
+    def __init__(self, folder: Path, topics: list[str], identity: str) -> None:
+        self._folder, self._topics = folder, sorted(topics)
+        mark = folder / "_cityair-store"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            mine = mark.exists() and mark.read_text() == identity
+            for topic in self._topics:
+                path = self._path(topic)
+                if not mine and path.exists() and path.stat().st_size:
+                    raise ConfigurationError(
+                        f"{path} was written with another recovery store; give an empty folder, or the store it belongs to"
+                    )
+            if not mine:
+                store.write_durably(mark, identity.encode())
+        except OSError as err:
+            raise ConfigurationError(f"output folder {folder} cannot be written: {err}") from err
+
+    def list_parts(self) -> list[str]:
+        """One partition a topic."""
+        return self._topics
+
+    def part_fn(self, item_key: str) -> int:
+        """Items are keyed by their topic."""
+        return self._topics.index(item_key)
+
+    def build_part(self, step_id: str, for_part: str, resume_state: dict[str, Any] | None) -> "_File":
+        """Open a topic's file where the last durable epoch left it."""
+        return _File(self._path(for_part), resume_state)
+
+    def _path(self, topic: str) -> Path:
+        return self._folder / f"{topic}.ndjson"
+
+
+class _File(StatefulSinkPartition[list[bytes], dict[str, Any]]):
+    def __init__(self, path: Path, resume: dict[str, Any] | None) -> None:
+        length = resume["length"] if resume else 0
+        self._file = path.open("ab")
+        if self._file.tell() < length:
+            raise ConfigurationError(
+                f"{path} has {self._file.tell():,} bytes, but {length:,} were written; put the file back, or start anew with an empty folder, lake and store"
+            )
+        self._file.truncate(length)
+        store.fsync(path.parent)
+
+    def write_batch(self, values: list[list[bytes]]) -> None:
+        for lines in values:
+            self._file.write(b"".join(line + b"\n" for line in lines))
+
+    def snapshot(self) -> dict[str, Any]:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        point("files.after_sync")
+        return {"v": 1, "length": self._file.tell()}
+
+    def close(self) -> None:
+        """Leave what no snapshot covers: a resume cuts it off."""

@@ -1,0 +1,170 @@
+"""Data files of one epoch: written while it lasts, so that memory does not grow with it."""
+
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from schemas.tables import TABLES
+from sinks import dates, store
+from sinks.dates import LocalDates
+
+ROW_GROUP = 131_072
+"""Rows kept back until they make a row group; less packs worse, more costs memory."""
+MOST_KEPT = 4 * ROW_GROUP
+"""Rows kept back over all tables and days."""
+MOST_OPEN = 64
+"""Files open at once; a backfill of years touches thousands of days in one epoch."""
+WITHOUT_DICTIONARY = {"mean", "koff", "payload", "detail"}
+"""Columns of which hardly two values are alike."""
+RANGES = ("revision", "koff", "station_id")
+"""Columns beside the time whose least and greatest value a reader may skip files by."""
+
+
+@dataclass(slots=True)
+class DataFile:
+    """A finished data file: what its Delta add action says."""
+
+    path: str
+    """Relative to the table."""
+    size: int
+    dt: str
+    stats: str
+
+    def plain(self) -> list[Any]:
+        """As plain data, for a snapshot."""
+        return [self.path, self.size, self.dt, self.stats]
+
+
+class _Open:
+    """A file being written, and the ranges of what is in it."""
+
+    def __init__(self, root: Path, table: str, dt: str, name: str) -> None:
+        self.path = f"dt={dt}/{name}-{uuid.uuid4().hex[:12]}.parquet"
+        self.dt, self._table, self._full = dt, table, root / table / self.path
+        self._full.parent.mkdir(parents=True, exist_ok=True)
+        schema = TABLES[table].schema.remove_metadata()
+        coded = [column for column in schema.names if column not in WITHOUT_DICTIONARY]
+        self._writer = pq.ParquetWriter(
+            self._full,
+            schema,
+            compression="zstd",
+            compression_level=1,
+            use_dictionary=coded,
+            column_encoding={c: e for c, e in {"mean": "BYTE_STREAM_SPLIT", "koff": "DELTA_BINARY_PACKED"}.items() if c in schema.names},
+            write_page_index=False,
+        )
+        self._rows = 0
+        self._ranges: dict[str, tuple[Any, Any]] = {}
+
+    def write(self, batches: list[pa.RecordBatch]) -> None:
+        rows = pa.Table.from_batches(batches).unify_dictionaries()
+        for column in (TABLES[self._table].time, *RANGES):
+            if column in rows.schema.names:
+                self._widen(column, rows.column(column))
+        self._rows += rows.num_rows
+        self._writer.write_table(rows, row_group_size=rows.num_rows)
+
+    def finish(self) -> DataFile:
+        self._writer.close()
+        store.fsync(self._full)
+        time = TABLES[self._table].time
+        low, high = ({c: _iso(span[i]) if c == time else span[i] for c, span in self._ranges.items()} for i in (0, 1))
+        stats = json.dumps({"numRecords": self._rows, "minValues": low, "maxValues": high, "nullCount": dict.fromkeys(low, 0)})
+        return DataFile(self.path, os.stat(self._full).st_size, self.dt, stats)  # noqa: PTH116
+
+    def _widen(self, column: str, values: pa.ChunkedArray) -> None:
+        if pa.types.is_dictionary(values.type):
+            values = pc.unique(values.cast(pa.string()))
+        elif pa.types.is_timestamp(values.type):
+            values = values.cast(pa.int64())
+        span = pc.min_max(values).as_py()
+        low, high = span["min"], span["max"]
+        if column in self._ranges:
+            low, high = min(low, self._ranges[column][0]), max(high, self._ranges[column][1])
+        self._ranges[column] = (low, high)
+
+
+def _iso(microseconds: int) -> str:
+    return f"{np.datetime64(microseconds, 'us')}Z"
+
+
+@dataclass(slots=True)
+class EpochFiles:
+    """What one epoch writes.
+
+    Args:
+        root: the lake.
+        prefix: start of the data files' names: flow and sequence.
+        days: dates of the city's time zone.
+    """
+
+    root: Path
+    prefix: str
+    days: LocalDates
+    _kept: dict[tuple[str, int], list[pa.RecordBatch]] = field(default_factory=dict)
+    _open: dict[tuple[str, int], _Open] = field(default_factory=dict)
+    _done: list[tuple[str, DataFile]] = field(default_factory=list)
+    _rows: int = 0
+
+    def add(self, table: str, batch: pa.RecordBatch) -> None:
+        """Add rows of a table; they may stay in memory until they make a row group."""
+        for day, rows in self._by_day(table, batch):
+            kept = self._kept.setdefault((table, day), [])
+            kept.append(rows)
+            self._rows += rows.num_rows
+            if sum(one.num_rows for one in kept) >= ROW_GROUP:
+                self._write((table, day))
+        if self._rows > MOST_KEPT:
+            fullest = sorted(self._kept, key=lambda key: -sum(one.num_rows for one in self._kept[key]))
+            for key in fullest[: len(fullest) // 2 + 1]:
+                self._write(key)
+
+    def finish(self) -> dict[str, list[DataFile]]:
+        """Write what is kept, close and fsync; by table, the files of the epoch."""
+        for key in list(self._kept):
+            self._write(key)
+        for key in list(self._open):
+            self._close(key)
+        folders = {(self.root / table / file.path).parent for table, file in self._done}
+        for folder in folders:
+            store.fsync(folder)
+        for table in {folder.parent for folder in folders}:
+            store.fsync(table)
+        files: dict[str, list[DataFile]] = {}
+        for table, file in self._done:
+            files.setdefault(table, []).append(file)
+        return files
+
+    def _by_day(self, table: str, batch: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch]]:
+        times = batch.column(TABLES[table].time).cast(pa.int64()).to_numpy()
+        day = self.days.of(times)
+        if not day.size:
+            return
+        if day.min() == day.max():
+            yield int(day[0]), batch
+            return
+        for one in np.unique(day):
+            yield int(one), batch.take(pa.array(np.flatnonzero(day == one)))
+
+    def _write(self, key: tuple[str, int]) -> None:
+        batches = self._kept.pop(key)
+        self._rows -= sum(batch.num_rows for batch in batches)
+        file = self._open.pop(key, None)
+        if file is None:
+            while len(self._open) >= MOST_OPEN:
+                self._close(next(iter(self._open)))
+            file = _Open(self.root, key[0], dates.name(key[1]), self.prefix)
+        self._open[key] = file  # the last used goes last: the first is closed first
+        file.write(batches)
+
+    def _close(self, key: tuple[str, int]) -> None:
+        self._done.append((key[0], self._open.pop(key).finish()))
