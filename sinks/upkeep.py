@@ -22,9 +22,9 @@ from deltalake.transaction import AddAction
 
 from schemas.errors import ConfigurationError, ContractError
 from schemas.tables import TABLES
-from sinks import catalog, store
+from sinks import relations, store
 from sinks.audit import AuditReport, Report, audit
-from sinks.catalog import DataFile
+from sinks.snapshot import DataFile, data_files, open_table, read_city
 
 __all__ = ["AuditReport", "CheckReport", "audit", "check", "compact", "vacuum"]
 
@@ -51,18 +51,18 @@ def check(lake: str | Path) -> CheckReport:
         ConfigurationError: there is no lake at this path.
     """
     lake = Path(lake).absolute()
-    zone = ZoneInfo(catalog.read_city(lake).city.timezone)
+    zone = ZoneInfo(read_city(lake).city.timezone)
     report = CheckReport()
     for name in TABLES:
         try:
-            table = catalog.open_table(lake, name)
+            table = open_table(lake, name)
         except (DeltaError, OSError) as err:
             report.faults.append(
                 f"{name}: its log cannot be read: {err}; restore {lake / name / '_delta_log'} from a backup"
             )
             continue
         if table is not None:
-            listed = list(catalog.data_files(table, lake / name))
+            listed = list(data_files(table, lake / name))
             report.tables[name] = {
                 "files": len(listed),
                 "rows": sum(file.rows or 0 for file in listed),
@@ -113,7 +113,7 @@ def _check_file(name: str, file: DataFile, zone: ZoneInfo, report: CheckReport) 
     for field in fields:
         if _type(field) != want.get(field.name, _type(field)):
             report.faults.append(f"{name}: {file.path}: {field.name} is {_type(field)}, not {want[field.name]}")
-    for moment in {time for time in span.values() if time is not None}:
+    for moment in {found for found in span.values() if found is not None}:
         day = (moment - timedelta(microseconds=1)).astimezone(zone).date()
         if day != file.dt:
             report.faults.append(f"{name}: {file.path} holds {column} = {moment.isoformat()}, which is of {day}")
@@ -121,7 +121,7 @@ def _check_file(name: str, file: DataFile, zone: ZoneInfo, report: CheckReport) 
 
 def _type(field: pa.Field) -> str:
     try:
-        return catalog.sql_type(field.type)
+        return relations.sql_type(field.type)
     except KeyError:  # no type of ours
         return str(field.type)
 
@@ -179,13 +179,13 @@ def compact(lake: str | Path, before: date | None = None) -> dict[str, int]:
         ContractError: a file does not hold the rows its log says; nothing of that day was changed.
     """
     lake = Path(lake).absolute()
-    zone = ZoneInfo(catalog.read_city(lake).city.timezone)
+    zone = ZoneInfo(read_city(lake).city.timezone)
     before = before or datetime.now(zone).date() - timedelta(days=1)
     replaced = {}
     for name in TABLES:
-        if (table := catalog.open_table(lake, name)) is not None:
+        if (table := open_table(lake, name)) is not None:
             counts: dict[date, int] = {}
-            for file in catalog.data_files(table, lake / name):
+            for file in data_files(table, lake / name):
                 counts[file.dt] = counts.get(file.dt, 0) + 1
             days = [day for day, count in counts.items() if count > 1 and day < before]
             replaced[name] = sum(_join(lake, name, day) for day in days)
@@ -208,7 +208,7 @@ def _join_once(lake: Path, name: str, day: date) -> int:
     """Replace the files of a day, as this handle sees it; what a flow adds meanwhile stays beside the new file."""
     root = lake / name
     table = DeltaTable(str(root))
-    old = [file for file in catalog.data_files(table, root) if file.dt == day]
+    old = [file for file in data_files(table, root) if file.dt == day]
     rows = _sorted_rows(name, table, old)
     path = root / f"dt={day}" / f"compact-{uuid.uuid4().hex}.parquet"
     try:
@@ -242,8 +242,8 @@ def _join_once(lake: Path, name: str, day: date) -> int:
 def _sorted_rows(name: str, table: DeltaTable, files: list[DataFile]) -> pa.Table:
     schema = pa.schema([field for field in pa.schema(table.schema().to_arrow()) if field.name != "dt"])
     order = [*TABLES[name].key, *(["revision"] if TABLES[name].revised else [])]
-    columns = catalog.columns_of(schema)
-    relation = catalog.typed(columns, catalog.scan(files, columns))
+    columns = relations.columns_of(schema)
+    relation = relations.typed(columns, relations.scan(files, relations.options_of(files, columns)))
     with duckdb.connect() as con:
         con.execute("SET TimeZone = 'UTC'")
         rows = con.execute(f"SELECT * EXCLUDE dt FROM {relation} ORDER BY {', '.join(order)}").to_arrow_table()
@@ -284,7 +284,7 @@ def vacuum(lake: str | Path) -> dict[str, int]:
         ConfigurationError: there is no lake at this path.
     """
     lake = Path(lake).absolute()
-    catalog.read_city(lake)
+    read_city(lake)
     hours = int(KEPT.total_seconds() // 3600)
-    opened = {name: catalog.open_table(lake, name) for name in TABLES}
+    opened = {name: open_table(lake, name) for name in TABLES}
     return {name: len(table.vacuum(retention_hours=hours, dry_run=False)) for name, table in opened.items() if table}

@@ -7,10 +7,9 @@ gate, 130 interrupted.
 import errno
 import sys
 import traceback
+from typing import Protocol, runtime_checkable
 
-import click
 import typer
-from bytewax.errors import BytewaxRuntimeError
 
 from flows.cli import config, run, simulate, sql
 from schemas.errors import CityairError
@@ -37,17 +36,24 @@ def main() -> None:
     """Run the command line; every way it can end has its exit code."""
     try:
         sys.exit(app(standalone_mode=False) or 0)
-    except click.UsageError as err:
-        err.show()
-        sys.exit(2)
-    except click.ClickException as err:
-        err.show()
-        sys.exit(err.exit_code)
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         _say("interrupted")
         sys.exit(INTERRUPTED)
-    except (CityairError, OSError, BytewaxRuntimeError) as err:
+    except Exception as err:  # noqa: BLE001 - every way to end has its exit code
+        if isinstance(err, _Shown):  # a word that the command line does not know; typer's own class has no public name
+            err.show()
+            sys.exit(err.exit_code)
         sys.exit(_explain(err))
+
+
+@runtime_checkable
+class _Shown(Protocol):
+    """An error of the command line's words, which knows how to show itself."""
+
+    exit_code: int
+
+    def show(self) -> None:
+        """Print it with the usage."""
 
 
 def _explain(err: BaseException) -> int:

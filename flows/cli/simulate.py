@@ -13,11 +13,10 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from flows.shipped import shipped
+from flows.settings import load_city
 from flows.sources.scenarios import MIXES, SCENARIOS
 from flows.sources.simulator import Simulation, Summary, write, write_lines
-from schemas.city import parse
-from schemas.errors import ConfigurationError, UsageError
+from schemas.errors import UsageError
 
 CITY = "Stations to simulate, a TOML file; the shipped Gimhae if left out."
 START = "A date (midnight of the city's time) or an RFC 3339 time with an offset."
@@ -42,12 +41,7 @@ def simulate(
     cityair simulate --start 2026-11-22 --days 7 --seed 3 --scenario trouble --output week.ndjson.gz
     cityair simulate --start 2026-11-22 --scenario dust_front --scenario stuck --output - | head
     """  # noqa: D301, \b keeps these lines apart
-    place = city or shipped("gimhae.toml")
-    try:
-        shape = parse(place.read_bytes(), str(place))
-    except OSError as err:
-        cure = "name a city file, or leave it out for Gimhae"
-        raise ConfigurationError(f"--city {place}: {err.strerror}; {cure}") from err
+    shape = load_city(city)
     begin = beginning(start, ZoneInfo(shape.city.timezone))
     path = None if output == "-" else free(Path(output), force=force)
     if path is None and as_json:

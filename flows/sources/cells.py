@@ -280,7 +280,8 @@ def _compose(parts: dict[str, Any], n: int) -> tuple[I64, NDArray[np.bool_]]:
     first: I64 = months.astype("M8[M]").astype("M8[D]").astype(np.int64)
     length: I64 = (months + 1).astype("M8[M]").astype("M8[D]").astype(np.int64) - first
     wrong |= (day < 1) | (day > length)
-    return (first + day - 1) * DAY + (hour * 3600 + minute * 60 + second) * SECOND + micros, wrong
+    local: I64 = (first + day - 1) * DAY + (hour * 3600 + minute * 60 + second) * SECOND + micros
+    return local, wrong
 
 
 def _offsets(texts: Any) -> I64:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from schemas.errors import ConfigurationError
 from schemas.rejected import MAX_KEPT_BYTES, MAX_MESSAGE_BYTES
@@ -15,17 +16,18 @@ from schemas.rejected import MAX_KEPT_BYTES, MAX_MESSAGE_BYTES
 NEWLINE = 10
 BYTES_PER_ROW = 128
 """A block of 16,384 rows reads about 2 MiB."""
-LEAST_BYTES = 64 << 10
+LEAST_BYTES = 8 << 10
+COUNT_BYTES = 256 << 10
 
 
 class ByteSource(Protocol):
     """Where bytes come from."""
 
-    def read(self, size: int) -> bytes | None:
-        """Return about ``size`` bytes, none at the end, None where nothing has come yet."""
+    def readinto(self, room: memoryview) -> int | None:
+        """Fill some of ``room`` and return how much: 0 at the end, None where nothing has come yet."""
 
-    def pause(self) -> None:
-        """Give back what the operating system lends, until the next read."""
+    def seek(self, offset: int) -> None:
+        """Go on at ``offset``, and give back what the operating system lends until then."""
 
 
 class PlainBytes:
@@ -34,16 +36,17 @@ class PlainBytes:
     def __init__(self, path: Path, offset: int) -> None:
         self._path, self._offset = path, offset
 
-    def read(self, size: int) -> bytes:
-        """Return about ``size`` bytes, none at the end."""
+    def readinto(self, room: memoryview) -> int:
+        """Fill some of ``room`` and return how much: 0 at the end."""
         with self._path.open("rb", buffering=0) as file:
             file.seek(self._offset)
-            found = file.read(size) or b""
-        self._offset += len(found)
+            found = file.readinto(room) or 0
+        self._offset += found
         return found
 
-    def pause(self) -> None:
-        """Nothing is held."""
+    def seek(self, offset: int) -> None:
+        """Go on at ``offset``."""
+        self._offset = offset
 
 
 class GzipBytes:
@@ -53,8 +56,8 @@ class GzipBytes:
         self._path, self._offset = path, offset
         self._file: gzip.GzipFile | None = None
 
-    def read(self, size: int) -> bytes:
-        """Return about ``size`` bytes, none at the end.
+    def readinto(self, room: memoryview) -> int:
+        """Fill some of ``room`` and return how much: 0 at the end.
 
         Raises:
             ConfigurationError: the file is cut off or no gzip file.
@@ -63,17 +66,18 @@ class GzipBytes:
             if self._file is None:
                 self._file = gzip.GzipFile(self._path, "rb")
                 self._file.seek(self._offset)
-            found = self._file.read(size)
+            found = self._file.readinto(room)
         except (EOFError, gzip.BadGzipFile, zlib.error) as err:
-            self.pause()
+            self.seek(self._offset)
             raise ConfigurationError(f"{self._path}: not a whole gzip file ({err}); get it again") from err
-        self._offset += len(found)
         if not found:
-            self.pause()
+            self.seek(self._offset)
+        self._offset += found
         return found
 
-    def pause(self) -> None:
-        """Close the file; the next read unpacks from its start again."""
+    def seek(self, offset: int) -> None:
+        """Close the file; the next read unpacks from its start to ``offset``."""
+        self._offset = offset
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -85,23 +89,22 @@ class PipedBytes:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
-    def read(self, size: int) -> bytes | None:
-        """Return up to ``size`` bytes, none at the end, None where nothing has come yet."""
-        found: list[bytes] = []
-        left = size
-        while left > 0:
+    def readinto(self, room: memoryview) -> int | None:
+        """Fill some of ``room`` and return how much: 0 at the end, None where nothing has come yet."""
+        filled = 0
+        while filled < len(room):
             ready, _, _ = select.select([self._descriptor], [], [], 0)
             if not ready:
+                return filled or None
+            found = os.readv(self._descriptor, [room[filled:]])
+            if not found:
                 break
-            more = os.read(self._descriptor, left)
-            if not more:
-                return b"".join(found)
-            found.append(more)
-            left -= len(more)
-        return b"".join(found) or None
+            filled += found
+        return filled
 
-    def pause(self) -> None:
-        """A pipe cannot be opened twice."""
+    def seek(self, offset: int) -> None:
+        """Refuse: a pipe has no second chance."""
+        raise RuntimeError(f"a pipe cannot go to {offset}")
 
 
 class Piece(NamedTuple):
@@ -121,6 +124,8 @@ class Piece(NamedTuple):
 class Lines:
     """Cuts bytes into pieces of whole lines. The last line may lack its newline.
 
+    One buffer is filled again and again: pieces of fresh memory cost more than reading the file into them.
+
     Args:
         source: where the bytes come from, already at ``offset``.
         offset: where reading begins.
@@ -132,95 +137,120 @@ class Lines:
         self._source = source
         self.offset = offset
         self.unended = unended
-        self._rest = b""
+        self._buffer = bytearray()
+        self._begin = self._end = 0
         self._ended = False
         self._large: tuple[bytes, int] | None = None
 
     def pause(self) -> None:
-        """Give back what the operating system lends."""
-        self._source.pause()
+        """Give back memory and what the operating system lends, until the next read."""
+        self._source.seek(self.offset)
+        self._buffer = bytearray()
+        self._begin = self._end = 0
+        self._ended = False
 
     def read(self, rows: int) -> Piece | None:
         """Return up to ``rows`` lines, none where nothing has come yet, None at the end."""
         size = max(LEAST_BYTES, rows * BYTES_PER_ROW)
         while self._large is None:
-            end = self._rest.rfind(b"\n") + 1
-            if end or self._ended:
+            end = self._buffer.rfind(b"\n", self._begin, self._end) + 1
+            if end:
                 return self._cut(end, rows)
-            if len(self._rest) > MAX_MESSAGE_BYTES:
-                self._large = self._rest[:MAX_KEPT_BYTES], len(self._rest)
-                self._rest = b""
+            if self._ended:
+                return self._last()
+            if self._end - self._begin > MAX_MESSAGE_BYTES:
+                head = bytes(self._buffer[self._begin : self._begin + MAX_KEPT_BYTES])
+                self._large = head, self._end - self._begin
+                self._begin = self._end
             elif not self._fill(size):
                 return Piece(self.offset, self.offset, b"", 0)
         return self._pass_over(size)
 
     def _fill(self, size: int) -> bool:
-        found = self._source.read(size)
-        if found is None:
-            return False
-        self._ended = not found
+        """Read more; False where nothing has come yet."""
+        held = self._end - self._begin
+        self._buffer[:held] = self._buffer[self._begin : self._end]
+        if len(self._buffer) < held + size:
+            self._buffer.extend(bytes(held + size - len(self._buffer)))
+        with memoryview(self._buffer) as buffer, buffer[held : held + size] as room:
+            found = self._source.readinto(room)
+        self._begin, self._end = 0, held + (found or 0)
+        self._ended = found == 0
         if found and self.unended:
             self.unended = False
-            if found.startswith(b"\n"):
-                found = found[1:]
+            if self._buffer[0] == NEWLINE:
+                self._begin = 1
                 self.offset += 1
-        self._rest = self._rest + found if self._rest else found
-        return True
+        return found is not None
 
-    def _cut(self, end: int, rows: int) -> Piece | None:
-        data = self._rest[:end] if end < len(self._rest) else self._rest
-        if not end:
-            if not self._rest:
-                return None
-            data = self._rest + b"\n"
-            self.unended = True
-        span = _too_long(data)
-        if span is not None and span[0] == 0:
+    def _cut(self, end: int, rows: int) -> Piece:
+        """Take whole lines up to ``end``: not more than ``rows``, and none too large."""
+        span = _too_long(self._buffer, self._begin, end)
+        if span is not None and span[0] == self._begin:
             length = span[1]
-            return self._take(length + 1, Piece(0, 0, data[:MAX_KEPT_BYTES], 1, length))
+            head = bytes(self._buffer[self._begin : self._begin + min(length, MAX_KEPT_BYTES)])
+            return self._take(self._begin + length + 1, head, 1, length)
         if span is not None:
-            data = data[: span[0]]
-        count = data.count(b"\n")
-        if count > rows:
-            data = data[: int(np.flatnonzero(np.frombuffer(data, np.uint8) == NEWLINE)[rows - 1]) + 1]
-            count = rows
-        return self._take(len(data), Piece(0, 0, data, count))
+            end = span[0]
+        count = 0
+        for at in range(self._begin, end, COUNT_BYTES):
+            found = _ends(self._buffer, at, min(end, at + COUNT_BYTES))
+            more = int(np.count_nonzero(found))  # five times as fast as bytes.count
+            if count + more >= rows:
+                end = at + int(np.flatnonzero(found)[rows - count - 1]) + 1
+                count = rows
+                break
+            count += more
+        with memoryview(self._buffer) as buffer:
+            data = bytes(buffer[self._begin : end])
+        return self._take(end, data, count)
 
-    def _take(self, length: int, piece: Piece) -> Piece:
-        length = min(length, len(self._rest))  # a last line without its newline is one byte shorter than its piece
-        begin, self.offset = self.offset, self.offset + length
-        self._rest = self._rest[length:]
-        return piece._replace(offset=begin, end=self.offset)
+    def _last(self) -> Piece | None:
+        """Take the last line, which lacks its newline."""
+        if self._begin == self._end:
+            return None
+        self.unended = True
+        return self._take(self._end, bytes(self._buffer[self._begin : self._end]) + b"\n", 1)
+
+    def _take(self, end: int, data: bytes, lines: int, too_large: int = 0) -> Piece:
+        begin, self.offset = self.offset, self.offset + end - self._begin
+        self._begin = end
+        return Piece(begin, self.offset, data, lines, too_large)
 
     def _pass_over(self, size: int) -> Piece:
         """Drop the rest of a line too large, keeping its head and its length."""
         assert self._large is not None
         head, length = self._large
-        while True:
-            found = self._source.read(size)
-            if found is None:
+        at = -1
+        while at < 0 and not self._ended:
+            self._begin = self._end
+            if not self._fill(size):
                 self._large = head, length
                 return Piece(self.offset, self.offset, b"", 0)
-            at = found.find(b"\n")
-            length += at if at >= 0 else len(found)
-            if at >= 0 or not found:
-                break
-        self._rest, self._ended, self._large = found[at + 1 :], not found, None
-        self.unended = not found
-        begin, self.offset = self.offset, self.offset + length + bool(found)
+            at = self._buffer.find(b"\n", 0, self._end)
+            length += at if at >= 0 else self._end
+        self._large = None
+        self.unended = at < 0
+        self._begin = at + 1
+        begin, self.offset = self.offset, self.offset + length + (at >= 0)
         return Piece(begin, self.offset, head, 1, length)
 
 
-def _too_long(data: bytes) -> tuple[int, int] | None:
+def _ends(buffer: bytearray, begin: int, end: int) -> NDArray[np.bool_]:
+    ends: NDArray[np.bool_] = np.frombuffer(buffer, np.uint8, end - begin, begin) == NEWLINE
+    return ends
+
+
+def _too_long(buffer: bytearray, begin: int, end: int) -> tuple[int, int] | None:
     """Find the first line over the limit: where it begins, and its length without the newline."""
     step = MAX_MESSAGE_BYTES // 2
     # A line over the limit covers at least one whole step, and looking for its newline there costs next to nothing.
-    if all(data.find(b"\n", at, at + step) >= 0 for at in range(0, len(data) - step + 1, step)):
+    if all(buffer.find(b"\n", at, at + step) >= 0 for at in range(begin, end - step + 1, step)):
         return None
-    ends = np.flatnonzero(np.frombuffer(data, np.uint8) == NEWLINE)
+    ends = np.flatnonzero(_ends(buffer, begin, end))
     lengths = np.diff(ends, prepend=-1) - 1
     long = np.flatnonzero(lengths > MAX_MESSAGE_BYTES)
     if not long.size:
         return None
     first = int(long[0])
-    return int(ends[first] - lengths[first]), int(lengths[first])
+    return begin + int(ends[first] - lengths[first]), int(lengths[first])

@@ -85,7 +85,7 @@ def test_what_is_there_is_not_overwritten(run, tmp_path):
         (["--output", "-", "--json"], UsageError, "would mix"),
         (["--scenario", "flood"], UsageError, "no scenario named 'flood'; known: clear, trouble"),
         (["--days", "-1"], UsageError, "must lie between"),
-        (["--city", "none.toml"], ConfigurationError, "leave it out for Gimhae"),
+        (["--city", "none.toml"], ConfigurationError, "none.toml cannot be read: No such file"),
     ],
 )
 def test_errors_name_their_cure(run, words, error, complaint):

@@ -188,10 +188,11 @@ def test_a_day_by_the_minute_with_the_limits_of_a_city_file():
     x = 5 * scale + scale * (walk + random.normal(0, 0.1, (T, 1, 6)))
     x[random.random(x.shape) < 0.05] = np.nan
     x[500:1000, 0, 0] = 41.0  # stuck
-    x[400:1300, 0, 1] = 30 + random.normal(0, 0.2, 900)  # damped, and at times above PM10
+    x[400:1300, 0, 1] = 30 + random.normal(0, 0.2, 900)  # damped
+    x[1050:1060, 0, 0] = 9.0  # below PM2.5
     x[600:900, 0, 2] = 0.0
-    x[750, 0, 3] += 0.5
-    x[1399, 0, 5] += 0.5  # the last cell may be a step, not yet a spike
+    x[749:752, 0, 3] = 0.02, 0.52, 0.02
+    x[1398:, 0, 5] = 0.005, 0.5  # the last cell may be a step, not yet a spike
     spans = limits(CITY, 1)
     first = lookback(spans)
     found = surroundings(x, first, spans)
