@@ -7,9 +7,9 @@ One process: ``python -m benchmarks.generate KIND PATH --days N --step STEP``. K
 
 import argparse
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import msgspec
 import numpy as np
@@ -22,14 +22,13 @@ from schemas.city import City, parse
 from schemas.reading import PARAMETERS
 
 START = datetime(2025, 10, 31, 15, tzinfo=UTC)
-"""A local midnight, long past: the year that follows has no future in it."""
+"""A local midnight, long past: the year that follows holds no future."""
 SEED = 7
 GARBAGE = 0.01
-COLUMNS = ["station_id", "observed_at", *PARAMETERS]
 
 
 class Line(msgspec.Struct):
-    """A message as design.md 3.1 has it, with the pollutants alone."""
+    """A message of ``env.air.reading.v1`` with the pollutants alone; NaN is written as null."""
 
     station_id: str
     observed_at: str
@@ -43,24 +42,70 @@ class Line(msgspec.Struct):
 
 def city_text(step: str) -> str:
     """A city file: the places of the shipped city, all 48 by the minute."""
-    stations = load_city(None).stations
-    entries = [f'[[stations]]\nid = "{s.id}"\nlat = {s.lat}\nlon = {s.lon}\n' for s in stations]
-    return f'[city]\nid = "bench"\nname = "Bench"\ntimezone = "Asia/Seoul"\n\n[windows]\nstep = "{step}"\n\n' + "\n".join(entries)
+    head = f'[city]\nid = "bench"\nname = "Bench"\ntimezone = "Asia/Seoul"\n\n[windows]\nstep = "{step}"\n'
+    stations = [f'[[stations]]\nid = "{s.id}"\nlat = {s.lat}\nlon = {s.lon}\n' for s in load_city(None).stations]
+    return "\n".join([head, *stations])
 
 
-def encode(lines: Lines, city: City, zone: str) -> list[bytes]:
+def encode(lines: Lines, city: City) -> list[bytes]:
     """Lines as they stand on the wire, with their ends."""
+    zone = ZoneInfo(city.city.timezone)
     moments, which = np.unique(lines.observed, return_inverse=True)
-    times = [moment(int(at)).astimezone(msgspec_zone(zone)).isoformat() for at in moments]
+    times = [moment(int(at)).astimezone(zone).isoformat() for at in moments]
     names = [city.stations[i].id for i in lines.station.tolist()]
     values = lines.values[:, : len(PARAMETERS)].T.tolist()
-    records = map(Line, names, map(times.__getitem__, which.tolist()), *values)
     write = msgspec.json.Encoder().encode
-    return [write(record) + b"\n" for record in records]
+    return [write(Line(*row)) + b"\n" for row in zip(names, map(times.__getitem__, which.tolist()), *values, strict=True)]
 
 
-def msgspec_zone(name: str) -> "datetime.tzinfo":  # type: ignore[name-defined]
-    """The city's time zone."""
-    from zoneinfo import ZoneInfo
+def write_lines(simulation: Simulation, path: Path, garbage: float) -> int:
+    """Write NDJSON, a share of it broken."""
+    draw = np.random.default_rng(SEED)
+    count = 0
+    with path.open("wb") as file:
+        for lines in simulation.days():
+            texts = encode(lines, simulation.city)
+            for row in np.flatnonzero(draw.random(len(texts)) < garbage).tolist():
+                texts[row] = garble(texts[row][:-1], draw)[1] + b"\n"
+            file.write(b"".join(texts))
+            count += len(texts)
+    return count
 
-    return ZoneInfo(name)
+
+def write_table(simulation: Simulation, path: Path) -> int:
+    """Write Parquet, in the order of arrival, a row group a day."""
+    columns = ["station_id", "observed_at", *PARAMETERS]
+    writer, count = None, 0
+    for lines in simulation.days():
+        day = simulation.table(lines).select(columns)
+        writer = writer or pq.ParquetWriter(path, day.schema, compression="zstd")
+        writer.write_table(day)
+        count += day.num_rows
+    if writer:
+        writer.close()
+    return count
+
+
+def main() -> None:
+    """Write one input."""
+    options = argparse.ArgumentParser()
+    options.add_argument("kind", choices=["city", "lines", "garbage", "table"])
+    options.add_argument("path", type=Path)
+    options.add_argument("--days", type=float, default=1)
+    options.add_argument("--step", default="10m")
+    given = options.parse_args()
+    text = city_text(given.step)
+    if given.kind == "city":
+        given.path.write_text(text, encoding="utf-8")
+        print(json.dumps({"readings": 0}))
+        return
+    simulation = Simulation(parse(text.encode()), START, given.days, SEED)
+    if given.kind == "table":
+        count = write_table(simulation, given.path)
+    else:
+        count = write_lines(simulation, given.path, GARBAGE if given.kind == "garbage" else 0.0)
+    print(json.dumps({"readings": count}))
+
+
+if __name__ == "__main__":
+    main()

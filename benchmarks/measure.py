@@ -10,6 +10,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -56,10 +57,10 @@ def child(command: Sequence[str], environment: Mapping[str, str] | None = None) 
     """
     variables = {**os.environ, **ONE_THREAD, **(environment or {})}
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        before = os.times()
+        began = time.perf_counter()
         process = subprocess.Popen(command, stdout=out, stderr=err, cwd=ROOT, env=variables)
         _, status, usage = os.wait4(process.pid, 0)
-        seconds = os.times().elapsed - before.elapsed
+        seconds = time.perf_counter() - began
         process.returncode = os.waitstatus_to_exitcode(status)
         out.seek(0)
         err.seek(0)

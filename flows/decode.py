@@ -4,6 +4,7 @@ The wire tolerates: unknown fields are skipped, null and sentinels are missing v
 becomes a reject with the field's path and the reason.
 """
 
+import functools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +17,9 @@ import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
-from flows.arrivals import F64, I32, I64, U8, Payloads, Readings, Texts
+from flows import layout
+from flows.arrivals import F64, I32, I64, U8, Payloads, Readings, Texts, concatenate
+from flows.layout import Layout
 from schemas.city import City
 from schemas.reading import PARAMETERS, VALUES, Status
 from schemas.rejected import MAX_KEPT_BYTES, MAX_MESSAGE_BYTES, Reason, Reject
@@ -32,7 +35,10 @@ LATEST = (datetime(2100, 1, 1, tzinfo=UTC) - EPOCH) // MICROSECOND
 """No clock that shows a time outside 1970 to 2100 can be trusted with the rest of its message."""
 NO_TIME = np.iinfo(np.int64).min
 CACHED_TIMES = 100_000
-QUOTE, NEWLINE = 34, 10
+TIME_BYTES = layout.TEXT_WORDS * layout.WORD
+MOST_LAYOUTS = 8
+FEW = 16
+"""So few lines are read one by one."""
 
 
 class _Wire(Struct, gc=False):
@@ -93,6 +99,8 @@ class Decoder:
         self._strict = msgspec.json.Decoder(_Wire)
         self._lenient = msgspec.json.Decoder(_Lenient)
         self._times = _Times()
+        self._names = layout.Names(list(self._stations))
+        self._layouts: list[Layout] = []
 
     def lines(self, part: int, first: int, chunk: bytes) -> tuple[Readings, list[Reject], int]:
         r"""Decode whole lines of NDJSON.
@@ -105,15 +113,65 @@ class Decoder:
         Returns:
             The readings and rejects, both in the order of their lines, and how many lines there were.
         """
-        count = chunk.count(b"\n")
-        koff = np.arange(first, first + count)
-        try:
-            rows = self._strict.decode_lines(chunk)
-        except (msgspec.MsgspecError, ValueError, RecursionError):
-            rows = []
-        if len(rows) != count:  # a line that is not exactly one object: each on its own
-            return *self.messages(part, koff, chunk.split(b"\n")[:-1]), count
-        return *self._columns_of(part, koff, rows, _Lines(chunk)), count
+        lines = layout.Lines(chunk)
+        count = len(lines)
+        runs, rest = self._alike(part, first, chunk, lines)
+        if not rest.size and len(runs) == 1:
+            return *self._judge(runs[0], _never, _never, {}), count
+        texts = [chunk[slice(*lines.bounds(row))] for row in rest.tolist()]
+        others, rejects = self.messages(part, first + rest, texts)
+        readings = concatenate([*runs, others])
+        readings = readings.take(np.argsort(readings.koff, kind="stable")) if runs else readings
+        readings, more = self._judge(readings, _never, _never, {})
+        return readings, sorted(rejects + more, key=lambda reject: reject.koff), count
+
+    def _alike(self, part: int, first: int, chunk: bytes, lines: layout.Lines) -> tuple[list[Readings], I64]:
+        """Read the lines of known layouts, a layout at a time; return also the numbers of the lines left over."""
+        runs, rest = [], np.arange(len(lines))
+        payloads = _Lines(chunk, lines)
+        known = iter(list(self._layouts))
+        for _ in range(2 * MOST_LAYOUTS):
+            if rest.size < FEW:
+                break
+            one = next(known, None)
+            if one is None:
+                one = layout.learn(chunk[slice(*lines.bounds(int(rest[0])))]) or layout.learn(chunk[slice(*lines.bounds(int(rest[-1])))])
+                if one is None or one in self._layouts:
+                    break
+                self._layouts = [one, *self._layouts][:MOST_LAYOUTS]
+            table = lines.read(one, rest)
+            if not table.rows.size:
+                continue
+            begin, end = table.texts["station_id"]
+            station = self._names.find(lines.words(begin, end), end - begin)
+            observed = self._observed(lines, *table.texts["observed_at"])
+            known_well = (station >= 0) & (observed >= EARLIEST) & (observed < LATEST)
+            good = slice(None) if known_well.all() else known_well
+            rows = table.rows[good]
+            values = np.full((rows.size, len(VALUES)), NAN, order="F")
+            for i, name in enumerate(VALUES):
+                if name in table.numbers:
+                    values[:, i] = table.numbers[name][good]
+            status = np.zeros((rows.size, len(PARAMETERS)), np.uint8)
+            if layout.STATUS in table.numbers:
+                status[:] = table.numbers[layout.STATUS][good][:, None]
+            runs.append(
+                Readings(station[good], observed[good], values, status, _same(part, rows), first + rows, payloads.of(rows))
+            )
+            left = np.zeros(len(lines), bool)
+            left[rest] = True
+            left[rows] = False
+            rest = np.flatnonzero(left)
+        return runs, rest
+
+    def _observed(self, lines: layout.Lines, begin: I64, end: I64) -> I64:
+        """Read times; the same spelling as in the line before is not read again."""
+        words = lines.words(begin, end)
+        new = np.concatenate([[True], functools.reduce(np.logical_or, (words[1:] != words[:-1]).T) | (end - begin)[1:] > TIME_BYTES])
+        at = np.flatnonzero(new)
+        times = [self._times.read(lines.text(b, e)) for b, e in zip(begin[at].tolist(), end[at].tolist(), strict=True)]
+        self._times.forget()
+        return np.array(times, np.int64)[np.cumsum(new) - 1]
 
     def messages(self, part: int, koff: I64, payloads: Sequence[bytes]) -> tuple[Readings, list[Reject]]:
         """Decode messages one by one, each with its offset in ``koff``."""
@@ -220,26 +278,22 @@ class _Refused(Exception):  # noqa: N818 - it is a verdict on a message, not an 
 
 
 class _Lines:
-    """Payloads of a chunk of lines; cut only where one is asked for."""
+    """Payloads of lines of a chunk; cut only where one is asked for."""
 
-    def __init__(self, chunk: bytes) -> None:
-        self._chunk = chunk
-        self._ends: I64 | None = None
+    def __init__(self, chunk: bytes, lines: layout.Lines, rows: I64 | None = None) -> None:
+        self._chunk, self._lines, self._rows = chunk, lines, rows
 
-    def ends(self) -> I64:
-        """Positions of the line ends."""
-        if self._ends is None:
-            self._ends = np.flatnonzero(self.bytes() == NEWLINE)
-        return self._ends
-
-    def bytes(self) -> U8:
-        """Return the chunk as an array."""
-        return np.frombuffer(self._chunk, np.uint8)
+    def of(self, rows: I64) -> "_Lines":
+        """Return those of some lines."""
+        return _Lines(self._chunk, self._lines, rows)
 
     def take(self, rows: Sequence[int] | NDArray[np.integer]) -> list[bytes]:
         """Return the bytes of each of ``rows``."""
-        ends = self.ends()
-        return [self._chunk[ends[row - 1] + 1 if row else 0 : ends[row]] for row in rows]
+        return [self._chunk[slice(*self._lines.bounds(int(row if self._rows is None else self._rows[row])))] for row in rows]
+
+
+def _never(row: int) -> str:
+    raise AssertionError(f"row {row} was judged before")
 
 
 class _Times(dict[str, int]):
@@ -255,6 +309,13 @@ class _Times(dict[str, int]):
         if len(text) <= 40:
             self[text] = at
         return at
+
+    def read(self, text: bytes) -> int:
+        """Read a time from bytes."""
+        try:
+            return self[text.decode("ascii")]
+        except UnicodeDecodeError:
+            return NO_TIME
 
     def forget(self) -> None:
         """Keep memory bounded."""
@@ -301,18 +362,11 @@ def _twins(payloads: Payloads, quotes: I64) -> dict[int, _Refused]:
     Every key and every text takes two quotes. A message with just the quotes that its values account for, shape
     (n,), has no key twice; any other (a null, an unknown field, a twin) is read once more, slowly.
     """
-    n = quotes.size
-    if isinstance(payloads, _Lines):
-        is_quote = payloads.bytes() == QUOTE
-        if np.count_nonzero(is_quote) == quotes.sum():
-            return {}
-        starts = np.concatenate([[0], payloads.ends()[:-1] + 1])
-        suspects = np.flatnonzero(np.add.reduceat(is_quote, starts, dtype=np.int64) != quotes)
-    else:
-        found = np.fromiter((text.count(b'"') for text in payloads.take(range(n))), np.int64, n)
-        suspects = np.flatnonzero(found != quotes)
+    texts = payloads.take(range(quotes.size))
+    found = np.fromiter((text.count(b'"') for text in texts), np.int64, quotes.size)
+    suspects = np.flatnonzero(found != quotes)
     twins = {}
-    for row, text in zip(suspects.tolist(), payloads.take(suspects), strict=True):
+    for row, text in zip(suspects.tolist(), [texts[row] for row in suspects], strict=True):
         try:
             json.loads(text, object_pairs_hook=_no_twins)
         except _Refused as refused:

@@ -4,6 +4,7 @@ The views stand one per file in ``views/``; line 1 of each says what it answers.
 
 * ``{rolling_history}``: every row of the table ``rolling``, as a relation to select from;
 * ``{rolling}``: the same, the newest revision of each row only;
+* ``{rolling_day}``: its newest day;
 * ``{stations}``, ``{lights}``: what the city file says.
 
 Views that build on others name them plainly; they are made after the views of the tables.
@@ -42,6 +43,7 @@ def sources(snapshot: Snapshot) -> dict[str, str]:
         columns = columns_of(table.schema)
         options = options_of(paths, columns) if paths else ""
         made[f"{name}_history"] = made[name] = typed(columns, *everything(table, paths, options))
+        made[f"{name}_day"] = f"{literal(max(file.dt for file in paths) if paths else None)}::DATE"
         if table.revised:
             made[name] = typed(columns, *newest(table, paths, options))
     return made
@@ -86,29 +88,30 @@ class Catalog:
         self.connection: Any = duckdb.connect(config={} if threads is None else {"threads": threads})
         # Footers of hundreds of daily files are read once; DuckDB still notices a file that changed.
         self.connection.execute("SET GLOBAL parquet_metadata_cache = true")
-        self._show()
+        self._show(self.snapshot)
 
     def refresh(self) -> None:
         """Move every view to the newest snapshot of the lake, all at once.
 
         Raises:
-            ConfigurationError: the lake is gone.
+            ConfigurationError: the lake is gone, or a file of it.
         """
-        self.snapshot = take_snapshot(self.lake)
-        self._show()
+        self._show(take_snapshot(self.lake))
 
-    def _show(self) -> None:
-        self.connection.execute(f"SET GLOBAL TimeZone = {literal(self.snapshot.city.city.timezone)}")
+    def _show(self, snapshot: Snapshot) -> None:
+        self.connection.execute(f"SET GLOBAL TimeZone = {literal(snapshot.city.city.timezone)}")
         self.connection.execute("BEGIN")
         try:
-            for statement in create_views(sources(self.snapshot)):
+            for statement in create_views(sources(snapshot)):
                 self.connection.execute(statement)
-        except (OSError, duckdb.IOException) as err:
+        except Exception as err:
             self.connection.execute("ROLLBACK")
-            raise ConfigurationError(
-                f"{self.lake}: a data file cannot be read: {err}; see `cityair lake check`"
-            ) from err
+            if isinstance(err, OSError | duckdb.IOException):
+                cure = "see `cityair lake check`"
+                raise ConfigurationError(f"{self.lake}: a data file cannot be read: {err}; {cure}") from err
+            raise
         self.connection.execute("COMMIT")
+        self.snapshot = snapshot
 
     def __getattr__(self, name: str) -> Any:
         if name == "connection":  # only before __init__ has set it
@@ -163,5 +166,6 @@ def portable_views(lake: str | Path, scan_table: str = "delta_scan") -> str:
         exists, columns = name in snapshot.tables, columns_of(table.schema)
         made[f"{name}_history"] = typed(columns, *([f"{rows})"] if exists else []))
         made[name] = typed(columns, *([f"{rows}{only})"] if exists else []))
+        made[f"{name}_day"] = f"(SELECT max(dt) FROM {made[f'{name}_history']})"
     head = ["INSTALL delta", "LOAD delta", f"SET TimeZone = {literal(snapshot.city.city.timezone)}"]
     return "".join(f"{statement};\n" for statement in [*head, *create_views(made)])

@@ -156,9 +156,8 @@ def _check_days(name: str, listed: list[DataFile], report: CheckReport) -> None:
         days[file.dt] = days.get(file.dt, 0) + 1
     full = [day for day, count in days.items() if count > MANY_FILES]
     if full:
-        report.warnings.append(
-            f"{name}: {len(full)} days of more than {MANY_FILES} files (the first {min(full)}); `cityair lake compact` joins them"
-        )
+        which = f"{len(full)} days of more than {MANY_FILES} files, the first {min(full)}"
+        report.warnings.append(f"{name}: {which}; `cityair lake compact` joins them")
 
 
 def compact(lake: str | Path, before: date | None = None) -> dict[str, int]:
@@ -249,9 +248,8 @@ def _sorted_rows(name: str, table: DeltaTable, files: list[DataFile]) -> pa.Tabl
         rows = con.execute(f"SELECT * EXCLUDE dt FROM {relation} ORDER BY {', '.join(order)}").to_arrow_table()
     said = sum(file.rows or 0 for file in files)
     if rows.num_rows != said:
-        raise ContractError(
-            f"{name}: the files of {files[0].dt} hold {rows.num_rows} rows, the log says {said}; run `cityair lake check`"
-        )
+        held = f"{name}: the files of {files[0].dt} hold {rows.num_rows} rows, the log says {said}"
+        raise ContractError(f"{held}; run `cityair lake check`")
     return rows.cast(schema)
 
 

@@ -9,7 +9,7 @@ cells; from these, columns (a station's parameter) that cannot hold a finding ar
 on the rest only. Ruling out errs to the safe side, so blocks can never be seen in a result.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -26,8 +26,8 @@ B1 = NDArray[np.bool_]
 
 LOOKAHEAD = 1
 """Cells after a cell that its result may depend on: the spike test looks at both neighbours."""
-FEWEST = 3
-"""No window is shorter, and none is judged on fewer values."""
+SHORTEST = 3
+"""Cells of the shortest window; it must hold a value in each."""
 PRESENCE_PERCENT = 75
 """Share of a window's cells that must hold a value; fewer say nothing about a stuck sensor."""
 UNITS_IN_LIMIT = 1000
@@ -72,7 +72,7 @@ def limits(city: City, cadence: int) -> Limits:
     parameters, quality = city.limits(), city.quality
 
     def cells(duration: str) -> int:
-        return max(FEWEST, minutes(duration) // cadence)
+        return max(SHORTEST, minutes(duration) // cadence)
 
     return Limits(
         spike=np.array([p.spike or np.inf for p in parameters]),
@@ -106,8 +106,8 @@ def surroundings(x: F64, first: int, limits: Limits) -> U8:
       thousandths of the limit, and the range of the flat line's window is not.
     * PM25_ABOVE_PM10: PM2.5 > ratio × PM10 + offset; set on both.
 
-    A window of W cells ends at the value and is judged only with max(3, 0.75 W) values or more in it. A difference
-    that equals a limit in decimals is neither above nor below it.
+    A window of W cells ends at the value and is judged only with 0.75 W values or more in it, so at least 3.
+    A difference that equals a limit in decimals is neither above nor below it.
 
     Args:
         x: shape (T, S, 6), in the order of ``PARAMETERS``, each in its unit, finite or NaN for missing. A cell is
@@ -150,16 +150,22 @@ def _columns(cells: F64, first: int, limits: Limits, stations: int, found: U8) -
     blocks = _Blocks(cells, limits)
 
     jumpy = np.flatnonzero(blocks.may_jump(first, np.minimum(spike, rate)))
-    if jumpy.size:
-        found[:, jumpy] |= _jumps(cells, first, jumpy, spike[jumpy], rate[jumpy])
+    for some in _few(jumpy):
+        found[:, some] |= _jumps(cells, first, some, spike[some], rate[some])
 
     stuck = np.flatnonzero(
         blocks.may_be_zeros()
         | blocks.may_be_flat(first, limits.flat_line_cells, flat)
         | blocks.may_be_attenuated(first, limits.attenuated_signal_cells, attenuated)
     )
-    if stuck.size:
-        found[:, stuck] |= _stuck(cells[:, stuck], first, flat[stuck], attenuated[stuck], limits)
+    for some in _few(stuck):
+        found[:, some] |= _stuck(cells[:, some], first, flat[some], attenuated[some], limits)
+
+
+def _few(columns: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
+    """Split columns into runs whose arrays stay in a processor's cache."""
+    for i in range(0, columns.size, 16):
+        yield columns[i : i + 16]
 
 
 def _jumps(cells: F64, first: int, columns: NDArray[np.intp], spike: F64, rate: F64) -> U8:
@@ -188,7 +194,7 @@ def _stuck(x: F64, first: int, tolerance: F64, deviation: F64, limits: Limits) -
 
     flat = enough(limits.flat_line_cells) & (_range(x, limits.flat_line_cells)[first:] < tolerance)
 
-    damped = enough(limits.attenuated_signal_cells) & ~flat & (deviation > 0)
+    damped = enough(limits.attenuated_signal_cells) & ~flat
     if damped.any():
         damped &= _damped(x, first, deviation, limits.attenuated_signal_cells)
 
@@ -233,8 +239,8 @@ def _extreme(extreme: Callable[[F64, F64], F64], x: F64, length: int) -> F64:
 
 
 def _fewest(cells: int) -> int:
-    """Values that a window of ``cells`` must hold to be judged."""
-    return max(FEWEST, -(-PRESENCE_PERCENT * cells // 100))
+    """Values that a window of ``cells`` must hold to be judged; all three in the shortest."""
+    return -(-PRESENCE_PERCENT * cells // 100)
 
 
 def _any(found: B1) -> B1:
@@ -263,8 +269,8 @@ class _Blocks:
             self.low = np.concatenate([self.low, np.fmin.reduce(rest, axis=0)[None]])
 
     def may_jump(self, first: int, limit: F64) -> B1:
-        """Rule out by range: a cell and its two neighbours lie within three blocks."""
-        spread = _extreme(np.fmax, self.high, 3) - _extreme(np.fmin, self.low, 3)
+        """Rule out by range: two neighbours lie within two blocks, and a spike is at most its larger step."""
+        spread = _extreme(np.fmax, self.high, 2) - _extreme(np.fmin, self.low, 2)
         return _any(spread[first // self.size :] > limit)
 
     def may_be_zeros(self) -> B1:

@@ -287,7 +287,8 @@ def _compose(parts: dict[str, Any], n: int) -> tuple[I64, NDArray[np.bool_]]:
 def _offsets(texts: Any) -> I64:
     coded = pc.dictionary_encode(texts)
     known = [_offset(text) for text in coded.dictionary.to_pylist()]
-    return np.array(known, np.int64)[coded.indices.to_numpy()]
+    index: I32 = coded.indices.to_numpy()
+    return np.array(known, np.int64)[index]
 
 
 def _offset(text: str) -> int:

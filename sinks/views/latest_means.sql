@@ -7,6 +7,6 @@ SELECT
     arg_max(mean, ended_at) AS mean,
     arg_max(coverage, ended_at) AS coverage,
     arg_max(suspect, ended_at) AS suspect
-FROM rolling
-WHERE valid AND dt > (SELECT max(dt) - 7 FROM (SELECT DISTINCT dt FROM rolling_history))
+FROM {rolling}
+WHERE valid AND dt > {rolling_day} - 7
 GROUP BY station_id, parameter, window_length

@@ -357,7 +357,17 @@ def test_zeros(values, expected):
 
 
 @pytest.mark.parametrize(
-    ("pm10", "pm25", "found"), [(50, 60, 0), (50, 60.001, 1), (nan, 99, 0), (50, nan, 0), (0, 5, 0), (0, 5.1, 1)]
+    ("pm10", "pm25", "found"),
+    [
+        (50, 60, 0),
+        (50, 60.001, 1),
+        (nan, 99, 0),
+        (50, nan, 0),
+        (0, 5, 0),
+        (0, 5.1, 1),
+        (2.3, 7.53, 0),
+        (2.3, 7.530001, 1),
+    ],
 )
 def test_pm25_above_pm10(pm10, pm25, found):
     x = np.full((1, 2, 6), 0.5)
@@ -368,7 +378,7 @@ def test_pm25_above_pm10(pm10, pm25, found):
     np.testing.assert_array_equal(surroundings(x, 0, spans), expected)
 
 
-@pytest.mark.parametrize("level", [0.1, 1.1, 10.0, 20.1, 123.4, 700.2, 1999.9])
+@pytest.mark.parametrize("level", [0.1, 1.1, 10.0, 20.0, 20.1, 123.4, 700.2, 1999.9])
 def test_decimals_at_a_limit_are_neither_above_nor_below(level):
     a, b = round(level, 1), round(level + 0.1, 1)
     assert bits([a, b, a, b], flat_line=only(0, 0.1, others=0.0)) == [0] * 4

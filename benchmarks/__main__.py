@@ -1,0 +1,58 @@
+"""Prints the figures: ``python -m benchmarks [decode|path|backfill|memory|size|query|all] [--quick] [--json]``.
+
+Everything is measured on one core, each contender in a process of its own, in turn (A B A B …), and the median is told.
+"""
+
+import argparse
+import importlib
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks import report
+from benchmarks.measure import BenchmarkError, pin
+
+ALL = ("decode", "path", "backfill", "memory", "size", "query")
+STEPS = ("10m", "1m")
+
+
+def main() -> int:
+    """Run what is asked for; 1 if ``--check`` is given and a promise is broken, 2 if a contender failed."""
+    options = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    options.add_argument("which", nargs="*", default=["all"], choices=[*ALL, "all"], metavar="which", help=", ".join([*ALL, "all"]))
+    options.add_argument("--quick", action="store_true", help="smaller inputs and fewer rounds: a look, not a figure")
+    options.add_argument("--json", action="store_true", help="print one JSON object")
+    options.add_argument("--rounds", type=int, help="how often each contender runs; 3, or 1 with --quick")
+    options.add_argument("--step", choices=STEPS, default=STEPS[0], help="of backfill: how often means land")
+    options.add_argument("--cache", type=Path, help="folder that keeps inputs and the year's lake; a temporary one if left out")
+    options.add_argument("--core", type=int, help="core that everything is bound to; the last one if left out")
+    options.add_argument("--check", action="store_true", help="end with 1 if a promise is broken")
+    given = options.parse_args()
+    asked = ALL if "all" in given.which else tuple(dict.fromkeys(given.which))
+    core = pin(given.core)
+    rounds = given.rounds or (1 if given.quick else 3)
+    around = {**report.machine(), "core": core, "rounds": rounds}
+    print(", ".join(f"{name} {value}" for name, value in around.items()), file=sys.stderr)
+    done = []
+    with tempfile.TemporaryDirectory(prefix="cityair-bench-") as temporary:
+        folder = given.cache or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in asked:
+            print(name, file=sys.stderr)
+            extra = {"step": given.step} if name == "backfill" else {}
+            try:
+                found = importlib.import_module(f"benchmarks.{name}").run(folder, rounds, quick=given.quick, **extra)
+            except BenchmarkError as err:
+                print(f"{name}: {err}", file=sys.stderr)
+                return 2
+            done.append(found)
+            if not given.json:
+                print(found.text(), flush=True)
+    around["load_after"] = report.machine()["load"]
+    if given.json:
+        print(report.as_json(done, around))
+    return int(given.check and not all(target.held for one in done for target in one.targets))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

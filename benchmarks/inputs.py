@@ -1,0 +1,43 @@
+"""Inputs in a folder: made once, by a process of its own, and found again."""
+
+import json
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.measure import child, python
+
+ENDING = {"city": "toml", "lines": "ndjson", "garbage": "ndjson", "table": "parquet"}
+
+
+class Input(NamedTuple):
+    """A file, and how many readings it holds."""
+
+    path: Path
+    readings: int
+
+
+def city(folder: Path, step: str = "10m") -> Path:
+    """A city file of 48 stations by the minute whose means land every ``step``."""
+    return _made(folder, f"city-{step}", "city", "--step", step).path
+
+
+def lines(folder: Path, days: float, *, garbage: bool = False) -> Input:
+    """NDJSON of so many days; with ``garbage``, 1 % of its lines is broken."""
+    kind = "garbage" if garbage else "lines"
+    return _made(folder, f"{kind}-{days:g}", kind, "--days", days)
+
+
+def table(folder: Path, days: float) -> Input:
+    """Parquet of so many days."""
+    return _made(folder, f"table-{days:g}", "table", "--days", days)
+
+
+def _made(folder: Path, name: str, kind: str, *options: object) -> Input:
+    path, told = folder / f"{name}.{ENDING[kind]}", folder / f"{name}.json"
+    if not told.exists():
+        if kind != "city":
+            print(f"  making {path.name}", file=sys.stderr)
+        said = child(python("generate", kind, path, *options)).said
+        told.write_text(json.dumps(said), encoding="utf-8")
+    return Input(path, json.loads(told.read_text(encoding="utf-8"))["readings"])

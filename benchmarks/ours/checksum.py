@@ -1,0 +1,26 @@
+"""One process: what a Parquet file of windows, or the newest means of a lake, add up to.
+
+``python -m benchmarks.ours.checksum PATH``: rows, values in them, and the sum of the means; contenders that computed
+the same agree in all three.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import duckdb
+
+from sinks import catalog
+
+
+def main() -> None:
+    """Add up."""
+    path = Path(sys.argv[1])
+    con = catalog.connect(path) if path.is_dir() else duckdb.connect()
+    source = "rolling" if path.is_dir() else f"read_parquet('{path}')"
+    rows, values, means = con.execute(f'SELECT count(*), sum("count")::BIGINT, sum(mean) FROM {source}').fetchone()
+    print(json.dumps({"rows": rows, "values": values, "means": means}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,352 @@
+"""What the demo's lakes hold, asked in SQL and held against what the simulator knows to be true."""
+
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+from msgspec import Struct
+
+from flows.sources.simulator import TrueEvent, Truth
+from sinks import catalog, upkeep
+
+QUESTIONS = (
+    (
+        "Where was the air worst, and when?",
+        "SELECT station_id, ended_at, round(mean, 1) AS pm25 FROM rolling WHERE valid"
+        " AND parameter = 'pm25' AND window_length = '1h' ORDER BY mean DESC LIMIT 2",
+    ),
+    (
+        "Whose day can be trusted least?",
+        "SELECT station_id, received, expected, round(coverage, 3) AS coverage FROM coverage_by_day"
+        " WHERE parameter = 'pm25' AND dt = '{day}' ORDER BY coverage LIMIT 2",
+    ),
+    (
+        "Which means did late readings change after they were first written?",
+        "SELECT window_length, count(*) AS means, count_if(revision > 0) AS changed FROM rolling"
+        " WHERE window_length IN ('1h', '24h') GROUP BY ALL ORDER BY changed",
+    ),
+)
+"""Questions in words and in SQL, as a person would type them."""
+PARTS = ("west", "centre", "east")
+
+
+class Refused(Struct, frozen=True):
+    """How many messages were sent that must be refused for a reason, how many were, and what was said of one."""
+
+    reason: str
+    sent: int
+    refused: int
+    example: str
+
+
+class Finding(Struct, frozen=True):
+    """What became of something that went wrong: ``found`` of ``due``, and the rest in words."""
+
+    scenario: str
+    stations: list[str]
+    started_at: datetime
+    ended_at: datetime | None
+    due: int
+    found: int
+    told: str
+
+
+class Strip(Struct, frozen=True):
+    """A station's hourly means of PM2.5, µg/m³; none where too little came in for a valid one."""
+
+    station_id: str
+    means: list[float | None]
+
+
+class Line(Struct, frozen=True):
+    """A row of means at even steps; the largest of them, and when its window ended."""
+
+    name: str
+    values: list[float | None]
+    peak: float
+    peak_at: datetime
+
+
+class Answer(Struct, frozen=True):
+    """A question, its SQL and what the lake answers."""
+
+    question: str
+    sql: str
+    columns: list[str]
+    rows: list[list[Any]]
+
+
+class Day(Struct, frozen=True):
+    """The simulated day."""
+
+    city: str
+    timezone: str
+    started_at: datetime
+    ended_at: datetime
+    stations: int
+    sent: int
+    """Lines in the file."""
+    readings_sent: int
+    """Those that count, by the truth."""
+    received: int
+    stored: int
+    late_sent: int
+    lost: int
+    refused: list[Refused]
+    findings: list[Finding]
+    values: int
+    """Pollutant values in the readings stored."""
+    suspect_elsewhere: int
+    """Values that a test suspects though nothing is wrong with their station and parameter."""
+    strips: list[Strip]
+    """From the west to the east."""
+    dust: list[Line]
+    """PM10 by thirds of the city, twenty minutes a step."""
+    answers: list[Answer]
+    faults: list[str]
+    """What the audit of the books objects to."""
+
+
+class Recorded(Struct, frozen=True):
+    """The recorded stretch."""
+
+    city: str
+    first_at: datetime
+    last_at: datetime
+    stations: int
+    received: int
+    stored: int
+    coverage: float
+    """Share of the hours that have a PM2.5 value, 0 to 1."""
+    longest_gap_h: int
+    longest_gap_at: str
+    """The station that had it."""
+    worst_day: date
+    worst_mean: float
+    """Mean of the stations' PM2.5 on that day, µg/m³."""
+    worst_hour: float
+    worst_hour_at: datetime
+    worst_hour_of: str
+    extreme: int
+    """PM2.5 values above the credible range: suspected, and counted all the same."""
+    line: Line
+    """PM2.5 of all stations, four hours a step."""
+    faults: list[str]
+
+
+class Facts(Struct, frozen=True):
+    """Everything the report tells."""
+
+    day: Day
+    recorded: Recorded
+    seconds: dict[str, float]
+    """How long each step took."""
+
+
+def read_truth(path: Path) -> Truth:
+    """Read what the simulator wrote beside its file."""
+    return msgspec.json.decode(path.read_bytes(), type=Truth)
+
+
+def of_day(lake: Path, truth: Truth) -> Day:
+    """Gather what became of a simulated run."""
+    with catalog.connect(lake) as con:
+        city = con.snapshot.city
+        elsewhere, values = _elsewhere(con, truth)
+        received, stored = con.sql("SELECT sum(received), sum(stored) FROM ledger_totals").fetchone()
+        zone = ZoneInfo(city.city.timezone)
+        day = (truth.ended_at - timedelta(microseconds=1)).astimezone(zone).date()
+        return Day(
+            city=city.city.name,
+            timezone=city.city.timezone,
+            started_at=truth.started_at.astimezone(zone),
+            ended_at=truth.ended_at.astimezone(zone),
+            stations=con.sql("SELECT count(DISTINCT station_id) FROM air_readings").fetchone()[0],
+            sent=truth.totals.lines,
+            readings_sent=truth.totals.readings,
+            received=int(received),
+            stored=int(stored),
+            late_sent=truth.totals.late,
+            lost=truth.totals.lost,
+            refused=_refused(con, truth),
+            findings=[_finding(con, zone, truth, events) for events in _by_scenario(truth.events)],
+            values=values,
+            suspect_elsewhere=elsewhere,
+            strips=_strips(con, truth),
+            dust=[_dust(con, truth, number) for number in range(len(PARTS))],
+            answers=[_answer(con, question, query.format(day=day)) for question, query in QUESTIONS],
+            faults=upkeep.audit(lake).faults,
+        )
+
+
+def _refused(con: Any, truth: Truth) -> list[Refused]:
+    query = "SELECT reason, count(*), coalesce(arg_min(detail, koff), '') FROM rejects GROUP BY reason"
+    found = {reason: (count, detail) for reason, count, detail in con.sql(query).fetchall()}
+    sent = truth.totals.refused
+    reasons = [reason for reason in sent if sent[reason] or reason in found]
+    rows = [Refused(reason, sent[reason], *found.get(reason, (0, ""))) for reason in reasons]
+    return sorted(rows, key=lambda row: -row.sent)
+
+
+def _by_scenario(events: Sequence[TrueEvent]) -> list[list[TrueEvent]]:
+    """Put events of one kind and place together, in the order they were told."""
+    groups: dict[tuple[str, str], list[TrueEvent]] = {}
+    for event in events:
+        groups.setdefault((event.scenario, event.station_ids[0]), []).append(event)
+    return list(groups.values())
+
+
+def _finding(con: Any, zone: ZoneInfo, truth: Truth, events: Sequence[TrueEvent]) -> Finding:
+    """Ask the lake what became of events of one kind at one place."""
+    scenario, stations = events[0].scenario, events[0].station_ids
+    started, ended = events[0].started_at.astimezone(zone), events[-1].ended_at
+    names = {"stations": stations, "start": started, "end": ended or truth.ended_at}
+    stored = "FROM air_readings WHERE station_id IN $stations AND observed_at > $start AND observed_at <= $end"
+    match scenario:
+        case "dust_front":
+            due, (found, top) = len(stations), _risen(con, names, "pm10", 2)
+            told = f"stations where PM10 doubled; the highest ten minutes had {top:.0f} µg/m³"
+        case "plume":
+            due, (found, top) = len(stations), _risen(con, names, "pm25", 1.2)
+            told = f"stations where PM2.5 rose; the highest ten minutes had {top:.0f} µg/m³"
+        case "stuck" | "drift":
+            suspects = (
+                "SELECT count(*), min(ended_at) FROM flags WHERE parameter = $parameter AND station_id IN $stations"
+                " AND ended_at > $start AND ended_at <= $end"
+            )
+            parameter = events[0].parameter
+            found, first = con.execute(suspects, {**names, "parameter": parameter}).fetchone()
+            [due] = con.execute(f"SELECT count({parameter}) {stored}", names).fetchone()
+            since = f", the first at {first.astimezone(zone):%H:%M}" if first else ": slower than any test looks"
+            told = f"values of {_label(parameter)} suspected{since}"
+        case "spikes":
+            tops = [event.ended_at for event in events]
+            query = "SELECT count(*) FROM flags WHERE station_id IN $stations AND parameter = 'pm10' AND ended_at IN $tops"
+            due, [found] = len(events), con.execute(query, {"stations": stations, "tops": tops}).fetchone()
+            told = "spikes of PM10 suspected, counted in the means all the same"
+        case "dead" | "silent":
+            [due] = con.execute(f"SELECT count(*) {stored}", names).fetchone()
+            missing = (
+                "SELECT count(*) FROM range($start::TIMESTAMPTZ, $end::TIMESTAMPTZ, INTERVAL 1 hour) AS hour(h)"
+                " WHERE date_trunc('hour', h) + INTERVAL 1 hour <= $end AND date_trunc('hour', h) + INTERVAL 1 hour NOT IN"
+                " (SELECT ended_at FROM rolling WHERE valid AND window_length = '1h' AND parameter = 'pm25'"
+                " AND station_id IN $stations)"
+            )
+            [hours] = con.execute(missing, names).fetchone()
+            found, told = due, f"readings; {hours} hours have no valid mean, and say so"
+        case "outage":
+            due, [found] = truth.totals.late, con.execute(f"SELECT count(*) {stored}", names).fetchone()
+            told = "late readings found their minutes; none was lost"
+        case "future_clock":
+            due = truth.totals.future
+            [found] = con.sql("SELECT count(*) FROM rejects WHERE reason = 'future'").fetchone()
+            told = "readings from 400 days ahead refused; the city's clock did not move"
+        case _:
+            raise AssertionError(f"no question is written for scenario {scenario!r}")
+    return Finding(scenario, stations, started, ended and ended.astimezone(zone), due, found, told)
+
+
+def _risen(con: Any, names: dict[str, object], parameter: str, factor: float) -> tuple[int, float]:
+    """Count stations whose means of ten minutes rose to ``factor`` times those of the hour before; and the highest.
+
+    Hourly stations have no means of ten minutes: their hours stand in.
+    """
+    query = """
+    WITH mean AS (
+        FROM rolling
+        WHERE parameter = $parameter AND station_id IN $stations AND ended_at > $start::TIMESTAMPTZ - INTERVAL 2 hour
+            AND ended_at <= $end AND window_length = if(expected_per_hour = 1, '1h', '10m')
+    ),
+    rise AS (
+        SELECT station_id, max(mean) FILTER (ended_at > $start) AS top, avg(mean) FILTER (ended_at <= $start) AS before
+        FROM mean GROUP BY station_id
+    )
+    SELECT count_if(top >= $factor * before), coalesce(max(top), 0) FROM rise
+    """.replace("FROM rolling\n", "FROM rolling JOIN stations USING (station_id)\n")
+    found, top = con.execute(query, {**names, "parameter": parameter, "factor": factor}).fetchone()
+    return found, top
+
+
+def _elsewhere(con: Any, truth: Truth) -> tuple[int, int]:
+    """Count suspect values of stations and parameters with which nothing is wrong, and all values."""
+    touched = {(s, e.parameter) for e in truth.events if e.scenario in ("stuck", "drift", "spikes") for s in e.station_ids}
+    suspects = con.sql("SELECT station_id, parameter, count(*) FROM flags GROUP BY ALL").fetchall()
+    [values] = con.sql("SELECT sum(received)::BIGINT FROM coverage_by_day").fetchone()
+    return sum(count for station, parameter, count in suspects if (station, parameter) not in touched), values
+
+
+def _strips(con: Any, truth: Truth) -> list[Strip]:
+    query = """
+    SELECT station_id, list(mean ORDER BY h)
+    FROM stations
+    CROSS JOIN (SELECT unnest(generate_series($start::TIMESTAMPTZ, $end::TIMESTAMPTZ, INTERVAL 1 hour)[2:]) AS h)
+    LEFT JOIN (FROM rolling WHERE valid AND parameter = 'pm25' AND window_length = '1h') AS r
+        ON r.station_id = stations.station_id AND r.ended_at = h
+    GROUP BY stations.station_id, lon, lat
+    ORDER BY lon, lat
+    """.replace("SELECT station_id", "SELECT stations.station_id")
+    rows = con.execute(query, {"start": truth.started_at, "end": truth.ended_at}).fetchall()
+    return [Strip(station, means) for station, means in rows]
+
+
+def _dust(con: Any, truth: Truth, part: int) -> Line:
+    """PM10 of the stations in a third of the city, from the west: means of ten minutes, two a step."""
+    query = """
+    WITH
+    third AS (SELECT station_id, ntile(3) OVER (ORDER BY lon, lat) - 1 AS part FROM stations WHERE expected_per_hour > 1),
+    step AS (
+        SELECT time_bucket(INTERVAL 20 minute, ended_at - INTERVAL 10 minute) + INTERVAL 20 minute AS ended, avg(mean) AS mean
+        FROM rolling SEMI JOIN (FROM third WHERE part = $part) AS mine USING (station_id)
+        WHERE parameter = 'pm10' AND window_length = '10m' AND valid
+        GROUP BY ended
+    )
+    SELECT t, mean FROM (
+        SELECT unnest(generate_series($start::TIMESTAMPTZ, $end::TIMESTAMPTZ, INTERVAL 20 minute)[2:]) AS t
+    ) LEFT JOIN step ON ended = t ORDER BY t
+    """
+    rows = con.execute(query, {"part": part, "start": truth.started_at, "end": truth.ended_at}).fetchall()
+    return _line(PARTS[part], rows)
+
+
+def _line(name: str, rows: Sequence[tuple[datetime, float | None]]) -> Line:
+    peak, peak_at = max((mean, at) for at, mean in rows if mean is not None)
+    return Line(name, [mean for _, mean in rows], peak, peak_at)
+
+
+def _answer(con: Any, question: str, query: str) -> Answer:
+    result = con.sql(query)
+    return Answer(question, query, result.columns, [list(row) for row in result.fetchall()])
+
+
+def of_recorded(lake: Path) -> Recorded:
+    """Gather what became of the recorded stretch."""
+    with catalog.connect(lake) as con:
+        received, stored = con.sql("SELECT sum(received)::BIGINT, sum(stored)::BIGINT FROM ledger_totals").fetchone()
+        first, last, stations, measured, extreme = con.sql(
+            "SELECT min(observed_at), max(observed_at), count(DISTINCT station_id), count(pm25), count_if(flag_pm25 = 3)"
+            " FROM air_readings"
+        ).fetchone()
+        hours = (last - first) // timedelta(hours=1) + 1
+        worst_day, worst_mean = con.sql(
+            "SELECT dt, avg(pm25) AS mean FROM air_readings GROUP BY dt HAVING count(pm25) > 36 ORDER BY mean DESC LIMIT 1"
+        ).fetchone()
+        worst = con.sql("SELECT pm25, observed_at, station_id FROM air_readings ORDER BY pm25 DESC NULLS LAST LIMIT 1")
+        gap, gap_of = con.sql(
+            "SELECT date_diff('hour', lag(observed_at) OVER (PARTITION BY station_id ORDER BY observed_at), observed_at) - 1"
+            " AS gap, station_id FROM air_readings WHERE pm25 IS NOT NULL ORDER BY gap DESC NULLS LAST LIMIT 1"
+        ).fetchone()
+        rows = con.sql(
+            "SELECT time_bucket(INTERVAL 4 hour, observed_at) AS t, avg(pm25) FROM air_readings GROUP BY t ORDER BY t"
+        ).fetchall()
+        return Recorded(
+            con.snapshot.city.city.name, first, last, stations, received, stored,
+            measured / (stations * hours), gap, gap_of, worst_day, worst_mean, *worst.fetchone(), extreme,
+            _line("PM2.5", rows), upkeep.audit(lake).faults,
+        )
+
+
+def _label(parameter: str | None) -> str:
+    return {"pm25": "PM2.5", "pm10": "PM10"}.get(parameter or "", parameter or "")

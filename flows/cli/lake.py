@@ -1,0 +1,108 @@
+"""``cityair lake``: proofs and upkeep of a lake."""
+
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from schemas.errors import UsageError
+from sinks import catalog, upkeep
+from sinks.upkeep import AuditReport, CheckReport
+
+app = typer.Typer(help="Prove that a lake is whole, and look after it.", no_args_is_help=True)
+
+Lake = Annotated[Path, typer.Option("--lake", envvar="CITYAIR_LAKE", help="Directory of the lake.")]
+AsJson = Annotated[bool, typer.Option("--json", help="The report as a JSON object.")]
+
+
+@app.command()
+def audit(lake: Lake, as_json: AsJson = False) -> None:
+    """Prove from the files that every message is in the lake once, and that the ledger's books balance.
+
+    Exit status 4 where they do not. After a kill, start the run again first: it commits what was pending.
+    """
+    report = upkeep.audit(lake)
+    write(report, as_json, audit_lines(report))
+    report.require()
+
+
+@app.command()
+def check(lake: Lake, as_json: AsJson = False) -> None:
+    """Look whether every file of every table is there, readable, and what the table's log says.
+
+    Exit status 4 where something is broken; warnings leave it 0.
+    """
+    report = upkeep.check(lake)
+    write(report, as_json, check_lines(report))
+    report.require()
+
+
+@app.command()
+def compact(
+    lake: Lake,
+    before: Annotated[str | None, typer.Option(help="Join days before this date; default: yesterday.")] = None,
+    vacuum: Annotated[bool, typer.Option("--vacuum", help="Remove files replaced over 24 h ago, too.")] = False,
+) -> None:
+    """Join the files of each day into one, sorted by the table's key. A run may go on meanwhile."""
+    try:
+        day = None if before is None else datetime.strptime(before, "%Y-%m-%d").date()
+    except ValueError as err:
+        raise UsageError(f"--before {before!r} is no date; write it as 2026-11-22") from err
+    typer.echo(counted("joined", upkeep.compact(lake, day)))
+    if vacuum:
+        typer.echo(counted("removed", upkeep.vacuum(lake)))
+
+
+@app.command()
+def views(lake: Lake) -> None:
+    """Print SQL that makes the catalog's views in a plain DuckDB with its delta extension.
+
+    cityair lake views --lake lake | duckdb lake.duckdb
+    """
+    sys.stdout.write(catalog.portable_views(lake))
+
+
+def write(report: AuditReport | CheckReport, as_json: bool, lines: list[str]) -> None:
+    """Write a report to stdout, in the asked form; faults are told by the error that follows."""
+    if as_json:
+        typer.echo(msgspec.json.encode(report).decode())
+        return
+    verdict = f"{len(report.faults)} faults" if report.faults else "nothing is missing, nothing is there twice"
+    if isinstance(report, CheckReport):
+        verdict = f"{len(report.faults)} faults, {len(report.warnings)} warnings"
+    typer.echo("\n".join([*lines, *(f"warning: {warning}" for warning in report.warnings), verdict]))
+
+
+def audit_lines(report: AuditReport) -> list[str]:
+    """Tell the books of each partition, and its refusals by reason."""
+    lines = []
+    for books in report.partitions:
+        span = f"{books.first_offset}..{books.last_offset}"
+        judged = f"stored {books.stored:,} + rejected {books.rejected:,} + duplicate {books.duplicate:,}"
+        lines += [
+            f"{books.name}: offsets {span}, gap {books.gap:,}, waiting {books.waiting:,}",
+            f"  received {books.received:,} = {judged} + too late {books.too_late:,}",
+            f"  air_readings holds {books.readings:,}",
+            *(f"  rejects holds {count:,} {reason}" for reason, count in sorted(books.reasons.items())),
+        ]
+    return lines
+
+
+def counted(what: str, files: dict[str, int]) -> str:
+    """Tell how many files of each table were dealt with.
+
+    >>> counted("joined", {"flags": 0, "rolling": 1200})
+    'rolling: 1,200 files joined'
+    """
+    return "\n".join(f"{table}: {count:,} files {what}" for table, count in files.items() if count) or f"no files {what}"
+
+
+def check_lines(report: CheckReport) -> list[str]:
+    """Tell the size of each table."""
+    return [
+        f"{name}: {size['files']:,} files, {size['rows']:,} rows, {size['bytes'] / 1e6:,.1f} MB"
+        for name, size in report.tables.items()
+    ]
