@@ -167,7 +167,8 @@ class Decoder:
     def _observed(self, lines: layout.Lines, begin: I64, end: I64) -> I64:
         """Read times; the same spelling as in the line before is not read again."""
         words = lines.words(begin, end)
-        new = np.concatenate([[True], functools.reduce(np.logical_or, (words[1:] != words[:-1]).T) | (end - begin)[1:] > TIME_BYTES])
+        other = functools.reduce(np.logical_or, (words[1:] != words[:-1]).T) | ((end - begin)[1:] > TIME_BYTES)
+        new = np.concatenate([[True], other])
         at = np.flatnonzero(new)
         times = [self._times.read(lines.text(b, e)) for b, e in zip(begin[at].tolist(), end[at].tolist(), strict=True)]
         self._times.forget()

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from deltalake import DeltaTable
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -137,7 +136,7 @@ def test_files_written_before_a_column_was_added(lake):
 
 
 def opened(con, query):
-    """How many rows the scans of a query hand on, and its plan."""
+    """Run a query; its plan as JSON, with what each step handed on."""
     con.execute("PRAGMA enable_profiling = 'json'")
     plan = con.execute("EXPLAIN ANALYZE " + query).fetchall()[0][1]
     con.execute("PRAGMA disable_profiling")
@@ -156,7 +155,7 @@ def test_filters_reach_the_files(lake):
             query = f"SELECT station_id, mean FROM rolling WHERE station_id = 'a' AND {where}"
             assert len(con.execute(query).fetchall()) == 3
             plan = opened(con, query)
-            assert scanned(plan) <= 12, plan  # of 120: the day's own rows, and its revised ones
+            assert 3 <= scanned(plan) <= 12, plan  # of 120: the day's own rows, and its revised ones
 
 
 def scanned(plan):
@@ -284,7 +283,3 @@ def test_the_tables_page_is_up_to_date():
         assert f"`{view.name}`" in made.stdout
 
 
-def test_transactions_of_flows_are_where_the_writer_put_them(lake):
-    """The fixture writes as flows do."""
-    lake.books([0])
-    assert DeltaTable(str(lake.root / "ledger")).transaction_version("air") == 0
