@@ -19,12 +19,16 @@ STEPS = ("10m", "1m")
 def main() -> int:
     """Run what is asked for; 1 if ``--check`` is given and a promise is broken, 2 if a contender failed."""
     options = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    options.add_argument("which", nargs="*", default=["all"], choices=[*ALL, "all"], metavar="which", help=", ".join([*ALL, "all"]))
+    options.add_argument(
+        "which", nargs="*", default=["all"], choices=[*ALL, "all"], metavar="which", help=", ".join([*ALL, "all"])
+    )
     options.add_argument("--quick", action="store_true", help="smaller inputs and fewer rounds: a look, not a figure")
     options.add_argument("--json", action="store_true", help="print one JSON object")
     options.add_argument("--rounds", type=int, help="how often each contender runs; 3, or 1 with --quick")
     options.add_argument("--step", choices=STEPS, default=STEPS[0], help="of backfill: how often means land")
-    options.add_argument("--cache", type=Path, help="folder that keeps inputs and the year's lake; a temporary one if left out")
+    options.add_argument(
+        "--cache", type=Path, help="folder that keeps inputs and the year's lake; a temporary one if left out"
+    )
     options.add_argument("--core", type=int, help="core that everything is bound to; the last one if left out")
     options.add_argument("--check", action="store_true", help="end with 1 if a promise is broken")
     given = options.parse_args()

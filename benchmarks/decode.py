@@ -24,15 +24,31 @@ def run(folder: Path, rounds: int, *, quick: bool) -> Report:
         "ours, 1 % garbage": partial(child, python("ours.decode_lines", city, dirty.path)),
     }
     runs = in_turn(contenders, rounds)
-    rates = {name: sorted(run.said["lines"] / run.said["seconds"] for run in of_one)[len(of_one) // 2] for name, of_one in runs.items()}
-    report = Report("decode", (__doc__ or "").partition("\n")[0], ("", "lines/s", "µs/line", "of msgspec", "of clean", "spread"))
+    rates = {
+        name: sorted(run.said["lines"] / run.said["seconds"] for run in of_one)[len(of_one) // 2]
+        for name, of_one in runs.items()
+    }
+    report = Report(
+        "decode", (__doc__ or "").partition("\n")[0], ("", "lines/s", "µs/line", "of msgspec", "of clean", "spread")
+    )
     for name, rate in rates.items():
-        report.rows.append((name, rate, 1e6 / rate, rate / rates[limit], rate / rates["ours"] if name != limit else None, spread(runs[name])))
+        report.rows.append(
+            (
+                name,
+                rate,
+                1e6 / rate,
+                rate / rates[limit],
+                rate / rates["ours"] if name != limit else None,
+                spread(runs[name]),
+            )
+        )
     report.targets = [
         Target("ours of msgspec's speed", rates["ours"] / rates[limit], 0.4, 0.7),
         Target("with garbage of clean", rates["ours, 1 % garbage"] / rates["ours"], 0.5),
     ]
     said = runs["ours, 1 % garbage"][0].said
     size = clean.path.stat().st_size / clean.readings
-    report.notes = [f"{clean.readings:,} lines of {size:.0f} bytes; {said['rejects']:,} of {said['lines']:,} refused among garbage"]
+    report.notes = [
+        f"{clean.readings:,} lines of {size:.0f} bytes; {said['rejects']:,} of {said['lines']:,} refused among garbage"
+    ]
     return report

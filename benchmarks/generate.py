@@ -55,7 +55,9 @@ def encode(lines: Lines, city: City) -> list[bytes]:
     names = [city.stations[i].id for i in lines.station.tolist()]
     values = lines.values[:, : len(PARAMETERS)].T.tolist()
     write = msgspec.json.Encoder().encode
-    return [write(Line(*row)) + b"\n" for row in zip(names, map(times.__getitem__, which.tolist()), *values, strict=True)]
+    return [
+        write(Line(*row)) + b"\n" for row in zip(names, map(times.__getitem__, which.tolist()), *values, strict=True)
+    ]
 
 
 def write_lines(simulation: Simulation, path: Path, garbage: float) -> int:

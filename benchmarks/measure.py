@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 CITYAIR = str(Path(sys.executable).parent / "cityair")
-ONE_THREAD = {name: "1" for name in ("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+ONE_THREAD = dict.fromkeys(("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 ERROR_LINES = 20
 
 
@@ -72,7 +72,9 @@ def child(command: Sequence[str], environment: Mapping[str, str] | None = None) 
     return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e6, said)
 
 
-def in_turn(contenders: Mapping[str, Callable[[], Run]], rounds: int, once: frozenset[str] = frozenset()) -> dict[str, list[Run]]:
+def in_turn(
+    contenders: Mapping[str, Callable[[], Run]], rounds: int, once: frozenset[str] = frozenset()
+) -> dict[str, list[Run]]:
     """Run contenders A B A B …, so that what else the machine does meets all of them alike.
 
     Args:

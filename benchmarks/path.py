@@ -40,13 +40,22 @@ def run(folder: Path, rounds: int, *, quick: bool) -> Report:
     }
     runs = in_turn(contenders, rounds)
     stages = runs.pop("stages")
-    report = Report("path", (__doc__ or "").partition("\n")[0], ("", "readings/s", "s", "processor s", "speed / peer", "by processor", "MB", "spread"))
-    whole = {name: (median(of_one, lambda run: run.seconds), median(of_one, lambda run: run.cpu)) for name, of_one in runs.items()}
+    report = Report(
+        "path",
+        (__doc__ or "").partition("\n")[0],
+        ("", "readings/s", "s", "processor s", "speed / peer", "by processor", "MB", "spread"),
+    )
+    whole = {
+        name: (median(of_one, lambda run: run.seconds), median(of_one, lambda run: run.cpu))
+        for name, of_one in runs.items()
+    }
     inner = {name: median(of_one, lambda run: run.said["seconds"]) for name, of_one in runs.items()}
     n = data.readings
     for name, (seconds, cpu) in whole.items():
         peak = max(run.peak_mb for run in runs[name])
-        report.rows.append((name, n / seconds, seconds, cpu, whole[PEER][0] / seconds, whole[PEER][1] / cpu, peak, spread(runs[name])))
+        report.rows.append(
+            (name, n / seconds, seconds, cpu, whole[PEER][0] / seconds, whole[PEER][1] / cpu, peak, spread(runs[name]))
+        )
     for name, seconds in inner.items():
         report.rows.append((f"{name}, started", n / seconds, seconds, None, inner[PEER] / seconds, None, None, None))
     for stage in stages[0].said["wall"]:

@@ -85,7 +85,9 @@ def machine() -> dict[str, object]:
 
 def as_json(reports: Sequence[Report], around: dict[str, object]) -> str:
     """Everything as one JSON object."""
-    return json.dumps({"machine": around, "benchmarks": [report.plain() for report in reports]}, indent=2, ensure_ascii=False)
+    return json.dumps(
+        {"machine": around, "benchmarks": [report.plain() for report in reports]}, indent=2, ensure_ascii=False
+    )
 
 
 def _cell(value: str | float | None) -> str:

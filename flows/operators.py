@@ -83,7 +83,7 @@ class _ZoneLogic(StatefulBatchLogic[tuple[str, ZoneArrivals], "Landing | list[by
         return [], StatefulBatchLogic.RETAIN
 
     def snapshot(self) -> dict[str, Any]:
-        return {"v": 1, "zone": self._zone.id, "state": self._zone.snapshot()} if self._zone else (self._kept or {})
+        return kept_state(self._zone.id, self._zone.snapshot()) if self._zone else (self._kept or {})
 
     def _open(self, name: str) -> Zone:
         if self._zone is None:
@@ -91,3 +91,8 @@ class _ZoneLogic(StatefulBatchLogic[tuple[str, ZoneArrivals], "Landing | list[by
             if self._kept:
                 self._zone.restore(self._kept["state"])
         return self._zone
+
+
+def kept_state(zone: str, state: dict[str, Any]) -> dict[str, Any]:
+    """Make what the recovery store keeps of a zone."""
+    return {"v": 1, "zone": zone, "state": state}

@@ -61,6 +61,12 @@ class Rows:
         self._rejects(arrivals.rejects, arrivals.parts, landing)
         return landing
 
+    def refused(self, rejects: list[Reject], parts: Sequence[Partition], received: int) -> Landing:
+        """Land refusals alone."""
+        landing = Landing(received)
+        self._rejects(rejects, parts, landing)
+        return landing
+
     def outcome(self, zone: str, columns: NDArray[np.int32], outcome: Outcome, parts: Sequence[Partition], received: int) -> Landing:
         """Land what a zone decided; ``columns`` are the city's indices of the zone's stations."""
         landing = Landing(received, waiting=(zone, Counter(parts[part] for part in outcome.waiting.tolist())))

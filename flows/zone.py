@@ -105,6 +105,14 @@ class Zone:
         out.waiting = self._waiting.part
         return out
 
+    def adopt(self, closed: dict[int, int], revision: int) -> None:
+        """Take over from a zone whose state was lost: what it had closed, by cadence in seconds, and its revisions."""
+        for group in self.groups:
+            if group.due > NEVER:
+                group.due = max(group.due, closed.get(group.every, NEVER))
+        self._evaluate(Outcome())
+        self._revision = max(self._revision, revision)
+
     def _take(self, queue: deque[tuple[Readings, bool]], out: Outcome) -> None:
         """Work through runs of readings, each new to the clock or released from waiting."""
         while queue:

@@ -283,6 +283,11 @@ def vacuum(lake: str | Path) -> dict[str, int]:
     """
     lake = Path(lake).absolute()
     read_city(lake)
-    hours = int(KEPT.total_seconds() // 3600)
-    opened = {name: open_table(lake, name) for name in TABLES}
-    return {name: len(table.vacuum(retention_hours=hours, dry_run=False)) for name, table in opened.items() if table}
+    terms = {"retention_hours": int(KEPT.total_seconds() // 3600), "enforce_retention_duration": False}
+    removed = {}
+    for name in TABLES:
+        if (table := open_table(lake, name)) is not None:
+            removed[name] = len(table.vacuum(dry_run=True, **terms))
+            if removed[name]:  # else the log would grow by entries that say nothing
+                table.vacuum(dry_run=False, **terms)
+    return removed

@@ -40,7 +40,9 @@ class Stopwatch:
 def main() -> None:
     """Take the file through the stages."""
     city, root = load_city(Path(sys.argv[1])), Path(sys.argv[3])
-    source = FileSource([Path(sys.argv[2])], Decoder(city), None, stop=lambda: False, now=lambda: time.time_ns() // 1000)
+    source = FileSource(
+        [Path(sys.argv[2])], Decoder(city), None, stop=lambda: False, now=lambda: time.time_ns() // 1000
+    )
     part = source.build_part("input", "files", None)
     zone, rows = Zone(city, city.stations[0].zone), Rows(city)
     days = LocalDates(city.city.timezone)
@@ -55,7 +57,10 @@ def main() -> None:
             for item in arrivals:
                 outcome = zone.take(item.readings, more=item.more, last=item.last)
                 watch.lap("grid and evaluate")
-                landed = [rows.arrived(item), rows.outcome(zone.id, zone.stations, outcome, list(item.parts), item.received)]
+                landed = [
+                    rows.arrived(item),
+                    rows.outcome(zone.id, zone.stations, outcome, list(item.parts), item.received),
+                ]
                 watch.lap("rows")
                 for table, batch in (row for landing in landed for row in landing.rows):
                     files.add(table, batch)

@@ -13,7 +13,13 @@ from benchmarks.peers.windows import PARAMETERS, WINDOWS, ZSTD_LEVEL, main
 
 def steps(table: Path, step: int, out: Path) -> None:
     """Sums of whole steps on a full grid, then sums over so many rows."""
-    _run(table, step, step, {name: f"ROWS BETWEEN {n // step - 1} PRECEDING AND CURRENT ROW" for name, n in WINDOWS.items()}, out)
+    _run(
+        table,
+        step,
+        step,
+        {name: f"ROWS BETWEEN {n // step - 1} PRECEDING AND CURRENT ROW" for name, n in WINDOWS.items()},
+        out,
+    )
 
 
 def minutes(table: Path, step: int, out: Path) -> None:
@@ -24,7 +30,9 @@ def minutes(table: Path, step: int, out: Path) -> None:
 def _run(table: Path, bucket: int, step: int, frames: dict[str, str], out: Path) -> None:
     """Sum buckets of so many minutes, window over them, and keep the ends on multiples of ``step``."""
     sums = ", ".join(f"sum({p}) AS sum_{p}, count({p}) AS count_{p}" for p in PARAMETERS)
-    filled = ", ".join(f"coalesce(sum_{p}, 0) AS sum_{p}, coalesce(count_{p}, 0)::INTEGER AS count_{p}" for p in PARAMETERS)
+    filled = ", ".join(
+        f"coalesce(sum_{p}, 0) AS sum_{p}, coalesce(count_{p}, 0)::INTEGER AS count_{p}" for p in PARAMETERS
+    )
     size = bucket * 60_000_000
     con = duckdb.connect(config={"threads": 1})
     con.execute(
@@ -37,7 +45,9 @@ def _run(table: Path, bucket: int, step: int, frames: dict[str, str], out: Path)
         f"LEFT JOIN buckets USING (station_id, slot)"
     )
     rolled = ", ".join(
-        f"sum(sum_{p}) OVER w{name} AS sum_{p}_{name}, sum(count_{p}) OVER w{name} AS count_{p}_{name}" for p in PARAMETERS for name in WINDOWS
+        f"sum(sum_{p}) OVER w{name} AS sum_{p}_{name}, sum(count_{p}) OVER w{name} AS count_{p}_{name}"
+        for p in PARAMETERS
+        for name in WINDOWS
     )
     windows = ", ".join(f"w{name} AS (PARTITION BY station_id ORDER BY slot {frame})" for name, frame in frames.items())
     con.execute(

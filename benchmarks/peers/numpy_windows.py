@@ -50,7 +50,12 @@ def kernel(table: Path, step: int, out: Path) -> None:
     ends = first + step * np.arange(1, length + 1)
     dictionary = [column for column in SCHEMA.names if column != "mean"]
     with pq.ParquetWriter(
-        out, SCHEMA, compression="zstd", compression_level=ZSTD_LEVEL, use_dictionary=dictionary, column_encoding={"mean": "BYTE_STREAM_SPLIT"}
+        out,
+        SCHEMA,
+        compression="zstd",
+        compression_level=ZSTD_LEVEL,
+        use_dictionary=dictionary,
+        column_encoding={"mean": "BYTE_STREAM_SPLIT"},
     ) as writer:
         a_day = DAY // step
         for start in range(0, length, a_day):
@@ -63,22 +68,31 @@ def _cumulated(steps: NDArray[np.generic]) -> NDArray[np.generic]:
     return total
 
 
-def _rows(sums: NDArray[np.generic], counts: NDArray[np.generic], ends: NDArray[np.int64], span: range, step: int, names: pa.Array) -> pa.Table:
+def _rows(
+    sums: NDArray[np.generic],
+    counts: NDArray[np.generic],
+    ends: NDArray[np.int64],
+    span: range,
+    step: int,
+    names: pa.Array,
+) -> pa.Table:
     """Rows of some ends, shape (parameter, window, station, end) laid flat."""
     upper = np.arange(span.start + 1, span.stop + 1)
     lower = np.stack([np.maximum(upper - minutes // step, 0) for minutes in WINDOWS.values()])
     total = (sums[:, :, None, upper] - sums[:, :, lower]).transpose(0, 2, 1, 3)
     count = (counts[:, :, None, upper] - counts[:, :, lower]).transpose(0, 2, 1, 3)
-    some = count > 0
-    p, w, s, e = np.nonzero(some)
-    count = count[some]
+    p, w, s, e = (axis.ravel() for axis in np.indices(count.shape, np.int32))
+    total, count = total.ravel(), count.ravel()
+    if not count.all():
+        some = np.flatnonzero(count)
+        p, w, s, e, total, count = (column[some] for column in (p, w, s, e, total, count))
     lengths = np.array(list(WINDOWS.values()))
     columns = [
-        pa.DictionaryArray.from_arrays(pa.array(s.astype(np.int32)), names.cast(pa.string())),
-        pa.DictionaryArray.from_arrays(pa.array(p.astype(np.int32)), pa.array(PARAMETERS)),
-        pa.DictionaryArray.from_arrays(pa.array(w.astype(np.int32)), pa.array(list(WINDOWS))),
+        pa.DictionaryArray.from_arrays(pa.array(s), names.cast(pa.string())),
+        pa.DictionaryArray.from_arrays(pa.array(p), pa.array(PARAMETERS)),
+        pa.DictionaryArray.from_arrays(pa.array(w), pa.array(list(WINDOWS))),
         pa.array(ends[span.start : span.stop][e] * MINUTE).cast(SCHEMA.field("ended_at").type),
-        pa.array(total[some] / count),
+        pa.array(total / count),
         pa.array(count),
         pa.array(np.minimum(1.0, count / lengths[w])),
     ]

@@ -21,9 +21,15 @@ def steps(table: Path, step: int, out: Path) -> None:
         rolled = grid.select(
             "station_id",
             "ended_at",
-            *(pl.col(f"{kind}_{p}").rolling_sum(n, min_samples=1).over("station_id") for p in PARAMETERS for kind in ("sum", "count")),
+            *(
+                pl.col(f"{kind}_{p}").rolling_sum(n, min_samples=1).over("station_id")
+                for p in PARAMETERS
+                for kind in ("sum", "count")
+            ),
         )
-        parts += [_rows(rolled, p, name, pl.col(f"sum_{p}") / pl.col(f"count_{p}"), pl.col(f"count_{p}")) for p in PARAMETERS]
+        parts += [
+            _rows(rolled, p, name, pl.col(f"sum_{p}") / pl.col(f"count_{p}"), pl.col(f"count_{p}")) for p in PARAMETERS
+        ]
     pl.concat(parts).lazy().sink_parquet(out, compression="zstd", compression_level=ZSTD_LEVEL)
 
 
@@ -37,7 +43,9 @@ def minutes(table: Path, step: int, out: Path) -> None:
     for name, length in WINDOWS.items():
         size = f"{length}m"
         means = (pl.col(p).rolling_mean_by("ended_at", size, closed="right").over("station_id") for p in PARAMETERS)
-        counts = (pl.col(f"count_{p}").rolling_sum_by("ended_at", size, closed="right").over("station_id") for p in PARAMETERS)
+        counts = (
+            pl.col(f"count_{p}").rolling_sum_by("ended_at", size, closed="right").over("station_id") for p in PARAMETERS
+        )
         rolled = grid.select("station_id", "ended_at", *means, *counts).filter(lands)
         parts += [_rows(rolled, p, name, pl.col(p), pl.col(f"count_{p}")) for p in PARAMETERS]
     pl.concat(parts).lazy().sink_parquet(out, compression="zstd", compression_level=ZSTD_LEVEL)

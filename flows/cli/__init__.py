@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 
 import typer
 
-from flows.cli import config, run, simulate, sql
+from flows.cli import config, demo, lake, rebuild, run, simulate, sql
 from schemas.errors import CityairError
 
 INTERRUPTED = 130
@@ -28,6 +28,9 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("sql")(sql.sql)
+app.command("demo")(demo.demo)
+app.command("rebuild")(rebuild.rebuild)
+app.add_typer(lake.app, name="lake")
 app.command("simulate")(simulate.simulate)
 app.add_typer(config.app, name="config")
 

@@ -15,8 +15,8 @@ from sinks import catalog, upkeep
 QUESTIONS = (
     (
         "Where was the air worst, and when?",
-        "SELECT station_id, ended_at, round(mean, 1) AS pm25 FROM rolling WHERE valid"
-        " AND parameter = 'pm25' AND window_length = '1h' ORDER BY mean DESC LIMIT 2",
+        "SELECT station_id, arg_max(ended_at, mean) AS ended_at, round(max(mean), 1) AS pm25 FROM rolling"
+        " WHERE valid AND parameter = 'pm25' AND window_length = '1h' GROUP BY station_id ORDER BY pm25 DESC LIMIT 2",
     ),
     (
         "Whose day can be trusted least?",
@@ -203,15 +203,16 @@ def _finding(con: Any, zone: ZoneInfo, truth: Truth, events: Sequence[TrueEvent]
     """Ask the lake what became of events of one kind at one place."""
     scenario, stations = events[0].scenario, events[0].station_ids
     started, ended = events[0].started_at.astimezone(zone), events[-1].ended_at
-    names = {"stations": stations, "start": started, "end": ended or truth.ended_at}
+    last = ended or truth.ended_at
+    names: dict[str, object] = {"stations": stations, "start": started, "end": last}
     stored = "FROM air_readings WHERE station_id IN $stations AND observed_at > $start AND observed_at <= $end"
     match scenario:
         case "dust_front":
             due, (found, top) = len(stations), _risen(con, names, "pm10", 2)
-            told = f"stations where PM10 doubled; the highest ten minutes had {top:.0f} µg/m³"
+            told = f"stations where PM10 doubled, to {top:.0f} µg/m³"
         case "plume":
             due, (found, top) = len(stations), _risen(con, names, "pm25", 1.2)
-            told = f"stations where PM2.5 rose; the highest ten minutes had {top:.0f} µg/m³"
+            told = f"stations where PM2.5 rose, to {top:.0f} µg/m³"
         case "stuck" | "drift":
             suspects = (
                 "SELECT count(*), min(ended_at) FROM flags WHERE parameter = $parameter AND station_id IN $stations"
@@ -220,33 +221,42 @@ def _finding(con: Any, zone: ZoneInfo, truth: Truth, events: Sequence[TrueEvent]
             parameter = events[0].parameter
             found, first = con.execute(suspects, {**names, "parameter": parameter}).fetchone()
             [due] = con.execute(f"SELECT count({parameter}) {stored}", names).fetchone()
-            since = f", the first at {first.astimezone(zone):%H:%M}" if first else ": slower than any test looks"
+            since = f" from {first.astimezone(zone):%H:%M} on" if first else ": too slow for these tests"
             told = f"values of {_label(parameter)} suspected{since}"
         case "spikes":
             tops = [event.ended_at for event in events]
             query = "SELECT count(*) FROM flags WHERE station_id IN $stations AND parameter = 'pm10' AND ended_at IN $tops"
             due, [found] = len(events), con.execute(query, {"stations": stations, "tops": tops}).fetchone()
-            told = "spikes of PM10 suspected, counted in the means all the same"
+            told = "spikes of PM10 suspected, and still counted"
         case "dead" | "silent":
-            [due] = con.execute(f"SELECT count(*) {stored}", names).fetchone()
-            missing = (
-                "SELECT count(*) FROM range($start::TIMESTAMPTZ, $end::TIMESTAMPTZ, INTERVAL 1 hour) AS hour(h)"
-                " WHERE date_trunc('hour', h) + INTERVAL 1 hour <= $end AND date_trunc('hour', h) + INTERVAL 1 hour NOT IN"
-                " (SELECT ended_at FROM rolling WHERE valid AND window_length = '1h' AND parameter = 'pm25'"
-                " AND station_id IN $stations)"
+            silent = _silent_hours(started, last)
+            query = (
+                "SELECT count(DISTINCT ended_at) FROM rolling WHERE valid AND window_length = '1h' AND parameter = 'pm25'"
+                " AND station_id IN $stations AND ended_at IN $hours"
             )
-            [hours] = con.execute(missing, names).fetchone()
-            found, told = due, f"readings; {hours} hours have no valid mean, and say so"
+            [valid] = con.execute(query, {"stations": stations, "hours": silent}).fetchone() if silent else (0,)
+            due, found = len(silent), len(silent) - valid
+            told = "hours without a valid mean: a gap, not a guess"
         case "outage":
             due, [found] = truth.totals.late, con.execute(f"SELECT count(*) {stored}", names).fetchone()
-            told = "late readings found their minutes; none was lost"
+            told = "late readings put in their minutes"
         case "future_clock":
             due = truth.totals.future
             [found] = con.sql("SELECT count(*) FROM rejects WHERE reason = 'future'").fetchone()
-            told = "readings from 400 days ahead refused; the city's clock did not move"
+            told = "readings 400 days ahead refused"
         case _:
             raise AssertionError(f"no question is written for scenario {scenario!r}")
     return Finding(scenario, stations, started, ended and ended.astimezone(zone), due, found, told)
+
+
+def _silent_hours(start: datetime, end: datetime) -> list[datetime]:
+    """List the ends of the hours of which more than a quarter is silence: too much for a valid mean."""
+    hour, last = start.replace(minute=0, second=0, microsecond=0), end
+    ends = []
+    while (hour := hour + timedelta(hours=1)) < last + timedelta(hours=1):
+        if min(hour, last) - max(hour - timedelta(hours=1), start) > timedelta(minutes=15):
+            ends.append(hour)
+    return ends
 
 
 def _risen(con: Any, names: dict[str, object], parameter: str, factor: float) -> tuple[int, float]:

@@ -97,7 +97,9 @@ def counted(what: str, files: dict[str, int]) -> str:
     >>> counted("joined", {"flags": 0, "rolling": 1200})
     'rolling: 1,200 files joined'
     """
-    return "\n".join(f"{table}: {count:,} files {what}" for table, count in files.items() if count) or f"no files {what}"
+    return (
+        "\n".join(f"{table}: {count:,} files {what}" for table, count in files.items() if count) or f"no files {what}"
+    )
 
 
 def check_lines(report: CheckReport) -> list[str]:

@@ -1,1 +1,154 @@
-x=1
+"""The demo's report: what its facts say, for a person at a terminal."""
+
+import shlex
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from flows.cli.facts import Answer, Day, Facts, Recorded
+from flows.cli.pictures import legend, sparkline, strip, ticks
+from flows.cli.sql import cell
+
+WIDTH = 100
+COLUMNS = 3
+"""Strips of stations side by side."""
+
+
+def show(facts: Facts, folder: Path) -> None:
+    """Print the report on stdout: in colour on a terminal, unless ``NO_COLOR`` is set."""
+    console = Console(file=sys.stdout, width=WIDTH, highlight=False)
+    colour = console.color_system is not None and not console.no_color
+    for line in lines(facts, folder, colour=colour):
+        console.print(line, no_wrap=True, overflow="ignore", crop=False)
+
+
+def lines(facts: Facts, folder: Path, *, colour: bool) -> Iterator[Text]:
+    """Yield the report line by line."""
+    day, recorded = facts.day, facts.recorded
+    yield Text()
+    yield from _arrivals(day)
+    yield from _refused(day)
+    yield from _day(day, colour=colour)
+    yield from _findings(day)
+    yield from _answers(day, folder)
+    yield from _recorded(recorded)
+    yield from _go_on(folder)
+
+
+def _heading(title: str, rest: str = "") -> Text:
+    return Text().append(title, "bold").append(f"  {rest}" if rest else "")
+
+
+def _arrivals(day: Day) -> Iterator[Text]:
+    yield _heading(
+        "WHAT CAME IN",
+        f"{day.stations} stations of {day.city}, simulated, {day.started_at:%Y-%m-%d %H:%M} to {_end(day)}, {day.timezone}",
+    )
+    refused = sum(row.refused for row in day.refused)
+    proof = "the audit of every line agrees" if not day.faults else f"the audit objects: {day.faults[0]}"
+    yield Text(
+        f"  {day.received:,} lines = {day.stored:,} readings stored + {refused:,} refused: {proof}.\n"
+        f"  {day.readings_sent:,} were sent to be stored, {day.late_sent:,} of them up to three hours late. "
+        f"{day.lost:,} were due and never sent."
+    )
+    yield Text()
+
+
+def _end(day: Day) -> str:
+    return "24:00" if f"{day.ended_at:%H:%M}" == "00:00" else f"{day.ended_at:%H:%M}"
+
+
+def _refused(day: Day) -> Iterator[Text]:
+    yield _heading("WHAT WAS REFUSED", "    sent  refused  the first was told")
+    for row in day.refused:
+        line = Text(f"  {row.reason:<16}{row.sent:>7,} {row.refused:>8,}  ")
+        yield line.append(textwrap.shorten(row.example, WIDTH - len(line), placeholder=" …"), "dim")
+    yield Text()
+
+
+def _day(day: Day, *, colour: bool) -> Iterator[Text]:
+    names = [each.station_id.rpartition("-")[2] for each in day.strips]
+    wide, hours = max(map(len, names)), max(len(each.means) for each in day.strips)
+    yield _heading("THE DAY IN PM2.5", f"hourly means, west to east, {len(names)} stations by number, hours of the day")
+    yield Text(" " * 18).append_text(legend(colour=colour))
+    rows = -(-len(names) // COLUMNS)
+    yield Text("".join(f"  {'':{wide}} {ticks(hours):<{hours}}    " for _ in range(COLUMNS)).rstrip(), "dim")
+    for row in range(rows):
+        line = Text()
+        for each in range(row, len(names), rows):
+            line.append(f"  {names[each]:>{wide}} ").append_text(strip(day.strips[each].means, "pm25", colour=colour))
+            line.append("    ")
+        line.rstrip()
+        yield line
+    yield Text()
+    yield _heading("THE DUST FRONT", "PM10 of the thirds of the city, µg/m³, a bar for twenty minutes")
+    top = max(each.peak for each in day.dust)
+    for each in day.dust:
+        tail = f"  {each.peak:3.0f} at {each.peak_at:%H:%M}"
+        yield Text(f"  {each.name:<7}").append_text(sparkline(each.values, "pm10", top)).append(tail)
+    yield Text()
+
+
+def _findings(day: Day) -> Iterator[Text]:
+    yield _heading("WHAT WENT WRONG", "    where        when           found of true")
+    for each in day.findings:
+        where = each.stations[0] if len(each.stations) == 1 else f"{len(each.stations)} stations"
+        ended = f"{each.ended_at:%H:%M}" if each.ended_at else "never"
+        ended = "24:00" if ended == "00:00" else ended
+        line = Text(f"  {each.scenario.replace('_', ' '):<15}  {where:<12} {each.started_at:%H:%M}–{ended:<6}")
+        yield line.append(f"{each.found:>6,} of {each.due:<6,}", "bold").append(each.told)
+    yield Text(f"  elsewhere        {day.suspect_elsewhere:,} of {day.values:,} values suspected without a cause")
+    yield Text()
+
+
+def _answers(day: Day, folder: Path) -> Iterator[Text]:
+    yield _heading("ASK IT YOURSELF")
+    for each in day.answers:
+        yield Text(f"  {each.question}")
+        command = f'$ cityair sql "{each.sql}" --lake {shlex.quote(str(folder / "lake"))}'
+        wrapped = textwrap.wrap(command, WIDTH - 2, initial_indent="  ", subsequent_indent="      ", break_on_hyphens=False)
+        yield from (Text(line, "cyan") for line in wrapped)
+        yield from _table(each)
+    yield Text()
+
+
+def _table(answer: Answer) -> Iterator[Text]:
+    rows = [[cell(value).removesuffix(":00+09:00") for value in row] for row in answer.rows]
+    widths = [max(map(len, column)) for column in zip(answer.columns, *rows, strict=True)]
+    numbers = [all(isinstance(row[i], int | float) for row in answer.rows) for i in range(len(widths))]
+    for number, row in enumerate([answer.columns, *rows]):
+        cells = [f"{c:>{w}}" if n else f"{c:<{w}}" for c, w, n in zip(row, widths, numbers, strict=True)]
+        yield Text("      " + "   ".join(cells).rstrip(), "" if number else "dim")
+
+
+def _recorded(stretch: Recorded) -> Iterator[Text]:
+    span = f"{stretch.first_at:%Y-%m-%d} to {stretch.last_at:%Y-%m-%d}"
+    yield _heading("REAL AIR", f"PM2.5 of {stretch.stations} stations of {stretch.city}, {span}, a bar for four hours")
+    yield Text("  ").append_text(sparkline(stretch.line.values, "pm25", stretch.line.peak))
+    proof = "the books balance" if not stretch.faults else f"the audit objects: {stretch.faults[0]}"
+    yield Text(
+        f"  {stretch.stored:,} of {stretch.received:,} station-hours stored, {proof}. "
+        f"{stretch.coverage:.1%} have PM2.5; the longest gap is {stretch.longest_gap_h} h,\n"
+        f"  at {stretch.longest_gap_at}. The worst day is {stretch.worst_day}: {stretch.worst_mean:.0f} µg/m³ on average, "
+        f"{stretch.worst_hour:.0f} at {stretch.worst_hour_at:%H:%M} at\n"
+        f"  {stretch.worst_hour_of}. {stretch.extreme} values are above the credible range: suspected, and counted all the "
+        "same, for they were true."
+    )
+    yield Text("  Data: Song Chen, Beijing Multi-Site Air Quality, UCI, doi 10.24432/C5RK5G, CC BY 4.0", "dim")
+    yield Text()
+
+
+def _go_on(folder: Path) -> Iterator[Text]:
+    lake = shlex.quote(str(folder / "lake"))
+    yield _heading("GO ON")
+    for command, purpose in (
+        ("source .venv/bin/activate", "then the shell finds cityair"),
+        (f'cityair sql "SHOW TABLES" --lake {lake}', "what else can be asked"),
+        ("pip install jupyterlab && jupyter lab notebooks/01-first-look.ipynb", "the same day in plots"),
+        ("cityair run --help", "your own readings; README.md tells how"),
+    ):
+        yield Text("  ").append(f"{command:<70}", "cyan").append(purpose)

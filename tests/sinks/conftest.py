@@ -108,7 +108,8 @@ class Lake:
             "kpart": kpart,
         }
         readings = [
-            {"koff": o, "kpart": kpart, "pm25": float(o), "flag_pm25": 1, "observed_at": NOON + timedelta(minutes=o)} for o in offsets
+            {"koff": o, "kpart": kpart, "pm25": float(o), "flag_pm25": 1, "observed_at": NOON + timedelta(minutes=o)}
+            for o in offsets
         ]
         refused = [{"koff": o, "kpart": kpart, "reason": reason, "detail": f"at {o}"} for o, reason in rejects]
         return self.epoch(air_readings=readings, rejects=refused, ledger=[ledger])

@@ -1,0 +1,51 @@
+"""``cityair rebuild``: a way back where a recovery store was lost."""
+
+import contextlib
+import json
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows import rebuild as making
+from flows import settings
+from flows.air import FLOW
+from flows.decode import Decoder
+from flows.sources import files
+from schemas.errors import UsageError
+from sinks import store
+from sinks.lake import HOME
+
+
+def rebuild(
+    recovery: Annotated[Path | None, typer.Option(envvar="CITYAIR_RECOVERY", help="Folder of the recovery store to make.", show_default="inside the lake")] = None,
+    lake: Annotated[Path | None, typer.Option(envvar="CITYAIR_LAKE", help="Folder of the Delta tables.")] = None,
+    city: Annotated[Path | None, typer.Option(envvar="CITYAIR_CITY", help="City file.", show_default="the shipped Gimhae")] = None,
+    input: Annotated[str, typer.Option("--input", envvar="CITYAIR_INPUT", help="What the flow reads, as for run.")] = "",  # noqa: A002
+    map: Annotated[str | None, typer.Option("--map", envvar="CITYAIR_MAP", help="Column map, as for run.")] = None,  # noqa: A002
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was rebuilt as JSON.")] = False,
+) -> None:
+    """Make a recovery store from the lake: its ledger says where each input goes on, its newest readings fill the grid.
+
+    Example:
+
+      cityair rebuild --recovery store --lake lake --city city.toml --input readings.ndjson
+    """
+    if lake is None:
+        raise UsageError("no lake; give --lake DIR")
+    if not input or input == "-":
+        raise UsageError("no input; give --input PATH, the file or folder that the flow reads (standard input cannot be read again)")
+    known = settings.load_city(city)
+    place = recovery or lake / HOME / "recovery"
+    with contextlib.ExitStack() as held:
+        held.enter_context(store.locked(place / f"{FLOW}.lock", f"recovery store {place}"))
+        held.enter_context(store.locked(lake / HOME / f"{FLOW}.lock", f"lake {lake}"))
+        source = files.open_input(input, map, Decoder(known), lambda: False, lambda: time.time_ns() // 1000)
+        made = making.rebuild(known, source, lake, place)
+    if as_json:
+        print(json.dumps(made))  # noqa: T201
+        return
+    for part in made["partitions"]:
+        print(f"{part['topic']} ({part['kpart']}) goes on at {part['next_offset']:,}")  # noqa: T201
+    print(f"{made['replayed']:,} readings put back on the grid, {made['given_up']:,} messages given up: they had waited for the clock")  # noqa: T201
