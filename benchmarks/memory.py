@@ -48,7 +48,6 @@ def run(folder: Path, rounds: int, *, quick: bool) -> Report:
         Target("NDJSON", peaks[lines.path.name], LIMIT_MB, least=False, unit=" MB"),
         Target("all of it in one epoch of an hour", peaks[one], LIMIT_MB, least=False, unit=" MB"),
     ]
-    report.notes = [
-        f"the longest input is {tables[-1].readings / tables[0].readings:.0f} times the shortest and takes {longest / shortest:.2f} times its memory"
-    ]
+    longer, more = tables[-1].readings / tables[0].readings, longest / shortest
+    report.notes = [f"the longest input is {longer:.0f} times the shortest and takes {more:.2f} times its memory"]
     return report

@@ -40,11 +40,8 @@ def run(folder: Path, rounds: int, *, quick: bool) -> Report:
     }
     runs = in_turn(contenders, rounds)
     stages = runs.pop("stages")
-    report = Report(
-        "path",
-        (__doc__ or "").partition("\n")[0],
-        ("", "readings/s", "s", "processor s", "speed / peer", "by processor", "MB", "spread"),
-    )
+    columns = ("", "readings/s", "s", "processor s", "speed / peer", "by processor", "MB", "spread")
+    report = Report("path", (__doc__ or "").partition("\n")[0], columns)
     whole = {
         name: (median(of_one, lambda run: run.seconds), median(of_one, lambda run: run.cpu))
         for name, of_one in runs.items()
@@ -53,9 +50,8 @@ def run(folder: Path, rounds: int, *, quick: bool) -> Report:
     n = data.readings
     for name, (seconds, cpu) in whole.items():
         peak = max(run.peak_mb for run in runs[name])
-        report.rows.append(
-            (name, n / seconds, seconds, cpu, whole[PEER][0] / seconds, whole[PEER][1] / cpu, peak, spread(runs[name]))
-        )
+        speed, by_cpu = whole[PEER][0] / seconds, whole[PEER][1] / cpu
+        report.rows.append((name, n / seconds, seconds, cpu, speed, by_cpu, peak, spread(runs[name])))
     for name, seconds in inner.items():
         report.rows.append((f"{name}, started", n / seconds, seconds, None, inner[PEER] / seconds, None, None, None))
     for stage in stages[0].said["wall"]:
@@ -65,7 +61,7 @@ def run(folder: Path, rounds: int, *, quick: bool) -> Report:
     report.targets = [Target("readings/s of stock Bytewax windows", whole[PEER][0] / whole[OURS][0], 4, 6)]
     said = runs[OURS][0].said
     report.notes = [
-        f"{n:,} readings of {data.path.stat().st_size / n:.0f} bytes; ours stored {said['stored']:,} of {said['received']:,}",
+        f"{n:,} readings of {data.path.stat().st_size / n:.0f} bytes, of which ours stored {said['stored']:,}",
         "whole processes, from the file to the committed lake; 'started' leaves out interpreter and imports",
         "stages: the same classes called one after another without the engine",
     ]

@@ -32,9 +32,9 @@ class Target:
         return self.measured >= self.target if self.least else self.measured <= self.target
 
     def __str__(self) -> str:
-        bound = "at least" if self.least else "at most"
+        held, bound = "held  " if self.held else "MISSED", "at least" if self.least else "at most"
         aim = "" if self.aim is None else f", aim {self.aim:g}{self.unit}"
-        return f"{'held  ' if self.held else 'MISSED'} {self.what}: {self.measured:.3g}{self.unit} ({bound} {self.target:g}{self.unit}{aim})"
+        return f"{held} {self.what}: {self.measured:.3g}{self.unit} ({bound} {self.target:g}{self.unit}{aim})"
 
 
 @dataclass
@@ -69,7 +69,8 @@ class Report:
 
     def plain(self) -> dict[str, object]:
         """As plain data."""
-        rows = [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+        names = [name or "what" for name in self.columns]
+        rows = [dict(zip(names, row, strict=True)) for row in self.rows]
         targets = [{**asdict(target), "held": target.held} for target in self.targets]
         return {"name": self.name, "question": self.question, "rows": rows, "targets": targets, "notes": self.notes}
 

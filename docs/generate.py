@@ -41,9 +41,8 @@ def tables() -> str:
             con.execute(statement)
         for view in sorted(catalog.views()):
             columns = [column for column, *_ in con.execute(f"DESCRIBE {view.name}").fetchall()]
-            lines.append(
-                f"| `{view.name}` | {view.doc} | {'as the table' if {*columns} == columns_of(view.name) else ', '.join(columns)} |"
-            )
+            plain = {*columns} == columns_of(view.name)
+            lines.append(f"| `{view.name}` | {view.doc} | {'as the table' if plain else ', '.join(columns)} |")
     return "\n".join(lines) + "\n"
 
 

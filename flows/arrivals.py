@@ -29,7 +29,7 @@ class Taken(NamedTuple):
     part: int
     first: int
     last: int
-    count: int
+    number: int
     gap: int = 0
     """Offsets between them that the broker does not have."""
 
@@ -90,7 +90,7 @@ class Readings:
 
     def take(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> "Readings":
         """Return these rows, in this order."""
-        rows = np.flatnonzero(rows) if rows.dtype == bool else rows
+        rows = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64, copy=False)
         return Readings(
             self.station[rows],
             self.observed[rows],

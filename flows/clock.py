@@ -128,7 +128,8 @@ class Clock:
     def heard_from(self, time: Time) -> I64:
         """Newest slot of each station, at least the clock's start: one not heard yet is waited for a while."""
         started = self.start if self.start != NEVER else time.clock[np.argmax(time.clock > NEVER)]
-        return np.maximum(self.newest, started)
+        heard: I64 = np.maximum(self.newest, started)
+        return heard
 
     def _standing(self) -> I64:
         """The slot that the quorum has already reached: ahead of the clock only after the quorum fell."""
@@ -151,7 +152,9 @@ class Clock:
         self.now, self.start, self.quorum, self._rows = kept["now"], kept["start"], kept["quorum"], kept["rows"]  # type: ignore[assignment]
 
 
-def closing_rows(time: Time, candidates: I64, stations: NDArray[np.integer], heard_from: I64, cadence: int, grace: int) -> I64:
+def closing_rows(
+    time: Time, candidates: I64, stations: NDArray[np.integer], heard_from: I64, cadence: int, grace: int
+) -> I64:
     """Rows at which slots close for the stations of one cadence.
 
     A slot T closes when the clock has reached T and all of the stations that are not silent have too, or when the
@@ -171,7 +174,11 @@ def closing_rows(time: Time, candidates: I64, stations: NDArray[np.integer], hea
     clock, n = time.clock, time.clock.size
     reached = np.searchsorted(clock, candidates)
     overdue = np.searchsorted(clock, candidates + grace)
-    awake = np.where(heard_from[stations] >= (candidates - 3 * cadence)[:, None], -1, time.reach.rows(candidates - 3 * cadence, stations))
+    awake = np.where(
+        heard_from[stations] >= (candidates - 3 * cadence)[:, None],
+        -1,
+        time.reach.rows(candidates - 3 * cadence, stations),
+    )
     done = time.reach.rows(candidates, stations)
     complete = reached.copy()
     while True:

@@ -135,7 +135,9 @@ class Decoder:
                 break
             one = next(known, None)
             if one is None:
-                one = layout.learn(chunk[slice(*lines.bounds(int(rest[0])))]) or layout.learn(chunk[slice(*lines.bounds(int(rest[-1])))])
+                one = layout.learn(chunk[slice(*lines.bounds(int(rest[0])))]) or layout.learn(
+                    chunk[slice(*lines.bounds(int(rest[-1])))]
+                )
                 if one is None or one in self._layouts:
                     break
                 self._layouts = [one, *self._layouts][:MOST_LAYOUTS]
@@ -156,7 +158,9 @@ class Decoder:
             if layout.STATUS in table.numbers:
                 status[:] = table.numbers[layout.STATUS][good][:, None]
             runs.append(
-                Readings(station[good], observed[good], values, status, _same(part, rows), first + rows, payloads.of(rows))
+                Readings(
+                    station[good], observed[good], values, status, _same(part, rows), first + rows, payloads.of(rows)
+                )
             )
             left = np.zeros(len(lines), bool)
             left[rest] = True
@@ -172,7 +176,8 @@ class Decoder:
         at = np.flatnonzero(new)
         times = [self._times.read(lines.text(b, e)) for b, e in zip(begin[at].tolist(), end[at].tolist(), strict=True)]
         self._times.forget()
-        return np.array(times, np.int64)[np.cumsum(new) - 1]
+        observed: I64 = np.array(times, np.int64)[np.cumsum(new) - 1]
+        return observed
 
     def messages(self, part: int, koff: I64, payloads: Sequence[bytes]) -> tuple[Readings, list[Reject]]:
         """Decode messages one by one, each with its offset in ``koff``."""
@@ -200,9 +205,11 @@ class Decoder:
         station = index[codes] if codes.size else np.empty(0, np.int32)
 
         def name_of(row: int) -> str | None:
-            return names[codes[row]]
+            return names[int(codes[row])]
 
-        readings = Readings(station, columns.observed, columns.values, columns.status, _same(part, koff), koff, payloads)
+        readings = Readings(
+            station, columns.observed, columns.values, columns.status, _same(part, koff), koff, payloads
+        )
         return self._judge(readings, name_of, lambda _: "Expected a time with its zone - at `$.observed_at`", {})
 
     def _forgive(self, payload: bytes, err: Exception) -> _Wire:
@@ -221,7 +228,9 @@ class Decoder:
                 setattr(row, name, None)
         return row
 
-    def _columns_of(self, part: int, koff: I64, rows: Sequence[_Wire], payloads: Payloads) -> tuple[Readings, list[Reject]]:
+    def _columns_of(
+        self, part: int, koff: I64, rows: Sequence[_Wire], payloads: Payloads
+    ) -> tuple[Readings, list[Reject]]:
         n = len(rows)
         station = np.fromiter(map(self._stations.get, [r.station_id for r in rows], repeat(-1)), np.int32, n)
         observed = np.fromiter(map(self._times.__getitem__, [r.observed_at for r in rows]), np.int64, n)
@@ -236,12 +245,16 @@ class Decoder:
         values[:, 6] = [r.temperature for r in rows]
         values[:, 7] = [r.humidity for r in rows]
         status, status_keys = _status([r.status for r in rows])
-        twins = _twins(payloads, 2 * (4 + np.count_nonzero(values == values, axis=1) + status_keys))
+        twins = _twins(payloads, 2 * (4 + np.count_nonzero(~np.isnan(values), axis=1) + status_keys))
         self._times.forget()
         readings = Readings(station, observed, values, status, _same(part, koff), koff, payloads)
-        return self._judge(readings, lambda row: rows[row].station_id, lambda row: _bad_time(rows[row].observed_at), twins)
+        return self._judge(
+            readings, lambda row: rows[row].station_id, lambda row: _bad_time(rows[row].observed_at), twins
+        )
 
-    def _judge(self, readings: Readings, name_of: Any, bad_time: Any, refused: dict[int, "_Refused"]) -> tuple[Readings, list[Reject]]:
+    def _judge(
+        self, readings: Readings, name_of: Any, bad_time: Any, refused: dict[int, "_Refused"]
+    ) -> tuple[Readings, list[Reject]]:
         """Set sentinels to NaN and part the readings that break the contract from those that keep it."""
         for p, sentinels in enumerate(self._sentinels):
             for sentinel in sentinels:
@@ -261,7 +274,13 @@ class Decoder:
         order = sorted(refused)
         texts = readings.payloads.take(order)
         rejects = [
-            Reject(int(readings.part[row]), int(readings.koff[row]), refused[row].reason, refused[row].detail, text[:MAX_KEPT_BYTES])
+            Reject(
+                int(readings.part[row]),
+                int(readings.koff[row]),
+                refused[row].reason,
+                refused[row].detail,
+                text[:MAX_KEPT_BYTES],
+            )
             for row, text in zip(order, texts, strict=True)
         ]
         good = np.ones(len(readings), bool)
@@ -290,7 +309,9 @@ class _Lines:
 
     def take(self, rows: Sequence[int] | NDArray[np.integer]) -> list[bytes]:
         """Return the bytes of each of ``rows``."""
-        return [self._chunk[slice(*self._lines.bounds(int(row if self._rows is None else self._rows[row])))] for row in rows]
+        return [
+            self._chunk[slice(*self._lines.bounds(int(row if self._rows is None else self._rows[row])))] for row in rows
+        ]
 
 
 def _never(row: int) -> str:
@@ -342,7 +363,7 @@ def _status(given: Sequence[int | dict[str, int] | None]) -> tuple[U8, I64]:
     status = np.zeros((n, len(PARAMETERS)), np.uint8)
     kinds = set(map(type, given))
     if kinds == {int}:
-        status[:] = np.fromiter(given, np.uint8, n)[:, None]  # type: ignore[arg-type]
+        status[:] = np.fromiter(given, np.uint8, n)[:, None]
         return status, np.ones(n, np.int64)
     keys = np.zeros(n, np.int64)
     if kinds - {type(None)}:

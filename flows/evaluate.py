@@ -6,6 +6,7 @@ same numbers to the last bit, however the input was cut or ordered.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +39,9 @@ class Group:
         self.grace = GRACE_FAST if self.cadence <= FAST else GRACE_SLOW
         self.limits = surroundings.limits(city, self.cadence)
         self.lookback = surroundings.lookback(self.limits) * self.cadence
-        kept = [length for length in city.windows.lengths if seconds(length) >= every and minutes(length) % self.step == 0]
+        kept = [
+            length for length in city.windows.lengths if seconds(length) >= every and minutes(length) % self.step == 0
+        ]
         self.names = tuple(kept)
         self.lengths = np.array([minutes(length) for length in kept], np.int64)
         self.expected = np.array([seconds(length) // every for length in kept], np.int64)
@@ -119,7 +122,9 @@ def close(grid: Grid, group: Group, last: int, revision: int, out: Evaluated) ->
     _store(grid, group, group.columns, ended[fresh], after[fresh])
     cell, station, parameter = np.nonzero(after[fresh])
     if cell.size:
-        out.findings.append(_findings(group.columns[station], parameter, ended[fresh][cell], after[fresh][cell, station, parameter], 0))
+        out.findings.append(
+            _findings(group.columns[station], parameter, ended[fresh][cell], after[fresh][cell, station, parameter], 0)
+        )
     totals, ends = _windows(grid, group, group.columns, first, last)
     if ends.size:
         rows = np.nonzero(totals.count.transpose(3, 1, 2, 0))
@@ -140,11 +145,14 @@ def revise(
     """Evaluate slots from ``first`` to ``group.closed`` once more, and say what differs.
 
     Args:
-        columns: the stations concerned.
+        grid: the zone's.
+        group: the cadence concerned.
+        columns: its stations concerned.
         first: oldest slot that changes.
         until: newest slot that may be looked at.
         revision: of the rows that differ.
         add_late: puts late readings into the grid.
+        out: takes what differs.
     """
     closed = group.closed
     start = (first - 1) // group.cadence * group.cadence - group.cadence  # a spike is judged one cell back
@@ -154,18 +162,26 @@ def revise(
     _store(grid, group, columns, ended, after)
     cell, station, parameter = np.nonzero(before != after)
     if cell.size:
-        out.findings.append(_findings(columns[station], parameter, ended[cell], after[cell, station, parameter], revision))
+        out.findings.append(
+            _findings(columns[station], parameter, ended[cell], after[cell, station, parameter], revision)
+        )
     if not ends.size:
         return
     new, _ = _windows(grid, group, columns, start, closed)
-    differs = (old.sum != new.sum) | (old.count != new.count) | (old.filled != new.filled) | (old.suspect != new.suspect)
+    differs = (
+        (old.sum != new.sum) | (old.count != new.count) | (old.filled != new.filled) | (old.suspect != new.suspect)
+    )
     rows = np.nonzero((differs & (new.count > 0)).transpose(3, 1, 2, 0))
     if rows[0].size:
         known = old.count.transpose(3, 1, 2, 0)[rows] > 0
-        out.means.append(_means(group, columns, new, ends, rows, np.where(known, revision, 0).astype(np.int32), first=False))
+        out.means.append(
+            _means(group, columns, new, ends, rows, np.where(known, revision, 0).astype(np.int32), first=False)
+        )
 
 
-def _judge(grid: Grid, group: Group, columns: NDArray[np.integer], first: int, last: int, until: int) -> tuple[U8, U8, I64]:
+def _judge(
+    grid: Grid, group: Group, columns: NDArray[np.integer], first: int, last: int, until: int
+) -> tuple[U8, U8, I64]:
     """Test the surroundings of the cells that end in (first, last], looking no further than ``until``.
 
     Returns:
@@ -174,7 +190,7 @@ def _judge(grid: Grid, group: Group, columns: NDArray[np.integer], first: int, l
     cadence = group.cadence
     start, stop = -(-first // cadence) * cadence, last // cadence * cadence
     seen = min(stop + surroundings.LOOKAHEAD * cadence, until // cadence * cadence)
-    ended = np.arange(start + cadence, stop + 1, cadence)
+    ended: I64 = np.arange(start + cadence, stop + 1, cadence, dtype=np.int64)
     low = start - group.lookback
     sums = _cells(_columns(grid.layer("sums", low + 1, seen), columns), cadence, np.int64)
     counts = _cells(_columns(grid.layer("counts", low + 1, seen), columns), cadence, np.int64)
@@ -188,18 +204,28 @@ def _store(grid: Grid, group: Group, columns: NDArray[np.integer], ended: I64, f
     if not ended.size:
         return
     if found.any() or grid.layer("found", int(ended[0]) - group.cadence + 1, int(ended[-1])).any():
-        grid.layer("found", int(ended[0]) - group.cadence + 1, int(ended[-1]))[:, columns] = np.repeat(found, group.cadence, axis=0)
+        grid.layer("found", int(ended[0]) - group.cadence + 1, int(ended[-1]))[:, columns] = np.repeat(
+            found, group.cadence, axis=0
+        )
         grid.touch(ended)
 
 
-def _windows(grid: Grid, group: Group, columns: NDArray[np.integer], first: int, last: int) -> tuple[rolling.Windows, I64]:
+def _windows(
+    grid: Grid, group: Group, columns: NDArray[np.integer], first: int, last: int
+) -> tuple[rolling.Windows, I64]:
     """Totals of the windows that end in (first, last], shape (ends, windows, columns, 6), and their ends."""
     step = group.step
     start, stop = group.floor(first), group.floor(last) if group.names else group.floor(first)
     ends = np.arange(start + step, stop + 1, step)
     low = start - group.longest
-    layers = {name: _columns(grid.layer(name, low + 1, stop), columns) for name in ("sums", "counts", "suspects", "found")}
-    doubt = np.where(layers["found"], layers["counts"], layers["suspects"]) if layers["found"].any() or layers["suspects"].any() else layers["suspects"]
+    layers = {
+        name: _columns(grid.layer(name, low + 1, stop), columns) for name in ("sums", "counts", "suspects", "found")
+    }
+    doubt = (
+        np.where(layers["found"], layers["counts"], layers["suspects"])
+        if layers["found"].any() or layers["suspects"].any()
+        else layers["suspects"]
+    )
     totals = rolling.windows(
         _cells(layers["sums"], step, np.int64),
         _cells(layers["counts"], step, np.int32),
@@ -211,18 +237,19 @@ def _windows(grid: Grid, group: Group, columns: NDArray[np.integer], first: int,
     return totals, ends
 
 
-def _columns(layer: NDArray[np.generic], columns: NDArray[np.integer]) -> NDArray[np.generic]:
+def _columns(layer: NDArray[Any], columns: NDArray[np.integer]) -> NDArray[Any]:
     return layer if columns.size == layer.shape[1] else layer[:, columns]
 
 
-def _cells(layer: NDArray[np.generic], slots: int, kind: type[np.integer]) -> NDArray[np.integer]:
+def _cells(layer: NDArray[Any], slots: int, kind: type[np.integer]) -> NDArray[Any]:
     """Sum runs of ``slots`` slots, shape (slots / run, columns, 6)."""
     if slots == 1:
         return layer
-    return layer.reshape(-1, slots, *layer.shape[1:]).sum(axis=1, dtype=kind)
+    cells: NDArray[Any] = layer.reshape(-1, slots, *layer.shape[1:]).sum(axis=1, dtype=kind)
+    return cells
 
 
-def _findings(station: I32, parameter: I64, ended: I64, tests: U8, revision: int) -> Findings:
+def _findings(station: NDArray[np.integer], parameter: I64, ended: I64, tests: U8, revision: int) -> Findings:
     n = station.size
     return Findings(station.astype(np.int32), parameter.astype(np.int32), ended, tests, np.full(n, revision, np.int32))
 

@@ -51,7 +51,9 @@ class Grid:
         self.stations = stations
         self._behind = behind
         self._length = -(-(behind + ahead + ROOM) // PAGE) * PAGE
-        self._layers = {name: np.zeros((self._length, len(stations), width), kind) for name, (kind, width) in LAYERS.items()}
+        self._layers = {
+            name: np.zeros((self._length, len(stations), width), kind) for name, (kind, width) in LAYERS.items()
+        }
         self.base: int | None = None
         """Slot of the first line; none while the grid is empty."""
         self.newest = 0
@@ -126,7 +128,8 @@ class Grid:
         """Add values to their cells.
 
         Args:
-            station, slot: of each row, shape (n,).
+            station: column of each row, shape (n,).
+            slot: of each row, shape (n,).
             quanta: values in units of 1e-9, shape (n, 6).
             flags: shape (n, 6); FAIL and MISSING are not added.
         """
@@ -134,7 +137,7 @@ class Grid:
             return
         self.touch(slot)
         self.newest = max(self.newest, int(slot.max()))
-        cell = (slot - self.base) * len(self.stations) + station
+        cell = (slot + self.line(0)) * len(self.stations) + station
         alone = np.bincount(cell - cell.min()).max() == 1
         for p in range(P):
             counts = flags[:, p] <= Flag.SUSPECT

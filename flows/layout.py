@@ -33,7 +33,9 @@ ZEROS, POINTS, ABOVE_NINE = np.uint64(ZERO) * LOW_BITS, np.uint64(DOT) * LOW_BIT
 PAIRS, FOURS, EIGHTS = np.uint64(10 * 2**8 + 1), np.uint64(100 * 2**16 + 1), np.uint64(10_000 * 2**32 + 1)
 """Each joins neighbours: ten times the lower, earlier part plus the higher."""
 
-_TOKEN = re.compile(rb'"(?P<key>\w+)"(?P<colon>[ ]?:[ ]?)(?:"(?P<text>[^"\\\n]*)"|(?P<number>-?\d[\d.]*))(?P<comma>,[ ]?|\})')
+_TOKEN = re.compile(
+    rb'"(?P<key>\w+)"(?P<colon>[ ]?:[ ]?)(?:"(?P<text>[^"\\\n]*)"|(?P<number>-?\d[\d.]*))(?P<comma>,[ ]?|\})'
+)
 
 
 @dataclass(frozen=True, slots=True)

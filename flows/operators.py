@@ -46,7 +46,9 @@ def by_zone(step_id: str, arrivals: Stream[Arrivals], city: City) -> KeyedStream
     return op.flat_map(step_id, arrivals, part)
 
 
-def judge(step_id: str, zones: KeyedStream[ZoneArrivals], city: City, *, topics: bool) -> KeyedStream[Landing | list[bytes]]:
+def judge(
+    step_id: str, zones: KeyedStream[ZoneArrivals], city: City, *, topics: bool
+) -> KeyedStream[Landing | list[bytes]]:
     """Keep the grid of each zone; emit rows for the lake and, with ``topics``, lines of ``env.air.rolling.v1``."""
     rows = Rows(city)
 
@@ -74,7 +76,10 @@ class _ZoneLogic(StatefulBatchLogic[tuple[str, ZoneArrivals], "Landing | list[by
             outcome = zone.take(item.readings, more=item.more, last=item.last)
             out.append(self._rows.outcome(name, zone.stations, outcome, list(item.parts), item.received))
             if self._topics and outcome.evaluated.means:
-                lines = [self._encode(message) for message in messages(outcome.evaluated.means, self._ids, zone.stations, self._timezone)]
+                lines = [
+                    self._encode(message)
+                    for message in messages(outcome.evaluated.means, self._ids, zone.stations, self._timezone)
+                ]
                 out.append(lines)
         return out, StatefulBatchLogic.RETAIN
 

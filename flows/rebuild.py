@@ -57,14 +57,20 @@ def rebuild(city: City, source: FileSource, lake: Path, recovery: Path) -> dict[
     if folder.exists():
         raise ConfigurationError(f"there is a recovery store at {folder}; move it away first: mv {folder} {folder}.old")
     con = catalog.connect(lake)
-    offsets = con.execute("SELECT topic, kpart, max(last_offset) FROM ledger GROUP BY ALL ORDER BY kpart, topic").fetchall()
+    offsets = con.execute(
+        "SELECT topic, kpart, max(last_offset) FROM ledger GROUP BY ALL ORDER BY kpart, topic"
+    ).fetchall()
     if not offsets:
-        raise ConfigurationError(f"the ledger of {lake} is empty: nothing to rebuild from; start the flow with a new store")
+        raise ConfigurationError(
+            f"the ledger of {lake} is empty: nothing to rebuild from; start the flow with a new store"
+        )
     parts = [Partition(topic, kpart) for topic, kpart, _ in offsets]
-    high = dict(con.execute("SELECT (topic, kpart)::VARCHAR, epoch_us(max(observed_at)) FROM air_readings GROUP BY ALL").fetchall())
-    at = {
-        Partition(topic, kpart): (last + 1, high.get(f"({topic}, {kpart})", 0)) for topic, kpart, last in offsets
-    }
+    high = dict(
+        con.execute(
+            "SELECT (topic, kpart)::VARCHAR, epoch_us(max(observed_at)) FROM air_readings GROUP BY ALL"
+        ).fetchall()
+    )
+    at = {Partition(topic, kpart): (last + 1, high.get(f"({topic}, {kpart})", 0)) for topic, kpart, last in offsets}
     zones = {}
     replayed = 0
     for zone in sorted({station.zone for station in city.stations}):
@@ -76,7 +82,9 @@ def rebuild(city: City, source: FileSource, lake: Path, recovery: Path) -> dict[
     seeds = _Seeds(source.state_at(at), {name: zone.snapshot() for name, zone in zones.items()}, lake_state)
     cli_main(seeds.flow(), recovery_config=RecoveryConfig(folder))
     return {
-        "partitions": [{"topic": part.topic, "kpart": part.kpart, "next_offset": next_} for part, (next_, _) in at.items()],
+        "partitions": [
+            {"topic": part.topic, "kpart": part.kpart, "next_offset": next_} for part, (next_, _) in at.items()
+        ],
         "replayed": replayed,
         "given_up": len(lost),
     }
@@ -88,33 +96,51 @@ def _zone(con: Any, city: City, name: str, parts: list[Partition]) -> tuple[Zone
     ids = {station.id: i for i, station in enumerate(city.stations)}
     span = 2 * max(minutes(city.late.horizon), *(minutes(length) for length in city.windows.lengths))
     table = con.execute(
-        f"""SELECT station_id, epoch_us(observed_at) AS observed, {', '.join(VALUES)}, {', '.join(f'flag_{p}' for p in PARAMETERS)}, topic, kpart, koff
-        FROM air_readings WHERE zone = ? AND observed_at > (SELECT max(observed_at) FROM air_readings WHERE zone = ?) - INTERVAL {span} MINUTE
+        f"""SELECT station_id, epoch_us(observed_at) AS observed, {", ".join(VALUES)},
+            {", ".join(f"flag_{p}" for p in PARAMETERS)}, topic, kpart, koff
+        FROM air_readings WHERE zone = $zone AND observed_at >
+            (SELECT max(observed_at) FROM air_readings WHERE zone = $zone) - INTERVAL {span} MINUTE
         ORDER BY max(observed_at) OVER (PARTITION BY topic, kpart ORDER BY koff), kpart, koff""",
-        [name, name],
+        {"zone": name},
     ).to_arrow_table()
     where = {part: i for i, part in enumerate(parts)}
     known = np.array([station in ids for station in table["station_id"].to_pylist()], bool)
     table = table.filter(known)
     n = table.num_rows
-    values = np.asfortranarray(np.stack([table[v].to_numpy() for v in VALUES], axis=1)) if n else np.empty((0, len(VALUES)), order="F")
-    flags = np.stack([table[f"flag_{p}"].to_numpy() for p in PARAMETERS], axis=1) if n else np.empty((0, len(PARAMETERS)))
+    values = (
+        np.asfortranarray(np.stack([table[v].to_numpy() for v in VALUES], axis=1))
+        if n
+        else np.empty((0, len(VALUES)), order="F")
+    )
+    flags = (
+        np.stack([table[f"flag_{p}"].to_numpy() for p in PARAMETERS], axis=1) if n else np.empty((0, len(PARAMETERS)))
+    )
     readings = Readings(
         np.array([ids[station] for station in table["station_id"].to_pylist()], np.int32),
         table["observed"].to_numpy().astype(np.int64),
         values,
         _status_of(flags),
-        np.array([where[Partition(t, k)] for t, k in zip(table["topic"].to_pylist(), table["kpart"].to_pylist(), strict=True)], np.int32),
+        np.array(
+            [
+                where[Partition(t, k)]
+                for t, k in zip(table["topic"].to_pylist(), table["kpart"].to_pylist(), strict=True)
+            ],
+            np.int32,
+        ),
         table["koff"].to_numpy().astype(np.int64),
         Texts([b""] * n),
     )
     zone.take(readings, last=False)
     every = {station.id: seconds(station.every) for station in city.stations}
     newest: dict[int, int] = {}
-    for station, ended in con.execute("SELECT station_id, epoch_us(max(ended_at)) FROM rolling WHERE zone = ? GROUP BY ALL", [name]).fetchall():
+    for station, ended in con.execute(
+        "SELECT station_id, epoch_us(max(ended_at)) FROM rolling WHERE zone = ? GROUP BY ALL", [name]
+    ).fetchall():
         if station in every:
             newest[every[station]] = max(newest.get(every[station], 0), ended // SLOT_US)
-    revision = con.execute("SELECT greatest((SELECT max(revision) FROM rolling_history), (SELECT max(revision) FROM flags_history))").fetchone()[0]
+    revision = con.execute(
+        "SELECT greatest((SELECT max(revision) FROM rolling_history), (SELECT max(revision) FROM flags_history))"
+    ).fetchone()[0]
     zone.adopt(newest, int(revision or 0))
     return zone, n
 
@@ -130,14 +156,17 @@ def _lost(con: Any, parts: list[Partition]) -> list[Reject]:
         """WITH taken AS (SELECT topic, kpart, unnest(range(first_offset, last_offset + 1)) AS koff FROM ledger
                           WHERE (topic, kpart) IN (SELECT (topic, kpart) FROM ledger WHERE waiting > 0))
         SELECT topic, kpart, koff FROM taken
-        ANTI JOIN (SELECT topic, kpart, koff FROM air_readings UNION ALL SELECT topic, kpart, koff FROM rejects) USING (topic, kpart, koff)
+        ANTI JOIN (SELECT topic, kpart, koff FROM air_readings UNION ALL SELECT topic, kpart, koff FROM rejects)
+            USING (topic, kpart, koff)
         ORDER BY ALL"""
     ).fetchall()
     where = {part: i for i, part in enumerate(parts)}
     return [Reject(where[Partition(topic, kpart)], koff, "future", LOST, b"") for topic, kpart, koff in found]
 
 
-def _lake_state(city: City, lake: Path, last: dict[Partition, int], lost: list[Reject], parts: list[Partition]) -> dict[str, Any]:
+def _lake_state(
+    city: City, lake: Path, last: dict[Partition, int], lost: list[Reject], parts: list[Partition]
+) -> dict[str, Any]:
     """What the lake's step would have kept, had it been asked last."""
     versions = {table: DeltaTable(str(lake / table)).transaction_version(FLOW) for table in TABLES}
     tables = {table: version for table, version in versions.items() if version is not None}

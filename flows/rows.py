@@ -67,14 +67,18 @@ class Rows:
         self._rejects(rejects, parts, landing)
         return landing
 
-    def outcome(self, zone: str, columns: NDArray[np.int32], outcome: Outcome, parts: Sequence[Partition], received: int) -> Landing:
+    def outcome(
+        self, zone: str, columns: NDArray[np.int32], outcome: Outcome, parts: Sequence[Partition], received: int
+    ) -> Landing:
         """Land what a zone decided; ``columns`` are the city's indices of the zone's stations."""
         landing = Landing(received, waiting=(zone, Counter(parts[part] for part in outcome.waiting.tolist())))
         for stored in outcome.stored:
             self._stored(stored, parts, landing)
         self._rejects(outcome.rejects, parts, landing)
         landing.rows += [("flags", self._findings(found, columns)) for found in outcome.evaluated.findings]
-        landing.rows += [("rolling", self._means(means, columns)) for means in outcome.evaluated.means if means.ended.size]
+        landing.rows += [
+            ("rolling", self._means(means, columns)) for means in outcome.evaluated.means if means.ended.size
+        ]
         return landing
 
     def _stored(self, stored: Stored, parts: Sequence[Partition], landing: Landing) -> None:
@@ -154,7 +158,9 @@ class Rows:
         return pa.DictionaryArray.from_arrays(pa.array(index), names)
 
 
-def messages(means: Iterable[Means], stations: Sequence[str], columns: NDArray[np.int32], zone: tzinfo) -> list[dict[str, object]]:
+def messages(
+    means: Iterable[Means], stations: Sequence[str], columns: NDArray[np.int32], zone: tzinfo
+) -> list[dict[str, object]]:
     """Make the messages of ``env.air.rolling.v1``: at each step the newest means of a station, in time order.
 
     Only windows that close for the first time are sent; what late readings change is in the lake.
@@ -178,7 +184,11 @@ def messages(means: Iterable[Means], stations: Sequence[str], columns: NDArray[n
             of_parameter = of_station.setdefault(PARAMETERS[parameter], {})
             of_parameter[one.group.names[window]] = {"mean": mean, "coverage": share, "valid": share >= VALID}
     return [
-        {"station_id": stations[station], "ended_at": datetime.fromtimestamp(ended * SECONDS, zone), "means": out[ended, station]}
+        {
+            "station_id": stations[station],
+            "ended_at": datetime.fromtimestamp(ended * SECONDS, zone),
+            "means": out[ended, station],
+        }
         for ended, station in sorted(out)
     ]
 
@@ -192,7 +202,11 @@ def _origin(part: NDArray[np.int32], koff: NDArray[np.int64], parts: Sequence[Pa
     topics = sorted({p.topic for p in parts})
     topic_of = np.array([topics.index(p.topic) for p in parts], np.int32)
     kpart_of = np.array([p.kpart for p in parts], np.int32)
-    return [pa.DictionaryArray.from_arrays(pa.array(topic_of[part]), pa.array(topics, pa.string())), pa.array(kpart_of[part]), pa.array(koff)]
+    return [
+        pa.DictionaryArray.from_arrays(pa.array(topic_of[part]), pa.array(topics, pa.string())),
+        pa.array(kpart_of[part]),
+        pa.array(koff),
+    ]
 
 
 def _batch(table: str, columns: list[pa.Array]) -> pa.RecordBatch:

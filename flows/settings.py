@@ -7,8 +7,8 @@ from pathlib import Path
 from flows.shipped import shipped
 from schemas import city as city_file
 from schemas.city import City
-from schemas.reading import PARAMETERS
 from schemas.errors import ConfigurationError
+from schemas.reading import PARAMETERS
 
 DEFAULT_EPOCH = "10s"
 __all__ = ["DEFAULT_EPOCH", "PARAMETERS", "epoch", "load_city"]
@@ -25,7 +25,9 @@ def load_city(path: Path | None) -> City:
     try:
         content = path.read_bytes()
     except OSError as err:
-        raise ConfigurationError(f"city file {path} cannot be read: {err.strerror or err}; give one with --city FILE") from err
+        raise ConfigurationError(
+            f"city file {path} cannot be read: {err.strerror or err}; give one with --city FILE"
+        ) from err
     return city_file.parse(content, str(path))
 
 
@@ -47,4 +49,6 @@ def epoch() -> timedelta:
                 continue
             if timedelta(0) < interval <= timedelta(hours=1):
                 return interval
-    raise ConfigurationError(f"CITYAIR_EPOCH = {text!r} is no duration from 1ms to 60m; give for instance 0.1s, 500ms or 10s")
+    raise ConfigurationError(
+        f"CITYAIR_EPOCH = {text!r} is no duration from 1ms to 60m; give for instance 0.1s, 500ms or 10s"
+    )

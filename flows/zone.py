@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows import evaluate
-from flows.arrivals import I64, U8, Readings, Texts, concatenate, no_readings
+from flows.arrivals import I32, I64, U8, Readings, Texts, concatenate, no_readings
 from flows.clock import GENERATION, LARGEST_TABLE, NEVER, NO_ROW, Clock, Time, closing_rows
 from flows.evaluate import Evaluated, Group
 from flows.grid import PAGE, Grid, slot_of
@@ -80,12 +80,14 @@ class Zone:
         self._horizon = minutes(city.late.horizon)
         self._room = city.late.waiting_room
         lookback = max(max(group.longest, group.lookback) + 2 * group.step for group in self.groups)
-        self.grid = Grid([city.stations[i].id for i in self.stations], self._horizon + lookback + 2 * PAGE, self._horizon + 4 * PAGE)
+        self.grid = Grid(
+            [city.stations[i].id for i in self.stations], self._horizon + lookback + 2 * PAGE, self._horizon + 4 * PAGE
+        )
         self.clock = Clock(self.stations.size)
         self._settled = np.full(self.stations.size, NEVER)
         self._waiting = no_readings()
         self._since = np.empty(0, np.int64)
-        self._held: list[tuple[NDArray[np.integer], I64, I64, U8]] = []
+        self._held: list[tuple[I32, I64, I64, U8]] = []
         self._revision = 0
 
     def take(self, readings: Readings, *, more: bool = False, last: bool = False) -> Outcome:
@@ -148,7 +150,9 @@ class Zone:
         self.clock.count(column[: stop + 1], slot[: stop + 1], time, stop + 1 if new else 0)
         return (readings.take(np.arange(stop + 1, n)) if stop + 1 < n else None), released
 
-    def _wait(self, readings: Readings, slot: I64, waits: NDArray[np.bool_], time: Time, out: Outcome) -> tuple[int, Readings | None]:
+    def _wait(
+        self, readings: Readings, slot: I64, waits: NDArray[np.bool_], time: Time, out: Outcome
+    ) -> tuple[int, Readings | None]:
         """Let readings wait, and go: to the grid when the clock comes near, as ``future`` when it stays away."""
         n, clock = len(readings), time.clock
         new = np.flatnonzero(waits)
@@ -213,7 +217,15 @@ class Zone:
     def _closings(self, group: Group, time: Time, stop: int) -> tuple[I64, I64]:
         """Steps of a group that close in this run, in rising order, and the rows after which they do."""
         heard, clock = self.clock.heard_from(time), time.clock
-        marks = np.concatenate([time.reach.slots, time.reach.slots - group.grace, heard[group.columns], clock[-1:], clock[-1:] - group.grace])
+        marks = np.concatenate(
+            [
+                time.reach.slots,
+                time.reach.slots - group.grace,
+                heard[group.columns],
+                clock[-1:],
+                clock[-1:] - group.grace,
+            ]
+        )
         steps = np.unique(marks // group.step) * group.step
         steps = steps[(steps > group.due) & (steps <= clock[stop])]
         if not steps.size:
@@ -236,7 +248,9 @@ class Zone:
         out.stored.append(Stored(readings, flags))
         counted = np.where(flags <= 3, readings.values[:, :P], 0.0)
         quanta = rolling.quantise(counted)
-        closed = np.stack([_closed_before(closing, run.row, group) for closing, group in zip(closings, self.groups, strict=True)])
+        closed = np.stack(
+            [_closed_before(closing, run.row, group) for closing, group in zip(closings, self.groups, strict=True)]
+        )
         late = run.slot <= closed[self._group_of[column], np.arange(run.slot.size)]
         if not late.any() and not self._held:
             self.grid.add(column, run.slot, quanta, flags)
@@ -247,7 +261,7 @@ class Zone:
     def _between(
         self,
         run: _Run,
-        column: NDArray[np.integer],
+        column: I32,
         quanta: I64,
         flags: U8,
         late: NDArray[np.bool_],
@@ -361,7 +375,8 @@ class Zone:
         for group in self.groups:
             group.due, group.closed = kept["closed"].get(group.every, next(iter(kept["closed"].values())))
         self._settled = kept["settled"].copy()
-        self._waiting = Readings(*kept["waiting"], Texts(kept["texts"]))
+        station, observed, values, status, part, koff = kept["waiting"]
+        self._waiting = Readings(station, observed, values, status, part, koff, Texts(kept["texts"]))
         self._since = kept["since"].copy()
         self._held = list(kept["held"])
         self._revision = kept["revision"]

@@ -51,7 +51,7 @@ class Strict(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Unknown keys are refused."""
 
 
-class Identity(Strict):
+class Identity(Strict, frozen=True, kw_only=True):
     """Whose air this is."""
 
     id: Id
@@ -65,7 +65,7 @@ class Identity(Strict):
             raise ValueError(f"unknown time zone {self.timezone!r}; use a name such as 'Asia/Seoul'") from err
 
 
-class Station(Strict):
+class Station(Strict, frozen=True, kw_only=True):
     """An air monitor. ``reference`` stations are certified; the rest is ``low_cost``."""
 
     id: Id
@@ -90,7 +90,7 @@ class Station(Strict):
         return max(1, seconds(self.every) // 60)
 
 
-class Light(Strict):
+class Light(Strict, frozen=True, kw_only=True):
     """A fine-dust signal light; ``stations`` in order of preference, none for nearest first."""
 
     id: Id
@@ -101,7 +101,7 @@ class Light(Strict):
     synthetic: bool = False
 
 
-class OdorSensor(Strict):
+class OdorSensor(Strict, frozen=True, kw_only=True):
     """An odor sensor of an industrial complex."""
 
     id: Id
@@ -113,7 +113,7 @@ class OdorSensor(Strict):
     synthetic: bool = False
 
 
-class OdorSource(Strict):
+class OdorSource(Strict, frozen=True, kw_only=True):
     """A farm or plant that wind may point at."""
 
     id: Id
@@ -123,7 +123,7 @@ class OdorSource(Strict):
     synthetic: bool = False
 
 
-class WeatherStation(Strict):
+class WeatherStation(Strict, frozen=True, kw_only=True):
     """A mast whose wind stands for the odor sensors of its complex."""
 
     id: Id
@@ -134,7 +134,7 @@ class WeatherStation(Strict):
     synthetic: bool = False
 
 
-class Parameter(Strict):
+class Parameter(Strict, frozen=True, kw_only=True):
     """Limits of one pollutant, in its unit. A limit left out is a test not made."""
 
     unit: str
@@ -167,16 +167,48 @@ class Parameter(Strict):
 # gases may swing as far below zero as a low-cost cell's noise at clean air.
 # Flat-line and attenuation limits are left out where a clean instrument's resolution already repeats for hours.
 DEFAULT_PARAMETERS: dict[str, Parameter] = {
-    "pm10": Parameter(unit="µg/m³", fail=(-5, 2000), suspect=(-5, 800), spike=150, rate_of_change=300, flat_line=0.1, attenuated_signal=0.5),
-    "pm25": Parameter(unit="µg/m³", fail=(-5, 1000), suspect=(-5, 300), spike=50, rate_of_change=100, flat_line=0.1, attenuated_signal=0.5),
-    "o3": Parameter(unit="ppm", fail=(-0.01, 0.5), suspect=(-0.005, 0.2), spike=0.05, rate_of_change=0.075, flat_line=0.0001, attenuated_signal=0.0003),
-    "no2": Parameter(unit="ppm", fail=(-0.01, 2.0), suspect=(-0.005, 0.2), spike=0.05, rate_of_change=0.1, flat_line=0.0001, attenuated_signal=0.0003),
+    "pm10": Parameter(
+        unit="µg/m³",
+        fail=(-5, 2000),
+        suspect=(-5, 800),
+        spike=150,
+        rate_of_change=300,
+        flat_line=0.1,
+        attenuated_signal=0.5,
+    ),
+    "pm25": Parameter(
+        unit="µg/m³",
+        fail=(-5, 1000),
+        suspect=(-5, 300),
+        spike=50,
+        rate_of_change=100,
+        flat_line=0.1,
+        attenuated_signal=0.5,
+    ),
+    "o3": Parameter(
+        unit="ppm",
+        fail=(-0.01, 0.5),
+        suspect=(-0.005, 0.2),
+        spike=0.05,
+        rate_of_change=0.075,
+        flat_line=0.0001,
+        attenuated_signal=0.0003,
+    ),
+    "no2": Parameter(
+        unit="ppm",
+        fail=(-0.01, 2.0),
+        suspect=(-0.005, 0.2),
+        spike=0.05,
+        rate_of_change=0.1,
+        flat_line=0.0001,
+        attenuated_signal=0.0003,
+    ),
     "co": Parameter(unit="ppm", fail=(-0.5, 50.0), suspect=(-0.2, 15.0), spike=3.0, rate_of_change=5.0),
     "so2": Parameter(unit="ppm", fail=(-0.01, 1.0), suspect=(-0.005, 0.15), spike=0.03, rate_of_change=0.05),
 }
 
 
-class Windows(Strict):
+class Windows(Strict, frozen=True, kw_only=True):
     """Rolling means: how long, and how often they land."""
 
     lengths: tuple[Duration, ...] = ("10m", "1h", "8h", "24h")
@@ -194,7 +226,7 @@ class Windows(Strict):
             raise ValueError("windows.lengths must name at least one window, each once")
 
 
-class Late(Strict):
+class Late(Strict, frozen=True, kw_only=True):
     """What happens to readings that come out of order."""
 
     horizon: Duration = "24h"
@@ -211,7 +243,7 @@ class Late(Strict):
             raise ValueError(f"late.horizon = {self.horizon!r} must lie between 1h and 7d")
 
 
-class Quality(Strict):
+class Quality(Strict, frozen=True, kw_only=True):
     """Lengths shared by the tests of the surroundings."""
 
     flat_line_length: Duration = "6h"
@@ -222,12 +254,14 @@ class Quality(Strict):
     """PM2.5 above ratio × PM10 + offset is suspect: it cannot be larger, but for noise."""
 
     def __post_init__(self) -> None:
-        longest = max(seconds(self.flat_line_length), seconds(self.attenuated_signal_length), seconds(self.zeros_length))
+        longest = max(
+            seconds(self.flat_line_length), seconds(self.attenuated_signal_length), seconds(self.zeros_length)
+        )
         if longest > 86400:
             raise ValueError("quality: no length may exceed 24h")
 
 
-class City(Strict):
+class City(Strict, frozen=True, kw_only=True):
     """A whole city file."""
 
     city: Identity
@@ -254,7 +288,8 @@ class City(Strict):
 
     def limits(self) -> list[Parameter]:
         """Limits of the six pollutants, in their order, the file's own before the defaults."""
-        return [self.parameters.get(name, DEFAULT_PARAMETERS[name]) for name in PARAMETERS]
+        own: dict[str, Parameter] = dict(self.parameters)
+        return [own.get(name, DEFAULT_PARAMETERS[name]) for name in PARAMETERS]
 
 
 T = TypeVar("T", bound=Struct)
@@ -277,7 +312,9 @@ def parse(toml: bytes, name: str = "city file") -> City:
         raw = msgspec.toml.decode(toml)
         for kind, shape in LISTS.items():  # one by one, because an error path has no ids
             for i, entry in enumerate(raw.get(kind, [])):
-                _convert(entry, shape, f"{kind}[{i}] ({entry.get('id', 'no id') if isinstance(entry, dict) else entry!r})")
+                _convert(
+                    entry, shape, f"{kind}[{i}] ({entry.get('id', 'no id') if isinstance(entry, dict) else entry!r})"
+                )
         for key, entry in raw.get("parameters", {}).items():
             if key not in PARAMETERS:
                 raise ValueError(f"parameters.{key}: unknown; known are {', '.join(PARAMETERS)}")

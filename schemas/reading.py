@@ -19,7 +19,14 @@ Id = Annotated[str, Meta(min_length=1, max_length=128)]
 Time = Annotated[datetime, Meta(tz=True, description="RFC 3339 with an offset; the end of the interval")]
 Micrograms = Annotated[float, Meta(description="µg/m³")]
 Ppm = Annotated[float, Meta(description="ppm")]
-Status = Annotated[int, Meta(ge=0, le=255, description="0 normal, 1 needs calibration, 2 abnormal, 4 power cut, 8 under repair, 9 abnormal data")]
+Status = Annotated[
+    int,
+    Meta(
+        ge=0,
+        le=255,
+        description="0 normal, 1 needs calibration, 2 abnormal, 4 power cut, 8 under repair, 9 abnormal data",
+    ),
+]
 
 
 class AirReading(Struct, frozen=True, kw_only=True, omit_defaults=True):

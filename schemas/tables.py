@@ -50,8 +50,14 @@ TABLES: dict[str, Table] = {
             ("station_id", NAME, "station"),
             ("observed_at", TIME, "end of the interval the values cover"),
             ("received_at", TIME, "when it reached the pipeline"),
-            *((v, pa.float64(), f"{UNITS.get(v, 'ppm')}; null: not measured, a sentinel, or its second already taken") for v in VALUES),
-            *((f"flag_{p}", pa.int8(), f"QARTOD flag of {p} from its own range and the instrument's status") for p in PARAMETERS),
+            *(
+                (v, pa.float64(), f"{UNITS.get(v, 'ppm')}; null: not measured, a sentinel, or its second already taken")
+                for v in VALUES
+            ),
+            *(
+                (f"flag_{p}", pa.int8(), f"QARTOD flag of {p} from its own range and the instrument's status")
+                for p in PARAMETERS
+            ),
             *ORIGIN,
         ),
     ),

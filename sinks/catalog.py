@@ -20,7 +20,7 @@ import duckdb
 
 from schemas.errors import ConfigurationError
 from schemas.tables import TABLES
-from sinks.relations import city_sources, columns_of, everything, literal, newest, options_of, typed
+from sinks.relations import city_sources, columns_of, everything, literal, newest, only_newest, options_of, typed
 from sinks.snapshot import Snapshot, take_snapshot
 
 SOURCE = re.compile(r"\{(\w+)\}")
@@ -159,13 +159,12 @@ def portable_views(lake: str | Path, scan_table: str = "delta_scan") -> str:
     snapshot = take_snapshot(lake)
     made = city_sources(snapshot.city)
     for name, table in TABLES.items():
-        path = literal(snapshot.lake / name)
-        rows = f"(SELECT * REPLACE (dt::DATE AS dt) FROM {scan_table}({path})"
-        key = ", ".join(table.key)
-        only = f" QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY revision DESC) = 1" if table.revised else ""
-        exists, columns = name in snapshot.tables, columns_of(table.schema)
-        made[f"{name}_history"] = typed(columns, *([f"{rows})"] if exists else []))
-        made[name] = typed(columns, *([f"{rows}{only})"] if exists else []))
-        made[f"{name}_day"] = f"(SELECT max(dt) FROM {made[f'{name}_history']})"
+        columns = columns_of(table.schema)
+        rows = f"(SELECT * REPLACE (dt::DATE AS dt) FROM {scan_table}({literal(snapshot.lake / name)}))"
+        found = [rows] if name in snapshot.tables else []
+        made[f"{name}_history"] = made[name] = typed(columns, *found)
+        made[f"{name}_day"] = f"(SELECT max(dt) FROM {typed(columns, *found)})"
+        if table.revised:
+            made[name] = typed(columns, *(only_newest(rows, rows, table.key) for rows in found))
     head = ["INSTALL delta", "LOAD delta", f"SET TimeZone = {literal(snapshot.city.city.timezone)}"]
     return "".join(f"{statement};\n" for statement in [*head, *create_views(made)])

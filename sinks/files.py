@@ -30,7 +30,8 @@ class NdjsonSink(FixedPartitionedSink[list[bytes], dict[str, Any]]):
                 path = self._path(topic)
                 if not mine and path.exists() and path.stat().st_size:
                     raise ConfigurationError(
-                        f"{path} was written with another recovery store; give an empty folder, or the store it belongs to"
+                        f"{path} was written with another recovery store; "
+                        "give an empty folder, or the store it belongs to"
                     )
             if not mine:
                 store.write_durably(mark, identity.encode())
@@ -59,7 +60,8 @@ class _File(StatefulSinkPartition[list[bytes], dict[str, Any]]):
         self._file = path.open("ab")
         if self._file.tell() < length:
             raise ConfigurationError(
-                f"{path} has {self._file.tell():,} bytes, but {length:,} were written; put the file back, or start anew with an empty folder, lake and store"
+                f"{path} has {self._file.tell():,} bytes, but {length:,} were written; "
+                "put the file back, or start anew with an empty folder, lake and store"
             )
         self._file.truncate(length)
         store.fsync(path.parent)

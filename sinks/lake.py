@@ -51,7 +51,9 @@ def create_tables(root: Path, city: City) -> None:
         for name, table in TABLES.items():
             schema = _delta_schema(table.schema)
             if not DeltaTable.is_deltatable(str(root / name)):
-                DeltaTable.create(str(root / name), schema, mode="ignore", partition_by=["dt"], name=name, description=table.doc)
+                DeltaTable.create(
+                    str(root / name), schema, mode="ignore", partition_by=["dt"], name=name, description=table.doc
+                )
                 continue
             delta = DeltaTable(str(root / name))
             have = set(delta.schema().to_arrow().names)
@@ -107,7 +109,9 @@ class LakeSink(FixedPartitionedSink[Landing, dict[str, Any]]):
 
 
 class _Lake(StatefulSinkPartition[Landing, dict[str, Any]]):
-    def __init__(self, root: Path, flow: str, days: LocalDates, resume: dict[str, Any] | None, watch: Callable[[Landing], None]) -> None:
+    def __init__(
+        self, root: Path, flow: str, days: LocalDates, resume: dict[str, Any] | None, watch: Callable[[Landing], None]
+    ) -> None:
         self._root, self._flow, self._days, self._watch = root, flow, days, watch
         state = resume or {"p": -1, "tables": {}, "pending": [], "books": {}}
         self._p: int = state["p"]
@@ -182,12 +186,17 @@ class _Lake(StatefulSinkPartition[Landing, dict[str, Any]]):
             first = chain[0]["before"][table] if chain else self._tables.get(table)
             if found in [first, *(pending["p"] for pending in chain)]:
                 continue
-            cure = f"give the store that belongs to it, or make one with: cityair rebuild --recovery … --lake {self._root}"
+            cure = (
+                f"give the store that belongs to it, or make one with: cityair rebuild --recovery … --lake {self._root}"
+            )
             if fresh:
-                raise ConfigurationError(f"lake {self._root} already holds what flow {self._flow!r} wrote, but this recovery store is empty; {cure}")
+                raise ConfigurationError(
+                    f"lake {self._root} already holds what flow {self._flow!r} wrote, "
+                    f"but this recovery store is empty; {cure}"
+                )
             raise ConfigurationError(
-                f"this recovery store and lake {self._root} do not belong together: table {table} is at commit {found} of flow "
-                f"{self._flow!r}, the store expects {first}; the store is older, or another's; {cure}"
+                f"this recovery store and lake {self._root} do not belong together: table {table} is at commit {found} "
+                f"of flow {self._flow!r}, the store expects {first}; the store is older, or another's; {cure}"
             )
 
     def _remove_strays(self) -> None:
@@ -196,7 +205,11 @@ class _Lake(StatefulSinkPartition[Landing, dict[str, Any]]):
         for table in TABLES:
             for path in (self._root / table).glob(f"dt=*/{self._flow}-*.parquet"):
                 sequence = path.name.removeprefix(f"{self._flow}-").split("-")[0]
-                if sequence.isdigit() and int(sequence) > self._tables.get(table, -1) and path.relative_to(self._root / table).as_posix() not in pending:
+                if (
+                    sequence.isdigit()
+                    and int(sequence) > self._tables.get(table, -1)
+                    and path.relative_to(self._root / table).as_posix() not in pending
+                ):
                     path.unlink()
 
 
@@ -223,7 +236,7 @@ class Books:
         for partition, taken in landing.taken:
             entry = self._taken.setdefault(partition, [taken.first, taken.last, 0, 0])
             entry[1] = taken.last
-            entry[2] += taken.count
+            entry[2] += taken.number
             entry[3] += taken.gap
         self._judged.update(landing.judged)
         if landing.waiting:
@@ -237,14 +250,20 @@ class Books:
         """
         now, before = self._total(), self._before
         rows: list[dict[str, Any]] = []
-        touched = set(self._taken) | {partition for partition, _ in self._judged} | {p for p in now | before if now[p] != before[p]}
+        touched = (
+            set(self._taken)
+            | {partition for partition, _ in self._judged}
+            | {p for p in now | before if now[p] != before[p]}
+        )
         for partition in sorted(touched):
             last = self._last.get(partition, -1)
             first, last, count, gap = self._taken.get(partition, [last + 1, last, 0, 0])
             self._last[partition] = last
             became = {name: self._judged[partition, name] for name in ("stored", "rejected", "duplicate", "too_late")}
             received = count + before[partition] - now[partition]
-            assert received == sum(became.values()), f"the books of {partition} do not balance: received {received}, became {became}"
+            assert received == sum(became.values()), (
+                f"the books of {partition} do not balance: received {received}, became {became}"
+            )
             rows.append(
                 {
                     "topic": partition.topic,
@@ -334,16 +353,18 @@ class Committer:
         delta = self._tables.setdefault(table, DeltaTable(str(self._root / table)))
         delta.update_incremental()
         found = delta.transaction_version(self._flow)
-        if found == pending["p"]:
+        if found is not None and found >= pending["p"]:  # several may have been committed before the crash
             return
         if found != pending["before"][table]:
             raise ConfigurationError(
-                f"table {table} of lake {self._root} is at commit {found} of flow {self._flow!r}, not {pending['before'][table]}: "
-                "another process writes under this flow's name; stop it"
+                f"table {table} of lake {self._root} is at commit {found} of flow {self._flow!r}, "
+                f"not {pending['before'][table]}: another process writes under this flow's name; stop it"
             )
         point("lake.before_commit")
         now = int(time.time() * 1000)
-        actions = [AddAction(path, size, {"dt": dt}, now, True, stats) for path, size, dt, stats in pending["files"][table]]
+        actions = [
+            AddAction(path, size, {"dt": dt}, now, True, stats) for path, size, dt, stats in pending["files"][table]
+        ]
         delta.create_write_transaction(
             actions,
             mode="append",

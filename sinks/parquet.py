@@ -59,7 +59,11 @@ class _Open:
             compression="zstd",
             compression_level=1,
             use_dictionary=coded,
-            column_encoding={c: e for c, e in {"mean": "BYTE_STREAM_SPLIT", "koff": "DELTA_BINARY_PACKED"}.items() if c in schema.names},
+            column_encoding={
+                c: e
+                for c, e in {"mean": "BYTE_STREAM_SPLIT", "koff": "DELTA_BINARY_PACKED"}.items()
+                if c in schema.names
+            },
             write_page_index=False,
         )
         self._rows = 0
@@ -78,7 +82,9 @@ class _Open:
         store.fsync(self._full)
         time = TABLES[self._table].time
         low, high = ({c: _iso(span[i]) if c == time else span[i] for c, span in self._ranges.items()} for i in (0, 1))
-        stats = json.dumps({"numRecords": self._rows, "minValues": low, "maxValues": high, "nullCount": dict.fromkeys(low, 0)})
+        stats = json.dumps(
+            {"numRecords": self._rows, "minValues": low, "maxValues": high, "nullCount": dict.fromkeys(low, 0)}
+        )
         return DataFile(self.path, os.stat(self._full).st_size, self.dt, stats)  # noqa: PTH116
 
     def _widen(self, column: str, values: pa.ChunkedArray) -> None:
@@ -137,8 +143,8 @@ class EpochFiles:
         folders = {(self.root / table / file.path).parent for table, file in self._done}
         for folder in folders:
             store.fsync(folder)
-        for table in {folder.parent for folder in folders}:
-            store.fsync(table)
+        for parent in {folder.parent for folder in folders}:
+            store.fsync(parent)
         files: dict[str, list[DataFile]] = {}
         for table, file in self._done:
             files.setdefault(table, []).append(file)

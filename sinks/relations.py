@@ -138,10 +138,15 @@ def _joined(table: Table, paths: Collection[DataFile], key: Collection[str], opt
     revised = [file for file in paths if file.revised]
     if not revised:
         return everything(table, paths, options)
+    return [only_newest(scan(paths, options), scan(revised, options), key)]
+
+
+def only_newest(rows: str, revised: str, key: Collection[str]) -> str:
+    """Write a relation of ``rows`` whose revision is the highest that ``revised`` has for their key, if it has any."""
     same = ", ".join(key)
-    newer = f"SELECT {same}, max(revision) AS newest FROM {scan(revised, options)} WHERE revision > 0 GROUP BY ALL"
-    held = f"{scan(paths, options)} AS held LEFT JOIN ({newer}) USING ({same})"
-    return [f"(SELECT held.* FROM {held} WHERE newest IS NULL OR revision = newest)"]
+    newer = f"SELECT {same}, max(revision) AS newest FROM {revised} WHERE revision > 0 GROUP BY ALL"
+    joined = f"{rows} AS held LEFT JOIN ({newer}) USING ({same})"
+    return f"(SELECT held.* FROM {joined} WHERE newest IS NULL OR revision = newest)"
 
 
 def columns_of(schema: pa.Schema) -> dict[str, str]:

@@ -30,7 +30,9 @@ def locked(path: Path, what: str) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as err:
             handle.seek(0)
-            raise ConfigurationError(f"{what} is in use by another process ({handle.read().strip() or 'unknown'}); wait, or stop it") from err
+            raise ConfigurationError(
+                f"{what} is in use by another process ({handle.read().strip() or 'unknown'}); wait, or stop it"
+            ) from err
         handle.truncate(0)
         handle.write(f"pid {os.getpid()}\n")
         handle.flush()
@@ -56,7 +58,9 @@ def open_recovery(folder: Path) -> str:
     try:
         return (folder / "identity").read_text()
     except OSError as err:
-        raise ConfigurationError(f"{folder} is no recovery store of cityair: {err}; give an empty or a new folder") from err
+        raise ConfigurationError(
+            f"{folder} is no recovery store of cityair: {err}; give an empty or a new folder"
+        ) from err
 
 
 def write_durably(path: Path, content: bytes) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from flows.arrivals import Readings, Texts
-from schemas.city import DEFAULT_PARAMETERS, City, Identity, Late, Station, Windows
+from schemas.city import DEFAULT_PARAMETERS, City, Identity, Late, Quality, Station, Windows
 from schemas.reading import PARAMETERS, VALUES
 
 KEPT = "CITYAIR_KAFKA"
@@ -28,7 +28,10 @@ def _no_settings(monkeypatch):
 
 @pytest.fixture(scope="session")
 def make_city():
-    """A city of stations named a, b, c … with these cadences; ``zones`` has a letter for each, or all are in one."""
+    """A city of stations named a, b, c … with these cadences; ``zones`` has a letter for each, or all are in one.
+
+    Its windows, its horizon and the memory of its tests are short, so that a few hours of air show everything.
+    """
 
     def make(every=("1m", "1m", "1m"), *, ids="abcdefgh", zones="", windows=("10m", "1h", "2h"), step="10m", horizon="2h", room=100_000, limits=None):
         stations = [
@@ -42,6 +45,7 @@ def make_city():
             parameters={**DEFAULT_PARAMETERS, **(limits or {})},
             windows=Windows(lengths=tuple(windows), step=step),
             late=Late(horizon=horizon, waiting_room=room),
+            quality=Quality(flat_line_length="30m", attenuated_signal_length="1h", zeros_length="20m"),
         )
 
     return make

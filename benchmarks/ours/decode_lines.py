@@ -1,6 +1,6 @@
-"""One process: a file of NDJSON into columns and rejects by ``flows.decode.Decoder``, in batches as the source cuts them.
+"""One process: a file of NDJSON into columns and rejects by ``flows.decode.Decoder``.
 
-``python -m benchmarks.ours.decode_lines CITY FILE``
+``python -m benchmarks.ours.decode_lines CITY FILE``, in batches as the source cuts them.
 """
 
 import json

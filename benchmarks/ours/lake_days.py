@@ -7,12 +7,12 @@ import json
 import sys
 from collections import defaultdict
 
-from sinks import catalog
+from sinks.snapshot import take_snapshot
 
 
 def main() -> None:
     """Print them by table and day."""
-    snapshot = catalog.take_snapshot(sys.argv[1])
+    snapshot = take_snapshot(sys.argv[1])
     found: dict[str, dict[str, dict[str, int]]] = {}
     for table, files in snapshot.tables.items():
         days = found.setdefault(table, {})

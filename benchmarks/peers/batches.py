@@ -9,9 +9,5 @@ def batches(content: bytes, rows: int = ROWS) -> list[bytes]:
     >>> batches(b"1\n2\n3\n", 2)
     [b'1\n2\n', b'3\n']
     """
-    lines = (
-        content.splitlines(keepends=True)
-        if b"\r" not in content
-        else content.replace(b"\r", b"?").splitlines(keepends=True)
-    )
-    return [b"".join(lines[i : i + rows]) for i in range(0, len(lines), rows)]
+    lines = content.split(b"\n")[:-1]
+    return [b"\n".join(lines[i : i + rows]) + b"\n" for i in range(0, len(lines), rows)]

@@ -36,7 +36,7 @@ class Reading(msgspec.Struct, gc=False):
     so2: float | None = None
 
 
-class Count(StatelessSinkPartition[object]):
+class Count(StatelessSinkPartition[object]):  # type: ignore[misc]
     """Counts results and readings in them."""
 
     results = readings = 0
@@ -47,7 +47,7 @@ class Count(StatelessSinkPartition[object]):
         Count.readings += sum(item[0] for item in items)  # type: ignore[index]
 
 
-class CountSink(DynamicSink[object]):
+class CountSink(DynamicSink[object]):  # type: ignore[misc]
     """Counts."""
 
     def build(self, step_id: str, worker_index: int, worker_count: int) -> Count:

@@ -5,6 +5,7 @@ it. No duplicates, no quality, no late readings; one station is assumed to send 
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -62,15 +63,15 @@ def kernel(table: Path, step: int, out: Path) -> None:
             writer.write_table(_rows(sums, counts, ends, range(start, min(start + a_day, length)), step, names))
 
 
-def _cumulated(steps: NDArray[np.generic]) -> NDArray[np.generic]:
+def _cumulated(steps: NDArray[Any]) -> NDArray[Any]:
     total = np.zeros((*steps.shape[:2], steps.shape[2] + 1), steps.dtype)
     np.cumsum(steps, axis=2, out=total[:, :, 1:])
     return total
 
 
 def _rows(
-    sums: NDArray[np.generic],
-    counts: NDArray[np.generic],
+    sums: NDArray[Any],
+    counts: NDArray[Any],
     ends: NDArray[np.int64],
     span: range,
     step: int,
@@ -81,11 +82,12 @@ def _rows(
     lower = np.stack([np.maximum(upper - minutes // step, 0) for minutes in WINDOWS.values()])
     total = (sums[:, :, None, upper] - sums[:, :, lower]).transpose(0, 2, 1, 3)
     count = (counts[:, :, None, upper] - counts[:, :, lower]).transpose(0, 2, 1, 3)
-    p, w, s, e = (axis.ravel() for axis in np.indices(count.shape, np.int32))
+    index: list[NDArray[Any]] = [axis.ravel() for axis in np.indices(count.shape, np.int32)]
     total, count = total.ravel(), count.ravel()
     if not count.all():
         some = np.flatnonzero(count)
-        p, w, s, e, total, count = (column[some] for column in (p, w, s, e, total, count))
+        total, count, index = total[some], count[some], [axis[some] for axis in index]
+    p, w, s, e = index
     lengths = np.array(list(WINDOWS.values()))
     columns = [
         pa.DictionaryArray.from_arrays(pa.array(s), names.cast(pa.string())),

@@ -42,7 +42,7 @@ def main() -> None:
     except (typer.Abort, KeyboardInterrupt):
         _say("interrupted")
         sys.exit(INTERRUPTED)
-    except Exception as err:  # noqa: BLE001 - every way to end has its exit code
+    except Exception as err:
         if isinstance(err, _Shown):  # a word that the command line does not know; typer's own class has no public name
             err.show()
             sys.exit(err.exit_code)

@@ -20,19 +20,24 @@ def _group() -> None:
 
 @app.command()
 def show(
-    city: Annotated[Path | None, typer.Option(envvar="CITYAIR_CITY", help="City file.", show_default="the shipped Gimhae")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the whole city file, defaults filled in, as JSON.")] = False,
+    city: Annotated[
+        Path | None, typer.Option(envvar="CITYAIR_CITY", help="City file.", show_default="the shipped Gimhae")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the whole city file, defaults filled in, as JSON.")
+    ] = False,
 ) -> None:
     """Print the limits in force for a city, and what of it the file leaves to the defaults.
 
     Example:
-
       cityair config show --city city.toml
     """
     path = city or shipped("gimhae.toml")
     parsed = settings.load_city(path)
     whole = msgspec.to_builtins(parsed)
-    whole["parameters"] = {name: msgspec.to_builtins(limits) for name, limits in zip(settings.PARAMETERS, parsed.limits(), strict=True)}
+    whole["parameters"] = {
+        name: msgspec.to_builtins(limits) for name, limits in zip(settings.PARAMETERS, parsed.limits(), strict=True)
+    }
     if as_json:
         print(json.dumps(whole, ensure_ascii=False, indent=2))  # noqa: T201
         return

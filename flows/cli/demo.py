@@ -35,7 +35,7 @@ DAY, LAKE, OUT, RECORDED_LAKE = "gimhae.ndjson", "lake", "out", "beijing-lake"
 
 def demo(
     folder: Annotated[Path, typer.Option(help="Where to put everything.")] = Path("demo"),
-    keep: Annotated[bool, typer.Option("--keep/--fresh", help="Report on the demo that is there; or play it anew.")] = False,
+    keep: Annotated[bool, typer.Option("--keep/--fresh", help="Report on what is there, or play it anew.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the facts of the report as JSON.")] = False,
 ) -> None:
     """Play a day of a whole city, with trouble, and two weeks of real air; then show what happened. No broker needed.
@@ -62,13 +62,14 @@ def play_all(folder: Path, days: float = 1.0) -> facts.Facts:
     recorded = settings.load_city(shipped("recorded") / "beijing.toml")
     source = shipped("recorded") / "beijing"
     took: dict[str, float] = {}
+    midnight = datetime(*STARTS, tzinfo=ZoneInfo(city.city.timezone))
     with step("simulating a day of Gimhae", took) as share:
-        midnight = datetime(*STARTS, tzinfo=ZoneInfo(city.city.timezone))
         truth = write(city, midnight, days, SEED, ("trouble",), folder / DAY, share).truth
     with step("playing it into a lake", took) as share:
         _play(city, folder / DAY, None, folder / LAKE, folder / OUT, _Watch(share, truth.totals.lines))
     with step("playing two weeks of Beijing", took) as share:
-        _play(recorded, source, "beijing", folder / RECORDED_LAKE, None, _Watch(share, 14 * 24 * len(recorded.stations)))
+        hours = 14 * 24 * len(recorded.stations)
+        _play(recorded, source, "beijing", folder / RECORDED_LAKE, None, _Watch(share, hours))
     return look(folder, took)
 
 

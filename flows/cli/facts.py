@@ -15,18 +15,24 @@ from sinks import catalog, upkeep
 QUESTIONS = (
     (
         "Where was the air worst, and when?",
-        "SELECT station_id, arg_max(ended_at, mean) AS ended_at, round(max(mean), 1) AS pm25 FROM rolling"
-        " WHERE valid AND parameter = 'pm25' AND window_length = '1h' GROUP BY station_id ORDER BY pm25 DESC LIMIT 2",
+        (
+            "SELECT station_id, max(mean) AS pm25, arg_max(ended_at, mean) AS ended_at FROM rolling WHERE valid"
+            " AND parameter = 'pm25' AND window_length = '1h' GROUP BY ALL ORDER BY pm25 DESC LIMIT 2"
+        ),
     ),
     (
         "Whose day can be trusted least?",
-        "SELECT station_id, received, expected, round(coverage, 3) AS coverage FROM coverage_by_day"
-        " WHERE parameter = 'pm25' AND dt = '{day}' ORDER BY coverage LIMIT 2",
+        (
+            "SELECT station_id, received, expected, coverage FROM coverage_by_day"
+            " WHERE parameter = 'pm25' AND dt = '{day}' ORDER BY coverage LIMIT 2"
+        ),
     ),
     (
         "Which means did late readings change after they were first written?",
-        "SELECT window_length, count(*) AS means, count_if(revision > 0) AS changed FROM rolling"
-        " WHERE window_length IN ('1h', '24h') GROUP BY ALL ORDER BY changed",
+        (
+            "SELECT window_length, count(*) AS means, count_if(revision > 0) AS changed FROM rolling"
+            " WHERE window_length IN ('1h', '24h') GROUP BY ALL ORDER BY changed"
+        ),
     ),
 )
 """Questions in words and in SQL, as a person would type them."""
@@ -221,17 +227,19 @@ def _finding(con: Any, zone: ZoneInfo, truth: Truth, events: Sequence[TrueEvent]
             parameter = events[0].parameter
             found, first = con.execute(suspects, {**names, "parameter": parameter}).fetchone()
             [due] = con.execute(f"SELECT count({parameter}) {stored}", names).fetchone()
-            since = f" from {first.astimezone(zone):%H:%M} on" if first else ": too slow for these tests"
+            since = f" from {first.astimezone(zone):%H:%M} on" if first else ": too slow for a test"
             told = f"values of {_label(parameter)} suspected{since}"
         case "spikes":
             tops = [event.ended_at for event in events]
-            query = "SELECT count(*) FROM flags WHERE station_id IN $stations AND parameter = 'pm10' AND ended_at IN $tops"
+            query = (
+                "SELECT count(*) FROM flags WHERE station_id IN $stations AND parameter = 'pm10' AND ended_at IN $tops"
+            )
             due, [found] = len(events), con.execute(query, {"stations": stations, "tops": tops}).fetchone()
             told = "spikes of PM10 suspected, and still counted"
         case "dead" | "silent":
-            silent = _silent_hours(started, last)
+            silent = silent_hours(started, last)
             query = (
-                "SELECT count(DISTINCT ended_at) FROM rolling WHERE valid AND window_length = '1h' AND parameter = 'pm25'"
+                "SELECT count(*) FROM rolling WHERE valid AND window_length = '1h' AND parameter = 'pm25'"
                 " AND station_id IN $stations AND ended_at IN $hours"
             )
             [valid] = con.execute(query, {"stations": stations, "hours": silent}).fetchone() if silent else (0,)
@@ -249,7 +257,7 @@ def _finding(con: Any, zone: ZoneInfo, truth: Truth, events: Sequence[TrueEvent]
     return Finding(scenario, stations, started, ended and ended.astimezone(zone), due, found, told)
 
 
-def _silent_hours(start: datetime, end: datetime) -> list[datetime]:
+def silent_hours(start: datetime, end: datetime) -> list[datetime]:
     """List the ends of the hours of which more than a quarter is silence: too much for a valid mean."""
     hour, last = start.replace(minute=0, second=0, microsecond=0), end
     ends = []
@@ -266,7 +274,7 @@ def _risen(con: Any, names: dict[str, object], parameter: str, factor: float) ->
     """
     query = """
     WITH mean AS (
-        FROM rolling
+        FROM rolling JOIN stations USING (station_id)
         WHERE parameter = $parameter AND station_id IN $stations AND ended_at > $start::TIMESTAMPTZ - INTERVAL 2 hour
             AND ended_at <= $end AND window_length = if(expected_per_hour = 1, '1h', '10m')
     ),
@@ -275,14 +283,15 @@ def _risen(con: Any, names: dict[str, object], parameter: str, factor: float) ->
         FROM mean GROUP BY station_id
     )
     SELECT count_if(top >= $factor * before), coalesce(max(top), 0) FROM rise
-    """.replace("FROM rolling\n", "FROM rolling JOIN stations USING (station_id)\n")
+    """
     found, top = con.execute(query, {**names, "parameter": parameter, "factor": factor}).fetchone()
     return found, top
 
 
 def _elsewhere(con: Any, truth: Truth) -> tuple[int, int]:
     """Count suspect values of stations and parameters with which nothing is wrong, and all values."""
-    touched = {(s, e.parameter) for e in truth.events if e.scenario in ("stuck", "drift", "spikes") for s in e.station_ids}
+    faulty = [event for event in truth.events if event.scenario in ("stuck", "drift", "spikes")]
+    touched = {(station, event.parameter) for event in faulty for station in event.station_ids}
     suspects = con.sql("SELECT station_id, parameter, count(*) FROM flags GROUP BY ALL").fetchall()
     [values] = con.sql("SELECT sum(received)::BIGINT FROM coverage_by_day").fetchone()
     return sum(count for station, parameter, count in suspects if (station, parameter) not in touched), values
@@ -290,14 +299,14 @@ def _elsewhere(con: Any, truth: Truth) -> tuple[int, int]:
 
 def _strips(con: Any, truth: Truth) -> list[Strip]:
     query = """
-    SELECT station_id, list(mean ORDER BY h)
+    SELECT stations.station_id, list(mean ORDER BY h)
     FROM stations
     CROSS JOIN (SELECT unnest(generate_series($start::TIMESTAMPTZ, $end::TIMESTAMPTZ, INTERVAL 1 hour)[2:]) AS h)
     LEFT JOIN (FROM rolling WHERE valid AND parameter = 'pm25' AND window_length = '1h') AS r
         ON r.station_id = stations.station_id AND r.ended_at = h
     GROUP BY stations.station_id, lon, lat
     ORDER BY lon, lat
-    """.replace("SELECT station_id", "SELECT stations.station_id")
+    """
     rows = con.execute(query, {"start": truth.started_at, "end": truth.ended_at}).fetchall()
     return [Strip(station, means) for station, means in rows]
 
@@ -306,9 +315,13 @@ def _dust(con: Any, truth: Truth, part: int) -> Line:
     """PM10 of the stations in a third of the city, from the west: means of ten minutes, two a step."""
     query = """
     WITH
-    third AS (SELECT station_id, ntile(3) OVER (ORDER BY lon, lat) - 1 AS part FROM stations WHERE expected_per_hour > 1),
+    third AS (
+        SELECT station_id, ntile(3) OVER (ORDER BY lon, lat) - 1 AS part FROM stations WHERE expected_per_hour > 1
+    ),
     step AS (
-        SELECT time_bucket(INTERVAL 20 minute, ended_at - INTERVAL 10 minute) + INTERVAL 20 minute AS ended, avg(mean) AS mean
+        SELECT
+            time_bucket(INTERVAL 20 minute, ended_at - INTERVAL 10 minute) + INTERVAL 20 minute AS ended,
+            avg(mean) AS mean
         FROM rolling SEMI JOIN (FROM third WHERE part = $part) AS mine USING (station_id)
         WHERE parameter = 'pm10' AND window_length = '10m' AND valid
         GROUP BY ended
@@ -336,25 +349,39 @@ def of_recorded(lake: Path) -> Recorded:
     with catalog.connect(lake) as con:
         received, stored = con.sql("SELECT sum(received)::BIGINT, sum(stored)::BIGINT FROM ledger_totals").fetchone()
         first, last, stations, measured, extreme = con.sql(
-            "SELECT min(observed_at), max(observed_at), count(DISTINCT station_id), count(pm25), count_if(flag_pm25 = 3)"
-            " FROM air_readings"
+            "SELECT min(observed_at), max(observed_at), count(DISTINCT station_id), count(pm25),"
+            " count_if(flag_pm25 = 3) FROM air_readings"
         ).fetchone()
         hours = (last - first) // timedelta(hours=1) + 1
         worst_day, worst_mean = con.sql(
-            "SELECT dt, avg(pm25) AS mean FROM air_readings GROUP BY dt HAVING count(pm25) > 36 ORDER BY mean DESC LIMIT 1"
+            "SELECT dt, avg(pm25) AS mean FROM air_readings GROUP BY dt HAVING count(pm25) > 36"
+            " ORDER BY mean DESC LIMIT 1"
         ).fetchone()
         worst = con.sql("SELECT pm25, observed_at, station_id FROM air_readings ORDER BY pm25 DESC NULLS LAST LIMIT 1")
         gap, gap_of = con.sql(
-            "SELECT date_diff('hour', lag(observed_at) OVER (PARTITION BY station_id ORDER BY observed_at), observed_at) - 1"
-            " AS gap, station_id FROM air_readings WHERE pm25 IS NOT NULL ORDER BY gap DESC NULLS LAST LIMIT 1"
+            "SELECT date_diff('hour', lag(observed_at) OVER mine, observed_at) - 1 AS gap, station_id"
+            " FROM air_readings WHERE pm25 IS NOT NULL WINDOW mine AS (PARTITION BY station_id ORDER BY observed_at)"
+            " ORDER BY gap DESC NULLS LAST LIMIT 1"
         ).fetchone()
         rows = con.sql(
             "SELECT time_bucket(INTERVAL 4 hour, observed_at) AS t, avg(pm25) FROM air_readings GROUP BY t ORDER BY t"
         ).fetchall()
         return Recorded(
-            con.snapshot.city.city.name, first, last, stations, received, stored,
-            measured / (stations * hours), gap, gap_of, worst_day, worst_mean, *worst.fetchone(), extreme,
-            _line("PM2.5", rows), upkeep.audit(lake).faults,
+            con.snapshot.city.city.name,
+            first,
+            last,
+            stations,
+            received,
+            stored,
+            measured / (stations * hours),
+            gap,
+            gap_of,
+            worst_day,
+            worst_mean,
+            *worst.fetchone(),
+            extreme,
+            _line("PM2.5", rows),
+            upkeep.audit(lake).faults,
         )
 
 

@@ -19,23 +19,33 @@ from sinks.lake import HOME
 
 
 def rebuild(
-    recovery: Annotated[Path | None, typer.Option(envvar="CITYAIR_RECOVERY", help="Folder of the recovery store to make.", show_default="inside the lake")] = None,
+    recovery: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="CITYAIR_RECOVERY", help="Folder of the recovery store to make.", show_default="inside the lake"
+        ),
+    ] = None,
     lake: Annotated[Path | None, typer.Option(envvar="CITYAIR_LAKE", help="Folder of the Delta tables.")] = None,
-    city: Annotated[Path | None, typer.Option(envvar="CITYAIR_CITY", help="City file.", show_default="the shipped Gimhae")] = None,
-    input: Annotated[str, typer.Option("--input", envvar="CITYAIR_INPUT", help="What the flow reads, as for run.")] = "",  # noqa: A002
-    map: Annotated[str | None, typer.Option("--map", envvar="CITYAIR_MAP", help="Column map, as for run.")] = None,  # noqa: A002
+    city: Annotated[
+        Path | None, typer.Option(envvar="CITYAIR_CITY", help="City file.", show_default="the shipped Gimhae")
+    ] = None,
+    input: Annotated[
+        str, typer.Option("--input", envvar="CITYAIR_INPUT", help="What the flow reads, as for run.")
+    ] = "",
+    map: Annotated[str | None, typer.Option("--map", envvar="CITYAIR_MAP", help="Column map, as for run.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was rebuilt as JSON.")] = False,
 ) -> None:
     """Make a recovery store from the lake: its ledger says where each input goes on, its newest readings fill the grid.
 
     Example:
-
       cityair rebuild --recovery store --lake lake --city city.toml --input readings.ndjson
     """
     if lake is None:
         raise UsageError("no lake; give --lake DIR")
     if not input or input == "-":
-        raise UsageError("no input; give --input PATH, the file or folder that the flow reads (standard input cannot be read again)")
+        raise UsageError(
+            "no input; give --input PATH, the file or folder that the flow reads (standard input cannot be read again)"
+        )
     known = settings.load_city(city)
     place = recovery or lake / HOME / "recovery"
     with contextlib.ExitStack() as held:
@@ -48,4 +58,6 @@ def rebuild(
         return
     for part in made["partitions"]:
         print(f"{part['topic']} ({part['kpart']}) goes on at {part['next_offset']:,}")  # noqa: T201
-    print(f"{made['replayed']:,} readings put back on the grid, {made['given_up']:,} messages given up: they had waited for the clock")  # noqa: T201
+    print(f"{made['replayed']:,} readings put back on the grid")  # noqa: T201
+    if made["given_up"]:
+        print(f"{made['given_up']:,} messages given up, which had waited for the clock: see rejects")  # noqa: T201

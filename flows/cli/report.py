@@ -4,6 +4,7 @@ import shlex
 import sys
 import textwrap
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -29,7 +30,6 @@ def show(facts: Facts, folder: Path) -> None:
 def lines(facts: Facts, folder: Path, *, colour: bool) -> Iterator[Text]:
     """Yield the report line by line."""
     day, recorded = facts.day, facts.recorded
-    yield Text()
     yield from _arrivals(day)
     yield from _refused(day)
     yield from _day(day, colour=colour)
@@ -46,7 +46,8 @@ def _heading(title: str, rest: str = "") -> Text:
 def _arrivals(day: Day) -> Iterator[Text]:
     yield _heading(
         "WHAT CAME IN",
-        f"{day.stations} stations of {day.city}, simulated, {day.started_at:%Y-%m-%d %H:%M} to {_end(day)}, {day.timezone}",
+        f"{day.stations} stations of {day.city}, simulated, "
+        f"{day.started_at:%Y-%m-%d %H:%M} to {_clock(day.ended_at)}, {day.timezone}",
     )
     refused = sum(row.refused for row in day.refused)
     proof = "the audit of every line agrees" if not day.faults else f"the audit objects: {day.faults[0]}"
@@ -58,8 +59,9 @@ def _arrivals(day: Day) -> Iterator[Text]:
     yield Text()
 
 
-def _end(day: Day) -> str:
-    return "24:00" if f"{day.ended_at:%H:%M}" == "00:00" else f"{day.ended_at:%H:%M}"
+def _clock(end: datetime) -> str:
+    """Write the time of day that an interval ends at: a day ends at 24:00."""
+    return f"{end:%H:%M}".replace("00:00", "24:00")
 
 
 def _refused(day: Day) -> Iterator[Text]:
@@ -97,8 +99,7 @@ def _findings(day: Day) -> Iterator[Text]:
     yield _heading("WHAT WENT WRONG", "    where        when           found of true")
     for each in day.findings:
         where = each.stations[0] if len(each.stations) == 1 else f"{len(each.stations)} stations"
-        ended = f"{each.ended_at:%H:%M}" if each.ended_at else "never"
-        ended = "24:00" if ended == "00:00" else ended
+        ended = _clock(each.ended_at) if each.ended_at else "…"
         line = Text(f"  {each.scenario.replace('_', ' '):<15}  {where:<12} {each.started_at:%H:%M}–{ended:<6}")
         yield line.append(f"{each.found:>6,} of {each.due:<6,}", "bold").append(each.told)
     yield Text(f"  elsewhere        {day.suspect_elsewhere:,} of {day.values:,} values suspected without a cause")
@@ -110,19 +111,25 @@ def _answers(day: Day, folder: Path) -> Iterator[Text]:
     for each in day.answers:
         yield Text(f"  {each.question}")
         command = f'$ cityair sql "{each.sql}" --lake {shlex.quote(str(folder / "lake"))}'
-        wrapped = textwrap.wrap(command, WIDTH - 2, initial_indent="  ", subsequent_indent="      ", break_on_hyphens=False)
+        wrapped = textwrap.TextWrapper(
+            WIDTH, initial_indent="  ", subsequent_indent="      ", break_on_hyphens=False
+        ).wrap(command)
         yield from (Text(line, "cyan") for line in wrapped)
         yield from _table(each)
     yield Text()
 
 
 def _table(answer: Answer) -> Iterator[Text]:
-    rows = [[cell(value).removesuffix(":00+09:00") for value in row] for row in answer.rows]
+    rows = [[_short(value) for value in row] for row in answer.rows]
     widths = [max(map(len, column)) for column in zip(answer.columns, *rows, strict=True)]
     numbers = [all(isinstance(row[i], int | float) for row in answer.rows) for i in range(len(widths))]
     for number, row in enumerate([answer.columns, *rows]):
         cells = [f"{c:>{w}}" if n else f"{c:<{w}}" for c, w, n in zip(row, widths, numbers, strict=True)]
         yield Text("      " + "   ".join(cells).rstrip(), "" if number else "dim")
+
+
+def _short(value: object) -> str:
+    return f"{value:%Y-%m-%d %H:%M}" if isinstance(value, datetime) else cell(value)
 
 
 def _recorded(stretch: Recorded) -> Iterator[Text]:
@@ -132,13 +139,12 @@ def _recorded(stretch: Recorded) -> Iterator[Text]:
     proof = "the books balance" if not stretch.faults else f"the audit objects: {stretch.faults[0]}"
     yield Text(
         f"  {stretch.stored:,} of {stretch.received:,} station-hours stored, {proof}. "
-        f"{stretch.coverage:.1%} have PM2.5; the longest gap is {stretch.longest_gap_h} h,\n"
-        f"  at {stretch.longest_gap_at}. The worst day is {stretch.worst_day}: {stretch.worst_mean:.0f} µg/m³ on average, "
-        f"{stretch.worst_hour:.0f} at {stretch.worst_hour_at:%H:%M} at\n"
-        f"  {stretch.worst_hour_of}. {stretch.extreme} values are above the credible range: suspected, and counted all the "
-        "same, for they were true."
+        f"{stretch.coverage:.1%} have PM2.5, the longest gap is\n"
+        f"  {stretch.longest_gap_h} h at {stretch.longest_gap_at}. Worst was {stretch.worst_day} with "
+        f"{stretch.worst_mean:.0f} µg/m³ on average, {stretch.worst_hour:.0f} at {stretch.worst_hour_of}.\n"
+        f"  {stretch.extreme} values lie above the credible range: suspected, and still counted."
     )
-    yield Text("  Data: Song Chen, Beijing Multi-Site Air Quality, UCI, doi 10.24432/C5RK5G, CC BY 4.0", "dim")
+    yield Text("  Song Chen, Beijing Multi-Site Air Quality, UCI, doi 10.24432/C5RK5G, CC BY 4.0", "dim")
     yield Text()
 
 
@@ -146,9 +152,8 @@ def _go_on(folder: Path) -> Iterator[Text]:
     lake = shlex.quote(str(folder / "lake"))
     yield _heading("GO ON")
     for command, purpose in (
-        ("source .venv/bin/activate", "then the shell finds cityair"),
-        (f'cityair sql "SHOW TABLES" --lake {lake}', "what else can be asked"),
+        (f'. .venv/bin/activate; cityair sql "SHOW TABLES" --lake {lake}', "what else can be asked"),
         ("pip install jupyterlab && jupyter lab notebooks/01-first-look.ipynb", "the same day in plots"),
-        ("cityair run --help", "your own readings; README.md tells how"),
+        ("cityair run --help", "your own air; see README.md"),
     ):
         yield Text("  ").append(f"{command:<70}", "cyan").append(purpose)

@@ -21,7 +21,7 @@ from flows.decode import Decoder
 from flows.rows import Landing
 from flows.sources import files
 from schemas.city import City
-from schemas.errors import ConfigurationError, DataQualityError, UsageError
+from schemas.errors import DataQualityError, UsageError
 from sinks import store
 from sinks.files import NdjsonSink
 from sinks.lake import HOME, LakeSink, create_tables
@@ -43,20 +43,37 @@ Examples:
 
 def run(
     flow: Annotated[list[str] | None, typer.Argument(help="Which flows: air.", show_default="air")] = None,
-    city: Annotated[Path | None, typer.Option(envvar="CITYAIR_CITY", help="City file.", show_default="the shipped Gimhae")] = None,
-    input: Annotated[  # noqa: A002 - the contract's name
-        str, typer.Option("--input", envvar="CITYAIR_INPUT", help="NDJSON, Parquet, CSV or TSV file, a folder of them, or - for standard input.")
+    city: Annotated[
+        Path | None, typer.Option(envvar="CITYAIR_CITY", help="City file.", show_default="the shipped Gimhae")
+    ] = None,
+    input: Annotated[
+        str,
+        typer.Option(
+            "--input",
+            envvar="CITYAIR_INPUT",
+            help="NDJSON, Parquet, CSV or TSV file, a folder of them, or - for standard input.",
+        ),
     ] = "",
     lake: Annotated[Path | None, typer.Option(envvar="CITYAIR_LAKE", help="Folder of the Delta tables.")] = None,
-    output: Annotated[Path | None, typer.Option(envvar="CITYAIR_OUTPUT", help="Folder for one NDJSON file a topic.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(envvar="CITYAIR_OUTPUT", help="Folder for one NDJSON file a topic.")
+    ] = None,
     recovery: Annotated[
-        Path | None, typer.Option(envvar="CITYAIR_RECOVERY", help="Folder of the recovery store.", show_default="inside the lake")
+        Path | None,
+        typer.Option(envvar="CITYAIR_RECOVERY", help="Folder of the recovery store.", show_default="inside the lake"),
     ] = None,
-    map: Annotated[  # noqa: A002
-        str | None, typer.Option("--map", envvar="CITYAIR_MAP", help="Column map for CSV and TSV: a TOML file, or a shipped one's name.")
+    map: Annotated[
+        str | None,
+        typer.Option(
+            "--map", envvar="CITYAIR_MAP", help="Column map for CSV and TSV: a TOML file, or a shipped one's name."
+        ),
     ] = None,
-    stop_at_end: Annotated[bool, typer.Option("--stop-at-end", help="Stop at the input's end, as files always do.")] = False,
-    max_rejects: Annotated[float | None, typer.Option(min=0, max=1, help="Exit with 6 if a larger share is refused.")] = None,
+    stop_at_end: Annotated[
+        bool, typer.Option("--stop-at-end", help="Stop at the input's end, as files always do.")
+    ] = False,
+    max_rejects: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Exit with 6 if a larger share is refused.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what became of the input as JSON.")] = False,
 ) -> None:
     """Play an input through a dataflow into a lake; a second start goes on where the first stopped."""
@@ -75,7 +92,9 @@ def run(
         raise KeyboardInterrupt
     share = 1 - tally.became["stored"] / max(1, tally.became.total())
     if max_rejects is not None and share > max_rejects:
-        raise DataQualityError(f"{share:.2%} of {tally.became.total():,} readings were refused, more than {max_rejects:.2%}")
+        raise DataQualityError(
+            f"{share:.2%} of {tally.became.total():,} readings were refused, more than {max_rejects:.2%}"
+        )
 
 
 run.__doc__ = f"{run.__doc__}\n{EXAMPLES}".replace("\n  ", "\n\n  ")
@@ -108,13 +127,19 @@ class Tally:
         names = ("stored", "rejected", "duplicate", "too_late")
         counts = {name: self.became[name] for name in names}
         if as_json:
-            print(json.dumps({"received": self.became.total(), **counts, "seconds": round(seconds, 3), "stopped": stopped}))  # noqa: T201
+            print(
+                json.dumps(
+                    {"received": self.became.total(), **counts, "seconds": round(seconds, 3), "stopped": stopped}
+                )
+            )
             return
         became = ", ".join(f"{counts[name]:,} {name.replace('_', ' ')}" for name in names)
         print(f"{self.became.total():,} readings in {seconds:.1f} s: {became}", file=sys.stderr)  # noqa: T201
 
 
-def play(city: City, source: str, column_map: str | None, lake: Path, output: Path | None, recovery: Path, tally: Tally) -> bool:
+def play(
+    city: City, source: str, column_map: str | None, lake: Path, output: Path | None, recovery: Path, tally: Tally
+) -> bool:
     """Run the air flow over a bounded input; true if a signal stopped it.
 
     Raises:

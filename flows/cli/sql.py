@@ -102,7 +102,7 @@ def write_csv(names: list[str], rows: Iterator[tuple[Any, ...]]) -> None:
 
 def field(value: object) -> object:
     """Make a value plain enough for CSV: the text it has in JSON."""
-    if value is None or isinstance(value, str | int | float):
+    if value is None or isinstance(value, str | float):
         return value
     text = JSON.encode(value).decode()
     return msgspec.json.decode(text) if text.startswith('"') else text

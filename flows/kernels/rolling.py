@@ -120,7 +120,7 @@ def mean(total: I64, count: Whole) -> F64:
     return means
 
 
-def coverage(filled: Whole, cadence_minutes: int, length_minutes: int) -> F64:
+def coverage(filled: Whole, cadence_minutes: int, length_minutes: int | Whole) -> F64:
     """Share of a window that its filled slots stand for, at most 1.
 
     Each slot stands for one cadence, of at least a minute; the whole window counts at a stream's start too.

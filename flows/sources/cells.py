@@ -85,15 +85,14 @@ def parse(data: bytes, lines: int, names: list[str], layout: Layout, delimiter: 
         layout: names the columns that are needed.
         delimiter: what stands between cells.
     """
-    if not layout.utf8:
-        data = data.decode(layout.encoding, "replace").encode()
+    text = data if layout.utf8 else data.decode(layout.encoding, "replace").encode()
     wanted = {name: str(names.index(name)) for name in layout.columns()}
     keys = [str(i) for i in range(len(names))]
     if data.count(b"\r") == data.count(b"\r\n"):  # elsewhere Arrow ends a row at a lone return
         try:
             table = pyarrow.csv.read_csv(
-                pa.BufferReader(data),
-                read_options=pyarrow.csv.ReadOptions(use_threads=False, block_size=len(data) + 1, column_names=keys),
+                pa.BufferReader(text),
+                read_options=pyarrow.csv.ReadOptions(use_threads=False, block_size=len(text) + 1, column_names=keys),
                 parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, ignore_empty_lines=False),
                 convert_options=pyarrow.csv.ConvertOptions(
                     column_types=dict.fromkeys(keys, pa.string()), include_columns=list(wanted.values())
@@ -103,16 +102,17 @@ def parse(data: bytes, lines: int, names: list[str], layout: Layout, delimiter: 
                 return Cells({name: table[key].combine_chunks() for name, key in wanted.items()}, lines, {})
         except pa.ArrowInvalid:
             pass
-    return _parse_one_by_one(data, names, wanted, delimiter)
+    return _parse_one_by_one(data, names, wanted, layout.encoding, delimiter)
 
 
-def _parse_one_by_one(data: bytes, names: list[str], wanted: dict[str, str], delimiter: str) -> Cells:
+def _parse_one_by_one(data: bytes, names: list[str], wanted: dict[str, str], encoding: str, delimiter: str) -> Cells:
     """Find the few rows that spoil a run: of another width, with a lone quote, or not in their encoding."""
     rows, faults = [], {}
     empty = [""] * len(names)
-    for i, line in enumerate(data.decode("utf-8", "replace").split("\n")[:-1]):
+    for i, line in enumerate(data.split(b"\n")[:-1]):
         try:
-            row = next(csv.reader([line.removesuffix("\r")], delimiter=delimiter), [])
+            text = line.decode(encoding, "replace").removesuffix("\r")
+            row = next(csv.reader([text], delimiter=delimiter), [])
             fault = f"Expected {len(names)} columns, got {len(row)}" if len(row) != len(names) else None
         except csv.Error as err:
             row, fault = [], str(err)

@@ -277,9 +277,13 @@ def _same(file: InputFile, one: dict[str, Any]) -> bool:
 
 
 def _head(path: Path, size: int) -> tuple[int, int, str]:
-    with path.open("rb") as file:
-        head = file.read(size)
-        return os.fstat(file.fileno()).st_size, len(head), hashlib.sha256(head).hexdigest()
+    """Return a file's size, how much of its head there is, and the hash of that."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(size)
+            return os.fstat(file.fileno()).st_size, len(head), hashlib.sha256(head).hexdigest()
+    except OSError as err:
+        raise ConfigurationError(f"{path}: cannot be read: {err.strerror}") from err
 
 
 def open_input(

@@ -190,7 +190,7 @@ class Merge:
         rows = min(self._rows, max(LEAST_ROWS, BLOCKS * self._rows // max(1, len(self._live))))
         free = 0
         for _ in range(len(self._live)):
-            if not self._live or free >= self._rows // 2:
+            if not self._live or 2 * free > self._rows:
                 break
             track = self._by_part[self._live[0][1]]
             # All that this file holds may leave: what comes next from it, or from another, is not before it.

@@ -140,8 +140,9 @@ class ParquetReader:
     def _open(self, row: int, batch_rows: int) -> Iterator[Any]:
         """Batches from a row on; groups of rows that end before it are not read."""
         try:
-            file = pq.ParquetFile(self._path, read_dictionary=["station_id"])
+            file = pq.ParquetFile(self._path)
             wanted = self._check(file.schema_arrow)
+            file = pq.ParquetFile(self._path, metadata=file.metadata, read_dictionary=["station_id"])
             sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
             ends = np.cumsum([0, *sizes])
             group = int(np.searchsorted(ends[1:], row, "right"))

@@ -48,7 +48,8 @@ def test_every_table_has_a_view_and_every_view_a_question():
         assert name in made
         assert not table.revised or f"{name}_history" in made
     for view in made.values():
-        assert view.doc[0].isupper() and "?" in view.doc
+        assert view.doc[0].isupper()
+        assert "?" in view.doc
 
 
 def test_the_newest_revision_is_shown_and_the_history_kept(lake):
@@ -189,8 +190,15 @@ def test_stations_and_lights_come_from_the_city(lake):
     with catalog.connect(lake.root) as con:
         a, b = rows(con, "FROM stations ORDER BY station_id")
         assert a == {
-            **{"station_id": "a", "name": "Ann's", "lat": 35.2, "lon": 128.8, "kind": "low_cost", "every": "1m"},
-            **{"expected_per_hour": 60, "zone": "city", "synthetic": False},
+            "station_id": "a",
+            "name": "Ann's",
+            "lat": 35.2,
+            "lon": 128.8,
+            "kind": "low_cost",
+            "every": "1m",
+            "expected_per_hour": 60,
+            "zone": "city",
+            "synthetic": False,
         }
         assert (b["kind"], b["every"], b["expected_per_hour"]) == ("reference", "1h", 1)
         assert con.sql("SELECT light_id, stations FROM lights").fetchall() == [("light-1", ["b", "a"])]
@@ -298,21 +306,21 @@ def test_the_ledger_is_opened_first(lake, monkeypatch):
     original = snapshot.open_table
     monkeypatch.setattr(snapshot, "open_table", lambda root, name: order.append(name) or original(root, name))
     catalog.connect(lake.root).close()
-    assert order[0] == "ledger" and set(order) == set(TABLES)
+    assert order[0] == "ledger"
+    assert set(order) == set(TABLES)
 
 
 def test_portable_views_run_in_a_plain_duckdb(lake):
-    """With read_parquet standing in for the delta extension, which is a download; the rest of the SQL is the printed one."""
+    """With read_parquet standing in for the delta extension, which is a download; the rest is as printed."""
     lake.epoch(rolling=[{"mean": 1.0}], flags=[{}])
     lake.epoch(rolling=[{"mean": 2.0, "revision": 1}], flags=[{"flag": 1, "revision": 1}])
     lake.books([0, 1])
     printed = catalog.portable_views(lake.root)
     assert printed.startswith("INSTALL delta;\nLOAD delta;\n")
     with duckdb.connect() as con, catalog.connect(lake.root) as ours:
-        con.execute(
-            "CREATE MACRO delta_scan(path) AS TABLE FROM read_parquet(path || '/dt=*/*.parquet', hive_partitioning = true, union_by_name = true)"
-        )
-        for name in ("air_readings", "rolling", "flags", "ledger", "rejects"):
+        scan = "read_parquet(path || '/dt=*/*.parquet', hive_partitioning = true, union_by_name = true)"
+        con.execute(f"CREATE MACRO delta_scan(path) AS TABLE FROM {scan}")
+        for name in TABLES:
             if not list((lake.root / name).glob("dt=*")):
                 printed = printed.replace(f"delta_scan('{lake.root / name}')", "(SELECT NULL::DATE AS dt WHERE false)")
         con.execute(printed.replace("INSTALL delta;\nLOAD delta;\n", ""))

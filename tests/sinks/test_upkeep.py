@@ -31,7 +31,8 @@ def data(lake, table):
 
 def test_an_empty_lake_balances(lake):
     report = audited(lake)
-    assert report.faults == [] and report.partitions == []
+    assert report.faults == []
+    assert report.partitions == []
 
 
 def test_books_that_balance(lake):
@@ -136,8 +137,10 @@ def test_offsets_past_a_bucket(lake):
 def test_a_whole_lake_has_no_faults(lake):
     lake.books([0, 1]).epoch(rolling=[{}, {"ended_at": datetime(2026, 3, 2, 15, tzinfo=UTC)}])
     report = upkeep.check(lake.root)
-    assert report.faults == [] and report.warnings == []
-    assert report.tables["rolling"]["files"] == 1 and report.tables["rolling"]["rows"] == 2
+    assert report.faults == []
+    assert report.warnings == []
+    assert report.tables["rolling"]["files"] == 1
+    assert report.tables["rolling"]["rows"] == 2
     assert report.tables["flags"] == {"files": 0, "rows": 0, "bytes": 0}
 
 
@@ -145,7 +148,8 @@ def test_a_lost_file(lake):
     lake.epoch(rolling=[{}])
     data(lake, "rolling")[0].unlink()
     [fault] = upkeep.check(lake.root).faults
-    assert "rolling" in fault and "is gone" in fault
+    assert "rolling" in fault
+    assert "is gone" in fault
 
 
 def test_a_cut_file(lake):
@@ -179,13 +183,15 @@ def test_rows_of_another_day(lake):
         log.read_text().replace("2026-03-02/", "2026-03-03/").replace('"dt":"2026-03-02"', '"dt":"2026-03-03"')
     )
     [fault] = upkeep.check(lake.root).faults
-    assert "2026-03-02T03:00:00" in fault and fault.endswith("which is of 2026-03-02")
+    assert "2026-03-02T03:00:00" in fault
+    assert fault.endswith("which is of 2026-03-02")
 
 
 def test_an_unreadable_log(lake):
     (lake.root / "flags" / "_delta_log" / f"{0:020}.json").write_text("{")
     report = upkeep.check(lake.root)
-    assert len(report.faults) == 1 and report.faults[0].startswith("flags: its log cannot be read")
+    assert len(report.faults) == 1
+    assert report.faults[0].startswith("flags: its log cannot be read")
     assert "rolling" in report.tables
 
 
@@ -221,7 +227,8 @@ def test_days_of_many_files_are_warned_of(lake):
     for i in range(upkeep.MANY_FILES + 1):
         lake.epoch(flags=[{"ended_at": NOON + timedelta(minutes=i)}])
     [warning] = upkeep.check(lake.root).warnings
-    assert "flags: 1 days of more than 8 files" in warning and "lake compact" in warning
+    assert "flags: 1 days of more than 8 files" in warning
+    assert "lake compact" in warning
 
 
 # Compact
@@ -258,7 +265,8 @@ def test_compacted_days_hold_the_same_rows_in_one_sorted_file(lake):
     [joined] = [path for path in data(lake, "rolling") if path.name.startswith("compact-")]
     key = [*TABLES["rolling"].key, "revision"]
     found = pq.ParquetFile(joined).read(key)
-    assert found.num_rows == 8 and found == found.sort_by([(column, "ascending") for column in key])
+    assert found.num_rows == 8
+    assert found == found.sort_by([(column, "ascending") for column in key])
     assert upkeep.check(lake.root).faults == []
     assert upkeep.compact(lake.root, date(2026, 3, 4)) == dict.fromkeys(TABLES, 0)
 
@@ -287,7 +295,8 @@ def test_a_flow_writes_on_while_a_day_is_joined(lake, monkeypatch):
     monkeypatch.setattr(pq, "write_table", meanwhile)
     upkeep._join(lake.root, "rolling", date(2026, 3, 2))
     after = rows(lake, "rolling_history")
-    assert len(after) == before + 1 and any(row[1] == "c" for row in after)
+    assert len(after) == before + 1
+    assert any(row[1] == "c" for row in after)
     assert DeltaTable(str(lake.root / "rolling")).transaction_version("air") == lake.p
     assert upkeep.check(lake.root).faults == []
 
@@ -307,7 +316,8 @@ def test_two_compactions_at_once_join_a_day_once(lake, monkeypatch):
     upkeep._join(lake.root, "rolling", date(2026, 3, 2))
     assert rows(lake, "rolling_history") == before
     report = upkeep.check(lake.root)
-    assert report.faults == [] and report.tables["rolling"]["files"] == 1
+    assert report.faults == []
+    assert report.tables["rolling"]["files"] == 1
 
 
 def test_a_flow_that_was_open_before_goes_on_after(lake):

@@ -40,14 +40,16 @@ def test_audit_tells_the_books_of_each_partition(lake):
 def test_audit_as_json(lake):
     lake.books([0, 1])
     report = json.loads(run(lake, "audit", "--json"))
-    assert report["faults"] == [] and report["partitions"][0]["received"] == 2
+    assert report["faults"] == []
+    assert report["partitions"][0]["received"] == 2
 
 
 @pytest.mark.parametrize("form", [[], ["--json"]])
 def test_audit_that_fails_reports_and_raises(lake, form):
     lake.books([0, 2], last=2)
     result = invoke(lake, "audit", *form)
-    assert isinstance(result.exception, ContractError) and result.exception.status == 4
+    assert isinstance(result.exception, ContractError)
+    assert result.exception.status == 4
     assert "epoch 0..2 lacks 1 offsets (1), its gap is 0" in str(result.exception)
     if form:
         assert json.loads(result.stdout)["faults"]
@@ -58,7 +60,8 @@ def test_audit_that_fails_reports_and_raises(lake, form):
 def test_check(lake):
     lake.books([0, 1])
     out = run(lake, "check")
-    assert "air_readings: 1 files, 2 rows," in out and out.splitlines()[-1] == "0 faults, 0 warnings"
+    assert "air_readings: 1 files, 2 rows," in out
+    assert out.splitlines()[-1] == "0 faults, 0 warnings"
     assert json.loads(run(lake, "check", "--json"))["tables"]["ledger"]["rows"] == 1
     next((lake.root / "ledger").glob("dt=*/*.parquet")).unlink()
     result = invoke(lake, "check")

@@ -131,7 +131,7 @@ def cases(draw):
 
 
 @given(cases())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_finds_what_the_rules_say(case):
     x, first, spans = case
     start = max(first - lookback(spans), 0)
@@ -141,7 +141,7 @@ def test_finds_what_the_rules_say(case):
 
 
 @given(cases(), st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_how_a_range_was_cut_does_not_matter(case, data):
     x, first, spans = case
     whole = surroundings(x, first, spans)

@@ -37,7 +37,15 @@ class Pass:
             values = tuple(None if np.isnan(v) else float(v) for v in r.values[i])
             topic = arrivals.parts[r.part[i]].topic
             self.rows.append(
-                (topic, int(r.koff[i]), int(r.station[i]), int(r.observed[i]), values, tuple(r.status[i].tolist()), texts[i])
+                (
+                    topic,
+                    int(r.koff[i]),
+                    int(r.station[i]),
+                    int(r.observed[i]),
+                    values,
+                    tuple(r.status[i].tolist()),
+                    texts[i],
+                )
             )
         for x in arrivals.rejects:
             self.rejects.append((arrivals.parts[x.part].topic, x.koff, x.reason, x.detail, x.payload))

@@ -18,7 +18,8 @@ def read(texts, pattern, timezone=None):
     observed, bad = instants(pa.array(texts, pa.string()), pattern, timezone)
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
     return [
-        None if wrong else (epoch + timedelta(microseconds=at)).isoformat() for at, wrong in zip(observed.tolist(), bad, strict=True)
+        None if wrong else (epoch + timedelta(microseconds=at)).isoformat()
+        for at, wrong in zip(observed.tolist(), bad, strict=True)
     ]
 
 

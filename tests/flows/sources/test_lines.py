@@ -102,7 +102,9 @@ def test_a_last_line_that_grows_its_newline_later_is_not_two(tmp_path):
     assert [piece.data for piece in pieces(more, 10)] == [b"three\n"]
 
 
-@pytest.mark.parametrize("damage", [lambda data: data[:-9], lambda data: b"no gzip at all", lambda data: data[:40] + b"?" * 40])
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[:-9], lambda data: b"no gzip at all", lambda data: data[:40] + b"?" * 40]
+)
 def test_a_broken_gzip_is_named(tmp_path, damage):
     path = tmp_path / "x.gz"
     path.write_bytes(damage(gzip.compress(os.urandom(5000))))

@@ -45,7 +45,10 @@ temperature = { item = "3" }
 
 
 def test_wide_form_joins_scales_and_reads_status(tmp_path, write, read):
-    path = write(tmp_path / "x.csv", [HEADER, b'a,2026-03-01 1:00,41,30,1,3,212,0,"x, ""y"""', b"b,2026-03-01 24:00,NA,-1,,5,,8,"])
+    path = write(
+        tmp_path / "x.csv",
+        [HEADER, b'a,2026-03-01 1:00,41,30,1,3,212,0,"x, ""y"""', b"b,2026-03-01 24:00,NA,-1,,5,,8,"],
+    )
     out = read(path, WIDE)
     assert [row[4] for row in out.rows] == [
         (41, 2, 0.03, None, None, None, pytest.approx(100), None),
@@ -82,7 +85,10 @@ def test_a_bad_row_costs_only_itself(tmp_path, write, read, line, detail):
 def test_unknown_and_empty_stations_are_the_decoder_s(tmp_path, write, read):
     rows = [b"a,2026-03-01 01:00,1,1,1,1,1,0,", b"zz,2026-03-01 01:00,1,1,1,1,1,0,", b",2026-03-01 01:00,1,1,1,1,1,0,"]
     out = read(write(tmp_path / "x.csv", [HEADER, *rows]), WIDE)
-    assert [(x[1], x[2], x[4]) for x in out.rejects] == [(1, "unknown_station", rows[1]), (2, "unknown_station", rows[2])]
+    assert [(x[1], x[2], x[4]) for x in out.rejects] == [
+        (1, "unknown_station", rows[1]),
+        (2, "unknown_station", rows[2]),
+    ]
 
 
 def test_a_line_too_large_is_its_own_reject(tmp_path, write, read):
@@ -95,7 +101,11 @@ def test_a_line_too_large_is_its_own_reject(tmp_path, write, read):
 @pytest.mark.parametrize(
     ("head", "change", "message"),
     [
-        (HEADER.replace(b"O3", b"Ozone"), "", r"x\.csv: needs one column 'O3' \(values\.o3 of the map\); its columns are id, time"),
+        (
+            HEADER.replace(b"O3", b"Ozone"),
+            "",
+            r"x\.csv: needs one column 'O3' \(values\.o3 of the map\); its columns are id, time",
+        ),
         (HEADER.replace(b"extra", b"O3"), "", r"x\.csv: needs one column 'O3'"),
         (HEADER, "skip_lines = 3\n", r"x\.csv: ends before its header, line 4"),
     ],
@@ -132,7 +142,10 @@ def test_long_form_joins_the_rows_of_a_reading(tmp_path, write, read):
         b"b,7200,1,-999,0",
     ]
     out = read(write(tmp_path / "x.csv", lines), LONG)
-    found = {row[1]: (row[2], {n: v for n, v in zip(VALUES, row[4], strict=True) if v is not None}, row[5]) for row in out.rows}
+    found = {
+        row[1]: (row[2], {n: v for n, v in zip(VALUES, row[4], strict=True) if v is not None}, row[5])
+        for row in out.rows
+    }
     assert found == {
         0: (0, {"pm10": 41, "o3": 0.03, "temperature": 21}, (0, 0, 8, 0, 0, 0)),
         1: (1, {"pm10": 42}, (0,) * 6),
