@@ -34,6 +34,8 @@ MANY_FILES = 8
 """More files than this in a day slow queries down."""
 ATTEMPTS = 5
 """Times a compaction is tried against another one; a flow's appends do not conflict with it."""
+LONGEST_END = 200
+"""Characters of a least or greatest value worth a place in the log."""
 ROW_GROUP = 32_768
 """Rows per row group of a compacted file: a station's day then touches few of them."""
 
@@ -259,13 +261,14 @@ def _statistics(rows: pa.Table) -> dict[str, Any]:
     for field in rows.schema:
         if not (pa.types.is_binary(field.type) or pa.types.is_boolean(field.type) or pa.types.is_nested(field.type)):
             column = rows.column(field.name)
-            if pa.types.is_timestamp(field.type):
-                column = pc.strftime(column, "%Y-%m-%dT%H:%M:%SZ")
             if pa.types.is_floating(field.type):
                 column = column.filter(pc.is_finite(column))
             ends = pc.min_max(column).as_py()
-            if ends["min"] is not None:
-                least[field.name], most[field.name] = ends["min"], ends["max"]
+            if ends["min"] is not None and max(len(str(end)) for end in ends.values()) <= LONGEST_END:
+                low, high = (
+                    f"{end:%Y-%m-%dT%H:%M:%S.%fZ}" if isinstance(end, datetime) else end for end in ends.values()
+                )
+                least[field.name], most[field.name] = low, high
     nulls = {field.name: rows.column(field.name).null_count for field in rows.schema}
     return {"numRecords": rows.num_rows, "minValues": least, "maxValues": most, "nullCount": nulls}
 

@@ -150,8 +150,16 @@ def readings(minute: int, dice: random.Random) -> Iterator[bytes]:
 def command(folder: Path, name: str) -> list[str]:
     """Name the real command with a lake, store and output of its own."""
     places = {"--city": "city.toml", "--input": "air.ndjson"}
-    places |= {option: f"{short}-{name}" for option, short in (("--lake", "lake"), ("--recovery", "store"), ("--output", "out"))}
-    return [str(COMMAND), "run", "air", *(word for option, place in places.items() for word in (option, str(folder / place)))]
+    places |= {
+        option: f"{short}-{name}"
+        for option, short in (("--lake", "lake"), ("--recovery", "store"), ("--output", "out"))
+    }
+    return [
+        str(COMMAND),
+        "run",
+        "air",
+        *(word for option, place in places.items() for word in (option, str(folder / place))),
+    ]
 
 
 def environment(share: float = 0.0) -> dict[str, str]:
@@ -198,7 +206,9 @@ def differences(folder: Path) -> Iterator[str]:
     """Find what the killed run has and the undisturbed has not, or the other way round."""
     with catalog.connect(folder / "lake-calm") as calm, catalog.connect(folder / "lake-killed") as killed:
         for view, columns in NEWEST.items():
-            one, other = (con.execute(f"SELECT {columns} FROM {view} ORDER BY ALL").to_arrow_table() for con in (calm, killed))
+            one, other = (
+                con.execute(f"SELECT {columns} FROM {view} ORDER BY ALL").to_arrow_table() for con in (calm, killed)
+            )
             if not one.num_rows:
                 yield f"{view} is empty: nothing was proved"
             if not one.equals(other):
@@ -214,7 +224,11 @@ def first_difference(one: Any, other: Any) -> str:
     with duckdb.connect() as con:
         con.register("one", one)
         con.register("other", other)
-        return str(con.execute("(FROM one EXCEPT ALL FROM other) UNION ALL (FROM other EXCEPT ALL FROM one) ORDER BY ALL LIMIT 2").fetchall())
+        return str(
+            con.execute(
+                "(FROM one EXCEPT ALL FROM other) UNION ALL (FROM other EXCEPT ALL FROM one) ORDER BY ALL LIMIT 2"
+            ).fetchall()
+        )
 
 
 def books(lake: Path) -> Iterator[str]:
@@ -222,7 +236,9 @@ def books(lake: Path) -> Iterator[str]:
     yield from audit(lake).faults
     with catalog.connect(lake) as con:
         everything = "(SELECT koff FROM air_readings UNION ALL SELECT koff FROM rejects)"
-        count, distinct, last = con.execute(f"SELECT count(*), count(DISTINCT koff), max(koff) FROM {everything}").fetchone()
+        count, distinct, last = con.execute(
+            f"SELECT count(*), count(DISTINCT koff), max(koff) FROM {everything}"
+        ).fetchone()
         if not count == distinct == last + 1:
             yield f"offsets up to {last}: {count} rows of {distinct} offsets"
         twice = con.execute(

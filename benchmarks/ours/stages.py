@@ -82,7 +82,7 @@ def main() -> None:
 
 def taken(item: Arrivals) -> int:
     """How many messages an item stands for."""
-    return sum(one.count for one in item.taken)
+    return sum(one.number for one in item.taken)
 
 
 if __name__ == "__main__":

@@ -89,4 +89,4 @@ def _causes(err: BaseException) -> list[BaseException]:
 
 
 def _say(text: str) -> None:
-    print(f"cityair: {text}", file=sys.stderr)  # noqa: T201 - the one place that speaks of errors
+    print(f"cityair: {text}", file=sys.stderr)

@@ -39,15 +39,15 @@ def show(
         name: msgspec.to_builtins(limits) for name, limits in zip(settings.PARAMETERS, parsed.limits(), strict=True)
     }
     if as_json:
-        print(json.dumps(whole, ensure_ascii=False, indent=2))  # noqa: T201
+        print(json.dumps(whole, ensure_ascii=False, indent=2))
         return
     given = msgspec.toml.decode(path.read_bytes())
-    print(f"# {path}: {len(parsed.stations)} stations, {len(parsed.lights)} lights")  # noqa: T201
-    print(f"epoch = {settings.epoch().total_seconds():g}s")  # noqa: T201
+    print(f"# {path}: {len(parsed.stations)} stations, {len(parsed.lights)} lights")
+    print(f"epoch = {settings.epoch().total_seconds():g}s")
     for table in ("city", "windows", "late", "quality", "parameters"):
         for key, value in whole[table].items():
             origin = "the city file" if key in given.get(table, {}) else "default"
-            print(f"{table}.{key} = {_brief(value)}  # {origin}")  # noqa: T201
+            print(f"{table}.{key} = {_brief(value)}  # {origin}")
 
 
 def _brief(value: Any) -> str:

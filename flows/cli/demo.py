@@ -138,4 +138,4 @@ def step(name: str, took: dict[str, float]) -> Iterator[Callable[[float], None]]
         task = bar.add_task(name, total=1.0)
         yield lambda share: bar.update(task, completed=share)
     took[name] = round(time.monotonic() - began, 2)
-    print(f"{name:<38} {took[name]:5.1f} s", file=sys.stderr)  # noqa: T201 - progress
+    print(f"{name:<38} {took[name]:5.1f} s", file=sys.stderr)

@@ -215,10 +215,10 @@ def _finding(con: Any, zone: ZoneInfo, truth: Truth, events: Sequence[TrueEvent]
     match scenario:
         case "dust_front":
             due, (found, top) = len(stations), _risen(con, names, "pm10", 2)
-            told = f"stations where PM10 doubled, to {top:.0f} µg/m³"
+            told = f"stations: PM10 doubled, to {top:.0f} µg/m³"
         case "plume":
             due, (found, top) = len(stations), _risen(con, names, "pm25", 1.2)
-            told = f"stations where PM2.5 rose, to {top:.0f} µg/m³"
+            told = f"stations: PM2.5 rose, to {top:.0f} µg/m³"
         case "stuck" | "drift":
             suspects = (
                 "SELECT count(*), min(ended_at) FROM flags WHERE parameter = $parameter AND station_id IN $stations"
@@ -227,15 +227,15 @@ def _finding(con: Any, zone: ZoneInfo, truth: Truth, events: Sequence[TrueEvent]
             parameter = events[0].parameter
             found, first = con.execute(suspects, {**names, "parameter": parameter}).fetchone()
             [due] = con.execute(f"SELECT count({parameter}) {stored}", names).fetchone()
-            since = f" from {first.astimezone(zone):%H:%M} on" if first else ": too slow for a test"
-            told = f"values of {_label(parameter)} suspected{since}"
+            since = f" from {first.astimezone(zone):%H:%M}" if first else ": too slow a change"
+            told = f"{_label(parameter)} values suspect{since}"
         case "spikes":
             tops = [event.ended_at for event in events]
             query = (
                 "SELECT count(*) FROM flags WHERE station_id IN $stations AND parameter = 'pm10' AND ended_at IN $tops"
             )
             due, [found] = len(events), con.execute(query, {"stations": stations, "tops": tops}).fetchone()
-            told = "spikes of PM10 suspected, and still counted"
+            told = "PM10 values suspect, still counted"
         case "dead" | "silent":
             silent = silent_hours(started, last)
             query = (
@@ -244,7 +244,7 @@ def _finding(con: Any, zone: ZoneInfo, truth: Truth, events: Sequence[TrueEvent]
             )
             [valid] = con.execute(query, {"stations": stations, "hours": silent}).fetchone() if silent else (0,)
             due, found = len(silent), len(silent) - valid
-            told = "hours without a valid mean: a gap, not a guess"
+            told = "hours are a gap, not a guess"
         case "outage":
             due, [found] = truth.totals.late, con.execute(f"SELECT count(*) {stored}", names).fetchone()
             told = "late readings put in their minutes"

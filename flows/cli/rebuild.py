@@ -54,10 +54,10 @@ def rebuild(
         source = files.open_input(input, map, Decoder(known), lambda: False, lambda: time.time_ns() // 1000)
         made = making.rebuild(known, source, lake, place)
     if as_json:
-        print(json.dumps(made))  # noqa: T201
+        print(json.dumps(made))
         return
     for part in made["partitions"]:
-        print(f"{part['topic']} ({part['kpart']}) goes on at {part['next_offset']:,}")  # noqa: T201
-    print(f"{made['replayed']:,} readings put back on the grid")  # noqa: T201
+        print(f"{part['topic']} ({part['kpart']}) goes on at {part['next_offset']:,}")
+    print(f"{made['replayed']:,} readings put back on the grid")
     if made["given_up"]:
-        print(f"{made['given_up']:,} messages given up, which had waited for the clock: see rejects")  # noqa: T201
+        print(f"{made['given_up']:,} messages given up, which had waited for the clock: see rejects")

@@ -54,7 +54,7 @@ def _arrivals(day: Day) -> Iterator[Text]:
     yield Text(
         f"  {day.received:,} lines = {day.stored:,} readings stored + {refused:,} refused: {proof}.\n"
         f"  {day.readings_sent:,} were sent to be stored, {day.late_sent:,} of them up to three hours late. "
-        f"{day.lost:,} were due and never sent."
+        f"{day.lost:,} were due, never sent."
     )
     yield Text()
 

@@ -134,7 +134,7 @@ class Tally:
             )
             return
         became = ", ".join(f"{counts[name]:,} {name.replace('_', ' ')}" for name in names)
-        print(f"{self.became.total():,} readings in {seconds:.1f} s: {became}", file=sys.stderr)  # noqa: T201
+        print(f"{self.became.total():,} readings in {seconds:.1f} s: {became}", file=sys.stderr)
 
 
 def play(

@@ -7,7 +7,7 @@ taken up as they appear. Exactly once under recovery; standard input has no seco
 import hashlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -173,6 +173,25 @@ class FileSource(FixedPartitionedSource[Item, Snapshot]):
         parts = [Partition(one["path"], one["kpart"]) for one in known]
         return FilesPartition(parts, tracks, known, self._rows, self._stop, self._now)
 
+    def state_at(self, offsets: Mapping[Partition, tuple[int, int]]) -> Snapshot:
+        """Make the snapshot of a source that has taken each partition up to an offset.
+
+        Args:
+            offsets: of each partition the next offset, and the largest ``observed`` before it.
+
+        Raises:
+            ConfigurationError: a file is not among the input.
+        """
+        here = {file.topic: file for file in self._files or []}
+        known = []
+        for partition, (koff, high) in sorted(offsets.items(), key=lambda item: item[0].kpart):
+            if partition.topic not in here:
+                raise ConfigurationError(
+                    f"the lake has readings of {partition.topic}, which is not in the input; {CURE}"
+                )
+            known.append(_first_seen(here[partition.topic], partition.kpart) | {"koff": koff, "high": high})
+        return {"v": 1, "files": known}
+
 
 class FilesPartition(StatefulSourcePartition[Item, Snapshot]):
     """All files, merged."""
@@ -201,7 +220,8 @@ class FilesPartition(StatefulSourcePartition[Item, Snapshot]):
             return [("files", Arrivals(self._parts, self._now(), last=True))]
         if not merged.taken:
             return []
-        return [("files", Arrivals(self._parts, self._now(), merged.readings, merged.rejects, merged.taken))]
+        more = self._known is not None  # standard input may be live: what it brings is evaluated at once
+        return [("files", Arrivals(self._parts, self._now(), merged.readings, merged.rejects, merged.taken, more=more))]
 
     def snapshot(self) -> Snapshot:
         """Return where to go on, as plain data."""
@@ -239,18 +259,17 @@ def _resume(
             tracks.append(Track(reader, part, one["koff"], one["high"]))
     for file in here.values():
         part = len(known)
-        size, head, digest = _head(file.path, HEAD_BYTES)
-        known.append(
-            {"path": file.topic, "kpart": part, "size": size, "head_size": head, "head": digest, "koff": 0}
-            | {
-                "high": LOWEST,
-                "place": START,
-                "done": False,
-                "plain": file.kind != "parquet" and file.path.suffix != ".gz",
-            }
-        )
+        known.append(_first_seen(file, part))
         tracks.append(Track(file.reader(part, decoder, START), part))
     return known, tracks
+
+
+def _first_seen(file: InputFile, kpart: int) -> dict[str, Any]:
+    """What a snapshot keeps of a file of which nothing was read."""
+    size, head, digest = _head(file.path, HEAD_BYTES)
+    plain = file.kind != "parquet" and file.path.suffix != ".gz"
+    identity = {"path": file.topic, "kpart": kpart, "size": size, "head_size": head, "head": digest, "plain": plain}
+    return identity | {"koff": 0, "high": LOWEST, "place": START, "done": False}
 
 
 def _same(file: InputFile, one: dict[str, Any]) -> bool:

@@ -256,3 +256,268 @@ def test_no_cut_and_no_crash_changes_anything(make_city, make_readings, case, da
     same(one, two)
     same(one, every_row)
     assert one.newest() == windows(city, one, zone)
+
+
+@HEAVY
+@given(st.integers(0, 2**32), cities(), st.sampled_from([0, 0, 5 * 60, 30 * 60, 100 * 60]), st.data())
+def test_no_cut_of_a_day_changes_anything(make_city, make_readings, seed, every, delay, data):
+    city = make_city(every)
+    rows = shuffled(air(seed, every, 6 if "1m" not in every else 2, offset=data.draw(st.sampled_from([0, 1800, -7, 30]))), seed, delay)
+    one, zone = play(city, make_readings, rows)
+    two, _ = play(city, make_readings, rows, **data.draw(handling(len(rows))))
+    same(one, two)
+    assert one.newest() == windows(city, one, zone)
+    assert set(one.verdict.values()) <= {"stored", "duplicate"}
+
+
+@HEAVY
+@given(st.integers(0, 2**32), cities(), st.data())
+def test_no_order_within_the_horizon_changes_anything(make_city, make_readings, seed, every, data):
+    city = make_city(every)
+    rows = air(seed, every, 8 if "1m" not in every else 3)
+    in_order, zone = play(city, make_readings, rows)
+    arriving = shuffled(rows, seed, 110 * 60, share=data.draw(st.sampled_from([0.02, 0.3, 1.0])))
+    anyhow, other = play(city, make_readings, arriving, **data.draw(handling(len(arriving))))
+    assert anyhow.newest() == in_order.newest() == windows(city, in_order, zone)
+    assert zone.groups[0].closed == other.groups[0].closed
+    assert list(anyhow.verdict.values()).count("stored") == len(rows)
+    assert list(anyhow.verdict.values()).count("duplicate") == len(arriving) - len(rows)
+
+
+def test_twenty_hours_late_within_a_horizon_of_a_day(make_city, make_readings):
+    every = ("10m", "10m", "10m", "1h")
+    city = make_city(every, horizon="24h", windows=("10m", "1h", "8h", "24h"))
+    rows = air(1, every, 60)
+    in_order, _ = play(city, make_readings, rows)
+    arriving = shuffled(rows, 2, 20 * HOUR)
+    anyhow, zone = play(city, make_readings, arriving, range(50, len(arriving), 50), crash={3, 4})
+    assert anyhow.newest() == in_order.newest() == windows(city, anyhow, zone)
+    assert max(anyhow.revision.values()) > 10, "so late that much was said again"
+    assert in_order.revision.keys() == anyhow.revision.keys()
+
+
+@HEAVY
+@given(st.integers(0, 2**32), cities(), st.data())
+def test_an_end_that_was_none_changes_no_newest_row(make_city, make_readings, seed, every, data):
+    """A file ends in the middle of a step, and another goes on from there on the same store."""
+    city = make_city(every)
+    rows = shuffled(air(seed, every, 6 if "1m" not in every else 2), seed, data.draw(st.sampled_from([0, 1800])))
+    one, _ = play(city, make_readings, rows)
+    first = {row[0] for row in rows[: len(rows) // 2]}
+    enough = len(rows) // 2 if len(first) >= min(3, len(every)) else len(rows) - 1
+    cut = data.draw(st.integers(enough, len(rows) - 1))
+    two, zone = play(city, make_readings, rows, [cut], crash={0}, ends={0})
+    assert two.newest() == one.newest()
+    assert two.verdict == one.verdict
+    assert zone.groups[0].closed == zone.groups[0].due
+
+
+def steady(every, hours, *, start=START, value=20.0):
+    """Every station reports every time."""
+    return [(s, t, {"pm10": value}) for s, t, _ in air(0, every, hours, drop=0.0, start=start)]
+
+
+def ended(told, station, window="10m"):
+    """Slots at which windows of a station end, as minutes since the start."""
+    return sorted(key[3] - START // 60 for key in told.rows if key[0] == station and key[2] == window and key[1] == "pm10")
+
+
+def test_one_wild_sensor_moves_nothing(make_city, make_readings):
+    every = ("1m",) * 4
+    tame = steady(every[:3], 3)
+    wild = [(3, second + 86400 * 40, {"pm10": 99.0}) for _, second, _ in tame[::3]]
+    rows = sorted(tame + wild, key=lambda row: row[1] % (86400 * 40))
+    told, zone = play(make_city(every), make_readings, rows, range(100, len(rows), 100), crash=range(9))
+    alone, _ = play(make_city(every), make_readings, tame)
+    assert told.rows == alone.rows
+    assert zone.clock.now == START // 60 + 180
+    assert [told.verdict[i] for i, row in enumerate(rows) if row[0] == 3] == ["future"] * len(wild)
+
+
+def test_future_when_the_clock_stays_away_for_an_hour(make_city, make_readings):
+    rows = [*steady(("1m",) * 3, 3), *steady(("1m",) * 3, 1, start=START + 3 * HOUR)]
+    at = 3 * 30  # after half an hour
+    rows.insert(at, (0, START + 30 * 60 + 150 * 60 + 60, {"pm10": 1.0}))  # two and a half hours ahead: waits, and goes in time
+    rows.insert(at + 1, (1, START + 300 * 60, {"pm10": 1.0}))  # four and a half hours ahead: the clock comes near too late
+    for cuts in ((), range(1, len(rows))):
+        zone = Zone(make_city(("1m",) * 3), "city")
+        told, refused_at = Told(zone, make_city(("1m",) * 3)), None
+        for begin, end in zip([0, *cuts], [*cuts, len(rows)], strict=True):
+            told.hear(zone.take(make_readings(rows[begin:end], begin)))
+            if refused_at is None and at + 1 in told.verdict:
+                refused_at = end - 1
+        assert told.verdict[at] == "stored"
+        assert told.verdict[at + 1] == "future"
+        if len(cuts) > 1:
+            clock_then = START // 60 + 30
+            assert rows[refused_at][1] // 60 == clock_then + zone_module.WAIT
+
+
+@pytest.mark.parametrize("minutes_behind", [119, 120, 121])
+def test_too_late_is_older_than_the_horizon(make_city, make_readings, minutes_behind):
+    rows = [*steady(("1m",) * 3, 4, value=20.0), (0, START + 240 * 60 - minutes_behind * 60 - 30, {"pm25": 1.0})]
+    told, _ = play(make_city(("1m",) * 3), make_readings, rows)
+    slot = int(slot_of(np.array([rows[-1][1]]))[0])
+    assert told.verdict[len(rows) - 1] == ("too_late" if slot < START // 60 + 240 - 120 else "stored")
+    assert (slot < START // 60 + 120) == (minutes_behind == 121)
+
+
+@pytest.mark.parametrize("heard", [1, 2])
+@pytest.mark.parametrize("cuts", [(), range(1, 100)])
+def test_a_zone_of_which_few_report_gets_its_means_at_the_end(make_city, make_readings, heard, cuts):
+    every = ("1m",) * 5
+    rows = steady(every[:heard], 2)
+    told, zone = play(make_city(every), make_readings, rows, cuts)
+    assert set(told.verdict.values()) == {"stored"}
+    assert ended(told, "a") == list(range(10, 121, 10))
+    assert told.newest() == windows(make_city(every), told, zone)
+
+
+@pytest.mark.parametrize("heard", [1, 2])
+def test_a_zone_of_which_few_report_gets_a_clock(make_city, make_readings, heard):
+    every = ("1m",) * 5
+    rows = steady(every[:heard], 3)
+    patch = review_after(60)
+    try:
+        told, zone = play(make_city(every), make_readings, rows, range(7, len(rows), 7), crash=range(50), last=False)
+        one, _ = play(make_city(every), make_readings, rows, last=False)
+    finally:
+        patch.undo()
+    assert zone.clock.quorum == heard
+    assert ended(told, "a") == list(range(10, 181, 10))
+    same(told, one)
+
+
+def test_nothing_but_an_end(make_city, make_readings):
+    told, zone = play(make_city(), make_readings, [])
+    assert (told.rows, told.verdict) == ({}, {})
+    zone.take(no_readings(), last=True)
+    told.hear(zone.take(make_readings(steady(("1m",) * 3, 1)), last=True))
+    assert ended(told, "a") == list(range(10, 61, 10))
+
+
+def test_three_days_of_nothing(make_city, make_readings):
+    every = ("1m", "1m", "10m", "1h")
+    city = make_city(every)
+    rows = [*steady(every, 3), *steady(every, 3, start=START + 72 * HOUR)]
+    told, zone = play(city, make_readings, rows, [100, 500, 600], crash={0, 1, 2}, more={1})
+    one, _ = play(city, make_readings, rows)
+    same(told, one)
+    assert told.newest() == windows(city, told, zone)
+    assert set(told.verdict.values()) == {"stored"}
+    assert ended(told, "a") == [*range(10, 181, 10), *range(72 * 60 + 10, 75 * 60 + 1, 10)]
+
+
+def test_hourly_stations_stamped_at_half_past(make_city, make_readings):
+    city = make_city(("1h",) * 3, windows=("1h", "2h"))
+    rows = [(s, START + 1800 + h * HOUR, {"pm10": 10.0 * h + s}) for h in range(6) for s in range(3)]
+    told, zone = play(city, make_readings, rows, range(1, len(rows)), crash=range(len(rows)))
+    assert told.newest() == windows(city, told, zone)
+    # The last hour is not over when the last of it is read: its slot is half past.
+    assert ended(told, "b", "1h") == [60, 120, 180, 240, 300]
+    assert told.rows["b", "pm10", "2h", START // 60 + 180] == ((11 + 21) * 10**9, 2, 2, 0)
+
+
+def test_a_cadence_holds_no_other_up(make_city, make_readings):
+    every = ("1m", "1m", "1m", "1h")
+    rows = [row for row in steady(every, 3) if row[0] < 3 or row[1] <= START + HOUR]
+    told, _ = play(make_city(every), make_readings, rows, last=False)
+    assert ended(told, "a") == list(range(10, 181, 10))
+    assert ended(told, "d", "1h") == [60]
+    # Without its second hour it is evaluated 45 minutes past it; there are no values, and of two hours there is one.
+    assert ended(told, "d", "2h") == [60, 120]
+
+
+@pytest.mark.parametrize("absent", [0, 1, 2, 3])
+def test_a_step_closes_when_all_that_are_awake_have_reported(make_city, make_readings, absent):
+    every = ("1m",) * 4
+    city = make_city(every)
+    rows = [row for row in steady(every, 1) if row[0] != absent or row[1] <= START + 15 * 60]
+    zone = Zone(city, "city")
+    closed = []
+    for i, row in enumerate(rows):
+        zone.take(make_readings([row], i))
+        closed.append(zone.groups[0].closed - START // 60)
+    first = {step: rows[closed.index(step)][:2] for step in (10, 20, 30)}
+    others = [s for s in range(4) if s != absent]
+    assert first[10] == (3, START + 600), "the last of four"
+    assert first[20] == (others[-1], START + 1200), "asleep since it lags three cadences"
+    assert first[30] == (others[-1], START + 1800)
+
+
+def test_a_station_just_gone_is_waited_for_a_minute(make_city, make_readings):
+    every = ("1m",) * 4
+    rows = [row for row in steady(every, 1) if row[0] != 3 or row[1] <= START + 18 * 60]
+    zone = Zone(make_city(every), "city")
+    for i, row in enumerate(rows):
+        zone.take(make_readings([row], i))
+        if zone.groups[0].closed == START // 60 + 20:
+            break
+    assert row[:2] == (2, START + 21 * 60)
+
+
+def test_a_message_partly_new_counts_what_is_new(make_city, make_readings):
+    second = START + 60
+    rows = [(0, second, {"pm10": 10.0}), (0, second, {"pm10": 99.0, "pm25": 5.0, "humidity": 50.0}), (0, second, {"pm25": 7.0}), (0, second, {})]
+    told, _ = play(make_city(("1m",)), make_readings, rows, [1, 2])
+    assert told.verdict == {0: "stored", 1: "stored", 2: "duplicate", 3: "duplicate"}
+    assert [dict(zip(VALUES, told.stored[i][2], strict=True))["pm10"] for i in (0, 1)] == [10.0, None]
+    assert told.stored[1][2][VALUES.index("pm25")] == 5.0
+    assert told.stored[1][3][0] == Flag.MISSING
+
+
+def test_a_second_is_rounded_up(make_city, make_readings):
+    readings = make_readings([(0, START + 60, {"pm10": 1.0}), (0, START + 60, {"pm10": 2.0}), (0, START + 61, {"pm10": 3.0})])
+    readings.observed[1] -= 999_999  # just after second 59: the second that ends at 60
+    readings.observed[2] -= 999_999  # just after 60: in the next slot
+    zone = Zone(make_city(("1m",)), "city")
+    told = Told(zone, make_city(("1m",)))
+    told.hear(zone.take(readings, last=True))
+    assert told.verdict == {0: "stored", 1: "duplicate", 2: "stored"}
+    assert zone.grid.newest == START // 60 + 2
+
+
+def test_failing_values_are_stored_and_not_counted(make_city, make_readings):
+    rows = [(0, START + 60 * i, {"pm10": value}) for i, value in enumerate((10.0, 5000.0, -7.0, 30.0, 900.0), 1)]
+    readings = make_readings(rows)
+    readings.status[3] = 9
+    zone = Zone(make_city(("1m",)), "city")
+    told = Told(zone, make_city(("1m",)))
+    told.hear(zone.take(readings))
+    told.hear(zone.take(make_readings([(0, START + 600, {})], 5), last=True))
+    assert [told.stored[i][3][0] for i in range(6)] == [1, 4, 4, 4, 3, 9]
+    assert told.rows["a", "pm10", "10m", START // 60 + 10][:3] == (910 * 10**9, 2, 2)
+
+
+def test_two_zones_know_nothing_of_each_other(make_city, make_readings):
+    city = make_city(("1m",) * 5, zones="xyxyx")
+    rows = air(5, ("1m",) * 5, 1)
+    for zone_id, members in (("x", (0, 2, 4)), ("y", (1, 3))):
+        zone = Zone(city, zone_id)
+        told = Told(zone, city)
+        mine = [row for row in rows if row[0] in members]
+        told.hear(zone.take(make_readings(mine), last=True))
+        assert {key[0] for key in told.rows} == {"abcde"[i] for i in members}
+        assert told.newest() == windows(city, told, zone)
+
+
+@pytest.mark.parametrize("room", [1, 5])
+def test_a_full_waiting_room_refuses_the_oldest(make_city, make_readings, room):
+    rows = [*steady(("1m",) * 3, 1), *((0, START + 86400 * 9 + i, {"pm10": 1.0}) for i in range(8))]
+    zone = Zone(make_city(("1m",) * 3, room=room), "city")
+    outcome = zone.take(make_readings(rows))
+    assert outcome.waiting.tolist() == [0] * room
+    assert [(reject.koff, reject.reason) for reject in outcome.rejects] == [(180 + i, "future") for i in range(8 - room)]
+
+
+def test_more_at_hand_only_delays(make_city, make_readings):
+    """With more at hand nothing is evaluated for up to a day, and then all that is due is."""
+    rows = steady(("1m",) * 3, 5)
+    zone = Zone(make_city(("1m",) * 3), "city")
+    told = Told(zone, make_city(("1m",) * 3))
+    told.hear(zone.take(make_readings(rows[:90]), more=True))
+    assert (told.rows, zone.groups[0].closed < zone.groups[0].due) == ({}, True)
+    told.hear(zone.take(make_readings(rows[90:800], 90), more=True))
+    assert ended(told, "a")[-1] == 260
+    told.hear(zone.take(make_readings(rows[800:], 800)))
+    assert ended(told, "a") == list(range(10, 301, 10))

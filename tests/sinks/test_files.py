@@ -5,7 +5,9 @@ import pytest
 from schemas.errors import ConfigurationError
 from sinks.files import NdjsonSink
 
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # until _File closes its handle
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # until _File closes its handle
 
 
 @pytest.fixture

@@ -68,12 +68,17 @@ def test_dates_on_the_days_that_clocks_change(zone):
 
 def test_hour_24_belongs_to_its_day():
     midnight = int(datetime(2026, 3, 3, tzinfo=ZoneInfo("Asia/Seoul")).timestamp()) * 1_000_000
-    assert [name(day) for day in LocalDates("Asia/Seoul").of(np.array([midnight, midnight + 1]))] == ["2026-03-02", "2026-03-03"]
+    assert [name(day) for day in LocalDates("Asia/Seoul").of(np.array([midnight, midnight + 1]))] == [
+        "2026-03-02",
+        "2026-03-03",
+    ]
     assert LocalDates("Asia/Seoul").of(np.empty(0, np.int64)).size == 0
     assert EPOCH == date(1970, 1, 1)
 
 
-@pytest.mark.xfail(strict=True, reason="until 2011 Newfoundland's clocks changed a minute past midnight, within a quarter of an hour")
+@pytest.mark.xfail(
+    strict=True, reason="until 2011 Newfoundland's clocks changed a minute past midnight, within a quarter of an hour"
+)
 def test_dates_where_a_clock_changed_within_a_quarter_of_an_hour():
     night = int(datetime(2010, 11, 7, 2, 31, 30, tzinfo=UTC).timestamp()) * 1_000_000
     assert LocalDates("America/St_Johns").of(np.array([night])).tolist() == [local_day(night, "America/St_Johns")]
@@ -146,7 +151,11 @@ def test_more_days_than_files_may_be_open(files, tmp_path, monkeypatch):
     assert most == 4
     assert len({file.dt for file in found}) == 20
     assert len({file.path for file in found}) == len(found) > 20
-    koff = [value for file in found for value in pq.read_table(tmp_path / "rejects" / file.path, partitioning=None)["koff"].to_pylist()]
+    koff = [
+        value
+        for file in found
+        for value in pq.read_table(tmp_path / "rejects" / file.path, partitioning=None)["koff"].to_pylist()
+    ]
     assert sorted(koff) == list(range(120))
 
 
@@ -160,7 +169,12 @@ def test_memory_does_not_grow_with_the_epoch(files):
     batch = rejects(range(START + 1, START + 100_001))
     before, most = pa.total_allocated_bytes(), 0
     for _ in range(30):
-        files.add("rejects", pa.RecordBatch.from_arrays([column.take(pa.array(range(100_000))) for column in batch], schema=batch.schema))
+        files.add(
+            "rejects",
+            pa.RecordBatch.from_arrays(
+                [column.take(pa.array(range(100_000))) for column in batch], schema=batch.schema
+            ),
+        )
         most = max(most, pa.total_allocated_bytes() - before)
     assert sum(json.loads(file.stats)["numRecords"] for file in files.finish()["rejects"]) == 3_000_000
     assert most < 60 << 20, "three million rows of some 60 bytes each"
@@ -213,7 +227,13 @@ def test_who_waited_is_judged_in_an_epoch_without_messages():
     late.judged[FILE, "rejected"] = 1
     books.enter(late)
     [row] = rows_of(books)
-    assert (row["first_offset"], row["last_offset"], row["received"], row["rejected"], row["waiting"]) == (2, 1, 1, 1, 0)
+    assert (row["first_offset"], row["last_offset"], row["received"], row["rejected"], row["waiting"]) == (
+        2,
+        1,
+        1,
+        1,
+        0,
+    )
 
 
 @pytest.mark.parametrize("judged", [{"stored": 9}, {"stored": 11}, {"stored": 9, "duplicate": 2}, {}])
@@ -225,7 +245,9 @@ def test_a_message_lost_or_doubled_is_our_bug_and_is_loud(judged):
 
 
 @settings(max_examples=40)
-@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5), st.integers(0, 5), st.booleans()), min_size=1, max_size=20))
+@given(
+    st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5), st.integers(0, 5), st.booleans()), min_size=1, max_size=20)
+)
 def test_books_add_up_however_epochs_and_crashes_cut_them(items):
     books, rows, at, waiting, judged = Books({}), [], 0, 0, 0
     for stored, rejected, wait, cut in items:
@@ -268,7 +290,11 @@ def lake(tmp_path, make_city):
         def offsets(self):
             """Offsets of rejects that the log knows."""
             table = DeltaTable(str(self.root / "rejects"))
-            found = [koff for path in table.file_uris() for koff in pq.read_table(path, partitioning=None)["koff"].to_pylist()]
+            found = [
+                koff
+                for path in table.file_uris()
+                for koff in pq.read_table(path, partitioning=None)["koff"].to_pylist()
+            ]
             return sorted(found)
 
         def strays(self):
@@ -341,7 +367,10 @@ def test_a_resume_after_the_commit_does_not_repeat_it(lake):
     assert DeltaTable(str(lake.root / "rejects")).version() == 1
 
 
-@pytest.mark.xfail(strict=True, reason="Committer._commit knows only the first of several pending epochs as committed: found must be >= p")
+@pytest.mark.xfail(
+    strict=True,
+    reason="Committer._commit knows only the first of several pending epochs as committed: found must be >= p",
+)
 def test_a_resume_where_several_pending_epochs_were_committed(lake):
     part = lake.start()
     part.write_batch([item(0)])
@@ -349,7 +378,10 @@ def test_a_resume_where_several_pending_epochs_were_committed(lake):
     part.write_batch([item(2)])
     second = part.snapshot()
     part.commit_all()
-    kept = {**second, "pending": [*first["pending"], second["pending"][-1]]}  # as a snapshot has it while commits are slow
+    kept = {
+        **second,
+        "pending": [*first["pending"], second["pending"][-1]],
+    }  # as a snapshot has it while commits are slow
     lake.start(kept)
     assert (lake.offsets(), lake.strays()) == ([0, 1, 2, 3], [])
 
@@ -373,7 +405,9 @@ def test_an_older_snapshot_is_refused_and_nothing_is_removed(lake):
         kept.append(part.snapshot())
     part.commit_all()
     files = sorted(lake.root.rglob("*.parquet"))
-    with pytest.raises(ConfigurationError, match="do not belong together: table .* is at commit 2 .* the store expects"):
+    with pytest.raises(
+        ConfigurationError, match="do not belong together: table .* is at commit 2 .* the store expects"
+    ):
         lake.start(kept[0])
     with pytest.raises(ConfigurationError, match="this recovery store is empty; .*cityair rebuild --recovery"):
         lake.start(None)
@@ -423,7 +457,11 @@ def test_a_foreign_commit_under_our_name_stops_the_flow(lake):
 def test_tables_are_made_once_and_new_columns_added(lake, make_city, monkeypatch):
     versions = {table: DeltaTable(str(lake.root / table)).version() for table in TABLES}
     create_tables(lake.root, make_city())
-    assert {table: DeltaTable(str(lake.root / table)).version() for table in TABLES} == versions == dict.fromkeys(TABLES, 0)
+    assert (
+        {table: DeltaTable(str(lake.root / table)).version() for table in TABLES}
+        == versions
+        == dict.fromkeys(TABLES, 0)
+    )
     old = TABLES["rejects"]
     monkeypatch.setitem(TABLES, "rejects", old._replace(schema=old.schema.append(pa.field("host", pa.string()))))
     create_tables(lake.root, make_city())

@@ -283,6 +283,13 @@ def test_statistics_of_a_compacted_file_let_readers_skip_it(lake):
     assert (add["min.station_id"], add["max.station_id"], add["null_count.mean"]) == ("a", "b", 0)
 
 
+def test_long_texts_do_not_swell_the_log(lake):
+    for i in range(2):
+        lake.epoch(rejects=[{"koff": i, "detail": "x" * 5000}])
+    upkeep.compact(lake.root)
+    assert "xxx" not in (lake.root / "rejects" / "_delta_log" / f"{3:020}.json").read_text()
+
+
 def test_a_flow_writes_on_while_a_day_is_joined(lake, monkeypatch):
     filled(lake)
     before = len(rows(lake, "rolling_history"))

@@ -101,11 +101,12 @@ def test_beijing(recorded):
     raw = raw.assign(
         station="beijing-dongsi",
         at=pd.to_datetime(raw[["year", "month", "day", "hour"]]).dt.tz_localize("Asia/Shanghai"),
-        pm10=raw["PM10"], pm25=raw["PM2.5"], o3=raw["O3"] * 0.000509375, temperature=raw["TEMP"],
+        pm10=raw["PM10"], pm25=raw["PM2.5"], temperature=raw["TEMP"],
     )  # fmt: skip
-    for gas, mass in (("SO2", 64.066), ("NO2", 46.006), ("CO", 28.010)):
-        np.testing.assert_allclose(frame[gas.lower()], raw[gas] * 24.45 / mass / 1000, rtol=1e-7)
-    compare(frame.drop(columns=["so2", "no2", "co"]).assign(so2=np.nan, no2=np.nan, co=np.nan), raw)
+    for gas, mass in (("SO2", 64.066), ("NO2", 46.006), ("CO", 28.010), ("O3", 48.000)):
+        np.testing.assert_allclose(frame[gas.lower()], raw[gas] * 22.414 / mass / 1000, rtol=1e-7)
+    gases = ["so2", "no2", "co", "o3"]
+    compare(frame.drop(columns=gases).assign(**dict.fromkeys(gases, np.nan)), raw)
 
 
 def test_toucan(recorded):

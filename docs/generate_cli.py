@@ -1,0 +1,81 @@
+"""Write `docs/cli.md` from the command line itself: `python docs/generate_cli.py`; `--print` shows it instead."""
+
+import sys
+from collections.abc import Iterator
+from inspect import cleandoc
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from flows.cli import app
+
+HERE = Path(__file__).parent
+EXAMPLE = ("cityair ", "zcat ")
+"""How a line of a command's help begins that is an example."""
+
+
+def page() -> str:
+    """Every command with what it does, its arguments and options, and its examples."""
+    root = typer.main.get_command(app)
+    lines = [
+        "# Commands",
+        "",
+        "Made from the command line itself by `python docs/generate_cli.py`; a test compares.",
+        "",
+        "Results go to stdout, everything else to stderr. An option given beats its variable. `-h` or `--help` after any",
+        "command shows this in the terminal. What each exit code means stands in [operations](operations.md#exit-codes).",
+    ]
+    for name, command in commands(root):
+        lines += ["", f"## cityair {name}", "", *told(command)]
+    return "\n".join(lines) + "\n"
+
+
+def commands(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield each command that does something, by its full name, in the order of the help."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, f"{before}{name} ")
+        else:
+            yield f"{before}{name}", command
+
+
+def told(command: Any) -> Iterator[str]:
+    """Tell one command."""
+    said = [line.strip() for line in cleandoc(command.help).replace("\b", "").splitlines()]
+    examples = [line for line in said if line.startswith(EXAMPLE)]
+    prose = " ".join(line for line in said if line and line not in examples and line not in ("Example:", "Examples:"))
+    yield from (prose, "", "| argument or option | variable | what it says |", "| --- | --- | --- |")
+    for parameter in command.params:
+        variable = f"`{parameter.envvar}`" if parameter.envvar else ""
+        yield f"| {spelled(parameter)} | {variable} | {meaning(parameter)} |"
+    if examples:
+        yield from ("", "```sh", *examples, "```")
+
+
+def spelled(parameter: Any) -> str:
+    """Spell a parameter as one types it."""
+    if parameter.param_type_name == "argument":
+        return f"`{parameter.name.upper()}`"
+    names = " / ".join([*parameter.opts, *parameter.secondary_opts])
+    return f"`{names}`" if parameter.is_flag else f"`{names} {parameter.name.upper()}`"
+
+
+def meaning(parameter: Any) -> str:
+    """Say what a parameter does, whether it is needed, and what holds without it."""
+    default = parameter.show_default if isinstance(parameter.show_default, str) else parameter.default
+    flag = getattr(parameter, "is_flag", False)
+    if parameter.required:
+        note = " Required."
+    elif flag or default in (None, "") or parameter.show_default is False:
+        note = ""
+    else:
+        note = f" Default: {default}."
+    return (parameter.help + note).replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    if "--print" in sys.argv:
+        sys.stdout.write(page())
+    else:
+        (HERE / "cli.md").write_text(page(), encoding="utf-8")
