@@ -48,5 +48,5 @@ def run(folder: Path, rounds: int, *, quick: bool) -> Report:
     return report
 
 
-def _add(report: Report, name: str, bytes: float, rows: int, files: int) -> None:  # noqa: A002
+def _add(report: Report, name: str, bytes: float, rows: int, files: int) -> None:
     report.rows.append((name, rows, files, bytes / 1e6, bytes / rows, bytes / 1e6 / LIMIT_MB))

@@ -8,6 +8,7 @@ and come to the same decisions.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -135,7 +136,7 @@ class Clock:
         """The slot that the quorum has already reached: ahead of the clock only after the quorum fell."""
         return np.sort(self.newest)[-self.quorum :][:1]
 
-    def snapshot(self) -> dict[str, object]:
+    def snapshot(self) -> dict[str, Any]:
         """Plain data."""
         return {
             "newest": self.newest.copy(),
@@ -146,10 +147,11 @@ class Clock:
             "heard": self._heard.copy(),
         }
 
-    def restore(self, kept: dict[str, object]) -> None:
-        """Go on from a snapshot."""
-        self.newest, self._heard = kept["newest"].copy(), kept["heard"].copy()  # type: ignore[attr-defined]
-        self.now, self.start, self.quorum, self._rows = kept["now"], kept["start"], kept["quorum"], kept["rows"]  # type: ignore[assignment]
+    def restore(self, kept: dict[str, Any], ours: list[int], theirs: list[int]) -> None:
+        """Go on from a snapshot; its stations ``theirs`` are now ``ours``, others have not been heard."""
+        self.newest[ours], self._heard[ours] = kept["newest"][theirs], kept["heard"][theirs]
+        self.now, self.start, self._rows = kept["now"], kept["start"], kept["rows"]
+        self.quorum = max(1, min(kept["quorum"], self.newest.size))
 
 
 def closing_rows(

@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from flows.arrivals import F64, I32, I64, U8
+from schemas.errors import ConfigurationError
 from schemas.quality import Flag
 from schemas.reading import PARAMETERS, VALUES
 
@@ -90,7 +91,7 @@ class Grid:
         self.base = base
         for page in [page for page in self._pages if page + PAGE <= base]:
             del self._pages[page]
-        self._touched = {page for page in self._touched if page + PAGE > base}
+        self._touched = {page for page in self._touched if (page + 1) * PAGE > base}
 
     def take(self, station: I32, second: I64, values: F64) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Take the second of each value that is not taken yet, row by row.
@@ -168,16 +169,33 @@ class Grid:
                 pa.compress(part.tobytes(), "zstd", asbytes=True) for part in self._page(page * PAGE)
             ]
         self._touched.clear()
-        return {"stations": list(self.stations), "base": self.base, "newest": self.newest, "pages": dict(self._pages)}
+        shape = (self._behind, self._length)
+        return {
+            "stations": list(self.stations),
+            "shape": shape,
+            "base": self.base,
+            "newest": self.newest,
+            "pages": dict(self._pages),
+        }
 
-    def restore(self, kept: dict[str, Any]) -> None:
-        """Go on from a snapshot. Stations are matched by id: a new one starts empty, one that is gone goes."""
-        self.base, self.newest = kept["base"], kept["newest"]
-        if self.base is None:
-            return
+    def restore(self, kept: dict[str, Any]) -> tuple[list[int], list[int]]:
+        """Go on from a snapshot. Stations are matched by id: a new one starts empty, one that is gone goes.
+
+        Returns:
+            Columns here, and what the same stations' columns were in the snapshot.
+
+        Raises:
+            ConfigurationError: the grid has another shape.
+        """
+        if tuple(kept["shape"]) != (self._behind, self._length):
+            raise ConfigurationError(
+                "late.horizon, windows or quality lengths of the city file changed under this recovery store; put them "
+                "back, or move the store away and make one that fits: cityair rebuild --recovery"
+            )
         old = {station: i for i, station in enumerate(kept["stations"])}
         ours = [i for i, station in enumerate(self.stations) if station in old]
         theirs = [old[self.stations[i]] for i in ours]
+        self.base, self.newest = kept["base"], kept["newest"]
         for first, packed in kept["pages"].items():
             self._touched.add(first // PAGE)
             for part, blob, (kind, width) in zip(self._page(first), packed, LAYERS.values(), strict=True):
@@ -186,6 +204,7 @@ class Grid:
                 part[:, ours] = cells[:, theirs]
         if list(kept["stations"]) == self.stations:
             self._pages, self._touched = dict(kept["pages"]), set()
+        return ours, theirs
 
     def _page(self, first: int) -> list[NDArray[Any]]:
         start = self.line(first)

@@ -87,6 +87,8 @@ class Zone:
         self._settled = np.full(self.stations.size, NEVER)
         self._waiting = no_readings()
         self._since = np.empty(0, np.int64)
+        self._gone = no_readings()
+        """Readings that waited, of stations that have left the city file since."""
         self._held: list[tuple[I32, I64, I64, U8]] = []
         self._revision = 0
 
@@ -99,6 +101,8 @@ class Zone:
             last: the input ends here: close what is still open.
         """
         out = Outcome()
+        self._refuse(self._gone, "unknown_station", "its station left the city file while it waited", out)
+        self._gone = no_readings()
         self._take(deque([(readings, True)]), out)
         if last:
             self._finish(out)
@@ -361,25 +365,43 @@ class Zone:
             "clock": self.clock.snapshot(),
             "closed": {group.every: (group.due, group.closed) for group in self.groups},
             "settled": self._settled.copy(),
-            "waiting": [waiting.station, waiting.observed, waiting.values, waiting.status, waiting.part, waiting.koff],
+            "waiting": [
+                self.column[waiting.station],
+                waiting.observed,
+                waiting.values,
+                waiting.status,
+                waiting.part,
+                waiting.koff,
+            ],
             "texts": waiting.payloads.take(range(len(waiting))),
             "since": self._since.copy(),
-            "held": list(self._held),
+            "held": [(column.copy(), *rest) for column, *rest in self._held],
             "revision": self._revision,
         }
 
     def restore(self, kept: dict[str, Any]) -> None:
-        """Go on from a snapshot."""
-        self.grid.restore(kept["grid"])
-        self.clock.restore(kept["clock"])
+        """Go on from a snapshot. Stations are matched by id.
+
+        Raises:
+            ConfigurationError: the city file's lengths changed.
+        """
+        ours, theirs = self.grid.restore(kept["grid"])
+        self.clock.restore(kept["clock"], ours, theirs)
         for group in self.groups:
             group.due, group.closed = kept["closed"].get(group.every, next(iter(kept["closed"].values())))
-        self._settled = kept["settled"].copy()
-        station, observed, values, status, part, koff = kept["waiting"]
-        self._waiting = Readings(station, observed, values, status, part, koff, Texts(kept["texts"]))
-        self._since = kept["since"].copy()
-        self._held = list(kept["held"])
+        self._settled[ours] = kept["settled"][theirs]
+        column_now = np.full(len(kept["grid"]["stations"]), -1, np.int32)
+        column_now[theirs] = ours
+        for column, *rest in kept["held"]:
+            here = column_now[column] >= 0
+            self._held.append((column_now[column][here], *(part[here] for part in rest)))  # type: ignore[arg-type]
         self._revision = kept["revision"]
+        column, observed, values, status, part, koff = kept["waiting"]
+        here = column_now[column] >= 0
+        station = np.where(here, self.stations[column_now[column]], 0).astype(np.int32)
+        waiting = Readings(station, observed, values, status, part, koff, Texts(kept["texts"]))
+        self._waiting, self._since = waiting.take(here), kept["since"][here]
+        self._gone = waiting.take(~here)
 
 
 def _settled_texts(readings: Readings) -> Readings:

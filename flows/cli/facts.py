@@ -357,7 +357,9 @@ def of_recorded(lake: Path) -> Recorded:
             "SELECT dt, avg(pm25) AS mean FROM air_readings GROUP BY dt HAVING count(pm25) > 36"
             " ORDER BY mean DESC LIMIT 1"
         ).fetchone()
-        worst = con.sql("SELECT pm25, observed_at, station_id FROM air_readings ORDER BY pm25 DESC NULLS LAST LIMIT 1")
+        worst, worst_at, worst_of = con.sql(
+            "SELECT pm25, observed_at, station_id FROM air_readings ORDER BY pm25 DESC NULLS LAST LIMIT 1"
+        ).fetchone()
         gap, gap_of = con.sql(
             "SELECT date_diff('hour', lag(observed_at) OVER mine, observed_at) - 1 AS gap, station_id"
             " FROM air_readings WHERE pm25 IS NOT NULL WINDOW mine AS (PARTITION BY station_id ORDER BY observed_at)"
@@ -367,21 +369,23 @@ def of_recorded(lake: Path) -> Recorded:
             "SELECT time_bucket(INTERVAL 4 hour, observed_at) AS t, avg(pm25) FROM air_readings GROUP BY t ORDER BY t"
         ).fetchall()
         return Recorded(
-            con.snapshot.city.city.name,
-            first,
-            last,
-            stations,
-            received,
-            stored,
-            measured / (stations * hours),
-            gap,
-            gap_of,
-            worst_day,
-            worst_mean,
-            *worst.fetchone(),
-            extreme,
-            _line("PM2.5", rows),
-            upkeep.audit(lake).faults,
+            city=con.snapshot.city.city.name,
+            first_at=first,
+            last_at=last,
+            stations=stations,
+            received=received,
+            stored=stored,
+            coverage=measured / (stations * hours),
+            longest_gap_h=gap,
+            longest_gap_at=gap_of,
+            worst_day=worst_day,
+            worst_mean=worst_mean,
+            worst_hour=worst,
+            worst_hour_at=worst_at,
+            worst_hour_of=worst_of,
+            extreme=extreme,
+            line=_line("PM2.5", rows),
+            faults=upkeep.audit(lake).faults,
         )
 
 

@@ -81,8 +81,8 @@ def _day(day: Day, *, colour: bool) -> Iterator[Text]:
     yield Text("".join(f"  {'':{wide}} {ticks(hours):<{hours}}    " for _ in range(COLUMNS)).rstrip(), "dim")
     for row in range(rows):
         line = Text()
-        for each in range(row, len(names), rows):
-            line.append(f"  {names[each]:>{wide}} ").append_text(strip(day.strips[each].means, "pm25", colour=colour))
+        for place in range(row, len(names), rows):
+            line.append(f"  {names[place]:>{wide}} ").append_text(strip(day.strips[place].means, "pm25", colour=colour))
             line.append("    ")
         line.rstrip()
         yield line
