@@ -23,8 +23,8 @@ def page() -> str:
         "",
         "Made from the command line itself by `python docs/generate_cli.py`; a test compares.",
         "",
-        "Results go to stdout, everything else to stderr. An option given beats its variable. `-h` or `--help` after any",
-        "command shows this in the terminal. What each exit code means stands in [operations](operations.md#exit-codes).",
+        "Results go to stdout, everything else to stderr. An option given beats its variable. `-h` after any command",
+        "shows this in the terminal. What each exit code means stands in [operations](operations.md#exit-codes).",
     ]
     for name, command in commands(root):
         lines += ["", f"## cityair {name}", "", *told(command)]

@@ -18,7 +18,7 @@ from flows.arrivals import I32, I64
 NEVER = -(1 << 60)
 """A slot before all slots: a station not heard, a clock not set."""
 QUORUM = 3
-GENERATION = 5_000
+GENERATION = 65_536
 """Rows after which stations not heard among them no longer count for the quorum, so that a zone of which two
 stations live keeps a clock. Fewer would let a burst of one sensor pass for a zone; more only delays that rescue."""
 LARGEST_TABLE = 1 << 22
@@ -35,8 +35,8 @@ class Reach:
     """
 
     def __init__(self, newest: I64, station: I32, slot: I64) -> None:
-        self.present, column = np.unique(station, return_inverse=True)
-        self.slots, line = np.unique(slot, return_inverse=True)
+        self.present, column = _distinct(station)
+        self.slots, line = _distinct(slot)
         first = np.full((self.slots.size + 1, self.present.size), NO_ROW)
         first[line[::-1], column[::-1]] = np.arange(slot.size)[::-1]  # the earliest of several is written last
         self._first = np.minimum.accumulate(first[::-1], axis=0)[::-1]
@@ -60,6 +60,21 @@ class Reach:
         enough = np.minimum(wanted, table.shape[1] + 1) - 1
         row = np.take_along_axis(table, np.clip(enough, 0, table.shape[1] - 1)[:, None], axis=1)[:, 0]
         return np.where(wanted <= 0, -1, np.where(enough < table.shape[1], row, NO_ROW))
+
+
+def _distinct(values: NDArray[np.integer]) -> tuple[I64, I64]:
+    """Distinct values in rising order, and the place of each value among them: ``np.unique`` without its sort.
+
+    >>> _distinct(np.array([7, 5, 7]))
+    (array([5, 7]), array([1, 0, 1]))
+    """
+    low, high = int(values.min()), int(values.max())
+    if high - low > 4 * values.size + GENERATION:
+        distinct, place = np.unique(values, return_inverse=True)
+        return distinct.astype(np.int64), place
+    seen = np.zeros(high - low + 1, bool)
+    seen[values - low] = True
+    return np.flatnonzero(seen) + low, (np.cumsum(seen) - 1)[values - low]
 
 
 @dataclass(slots=True)

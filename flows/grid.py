@@ -108,19 +108,19 @@ class Grid:
         slot = slot_of(second)
         self.touch(slot)
         taken = self._layers["taken"].reshape(-1, MESSAGE + 1)
-        cell = self.line(0) * len(self.stations) + slot * len(self.stations) + station
+        cell, alone = self._cells(station, slot)
         bit = np.left_shift(np.uint64(1), (second - (slot - 1) * SECONDS - 1).astype(np.uint64))[:, None]
         wanted = np.ones((station.size, MESSAGE + 1), bool)
         np.equal(values, values, out=wanted[:, :MESSAGE])
         fresh = wanted & ((taken[cell] & bit) == 0)
-        key = second * len(self.stations) + station
-        order = np.argsort(key, kind="stable")
-        if (key[order][1:] == key[order][:-1]).any():
-            fresh = _first_of_each(fresh, order, key)
-        if np.bincount(cell - cell.min(), minlength=1).max() > 1:
-            np.bitwise_or.at(taken, cell, np.where(fresh, bit, np.uint64(0)))
-        else:
+        if alone:
             taken[cell] |= np.where(fresh, bit, np.uint64(0))
+        else:
+            key = second * len(self.stations) + station
+            order = np.argsort(key, kind="stable")
+            if (key[order][1:] == key[order][:-1]).any():
+                fresh = _first_of_each(fresh, order, key)
+            np.bitwise_or.at(taken, cell, np.where(fresh, bit, np.uint64(0)))
         measured = wanted[:, :MESSAGE].any(axis=1)
         duplicate = ~np.where(measured, fresh[:, :MESSAGE].any(axis=1), fresh[:, MESSAGE])
         return fresh[:, :MESSAGE], duplicate
@@ -138,29 +138,31 @@ class Grid:
             return
         self.touch(slot)
         self.newest = max(self.newest, int(slot.max()))
-        cell = (slot + self.line(0)) * len(self.stations) + station
-        alone = np.bincount(cell - cell.min()).max() == 1
-        for p in range(P):
-            counts = flags[:, p] <= Flag.SUSPECT
-            at = cell if counts.all() else cell[counts]
-            value = quanta[:, p] if counts.all() else quanta[counts, p]
-            suspect = flags[counts, p] == Flag.SUSPECT
-            sums, number, doubt = (self._layers[name].reshape(-1, P)[:, p] for name in ("sums", "counts", "suspects"))
+        cell, alone = self._cells(station, slot)
+        counts = flags <= Flag.SUSPECT
+        suspect = flags == Flag.SUSPECT
+        amounts = {"sums": np.where(counts, quanta, 0), "counts": counts, "suspects": suspect}
+        for name, amount in amounts.items():
+            layer = self._layers[name].reshape(-1, P)
+            if name == "suspects" and not suspect.any():
+                continue
             if alone:
-                sums[at] += value
-                number[at] += 1
+                layer[cell] += amount.astype(layer.dtype)
             else:
-                np.add.at(sums, at, value)
-                np.add.at(number, at, 1)
-            if suspect.any():
-                np.add.at(doubt, at[suspect], 1)
+                np.add.at(layer, cell, amount.astype(layer.dtype))
+
+    def _cells(self, station: I32, slot: I64) -> tuple[I64, bool]:
+        """Number of each row's cell, shape (n,), and whether no two rows share one."""
+        cell = (slot + self.line(0)) * len(self.stations) + station
+        return cell, bool(np.bincount(cell - cell.min()).max() == 1)
 
     def touch(self, slot: I64) -> None:
         """Note that these slots change."""
         assert self.base is not None
         assert slot.min() >= self.base
         assert slot.max() <= self.reach()
-        self._touched.update(np.unique(slot // PAGE).tolist())
+        first = int(slot.min()) // PAGE
+        self._touched.update((np.flatnonzero(np.bincount(slot // PAGE - first)) + first).tolist())
 
     def snapshot(self) -> dict[str, object]:
         """Plain data: packed pages, of which only those touched since the last snapshot are packed now."""

@@ -4,11 +4,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from flows import arrow
 from flows.arrivals import Arrivals, Partition, Taken
 from flows.evaluate import Findings, Means
 from flows.grid import SECONDS
@@ -18,7 +20,7 @@ from schemas.city import City
 from schemas.quality import TEST_NAMES, Flag
 from schemas.reading import PARAMETERS, VALUES
 from schemas.rejected import REASONS, Reject
-from schemas.tables import TABLES, TIME
+from schemas.tables import NAME, TABLES, TIME
 
 VALID = 0.75
 """Coverage from which a window is valid: three quarters, as regulators ask of hours and days."""
@@ -50,9 +52,9 @@ class Rows:
     """Makes rows of one city's tables."""
 
     def __init__(self, city: City) -> None:
-        self._stations = pa.array([s.id for s in city.stations], pa.string())
+        self._stations = arrow.texts([s.id for s in city.stations])
         zones = sorted({s.zone for s in city.stations})
-        self._zones = pa.array(zones, pa.string())
+        self._zones = arrow.texts(zones)
         self._zone_of = np.array([zones.index(s.zone) for s in city.stations], np.int32)
 
     def arrived(self, arrivals: Arrivals) -> Landing:
@@ -88,14 +90,15 @@ class Rows:
         for part, count in enumerate(np.bincount(readings.part).tolist()):
             if count:
                 landing.judged[parts[part], "stored"] += count
-        values = [pa.array(readings.values[:, i], from_pandas=True) for i in range(len(VALUES))]
-        flags = [pa.array(stored.flags[:, p].astype(np.int8)) for p in range(len(PARAMETERS))]
+        missing = np.isnan(readings.values)
+        values = [arrow.numbers(readings.values[:, i], pa.float64(), missing[:, i]) for i in range(len(VALUES))]
+        flags = [arrow.numbers(stored.flags[:, p], pa.int8()) for p in range(len(PARAMETERS))]
         received = np.full(len(readings), landing.received)
         columns = [
-            self._named(self._zones, self._zone_of[readings.station]),
-            self._named(self._stations, readings.station),
-            pa.array(readings.observed).cast(TIME),
-            pa.array(received).cast(TIME),
+            arrow.named(self._zones, self._zone_of[readings.station]),
+            arrow.named(self._stations, readings.station),
+            arrow.numbers(readings.observed, TIME),
+            arrow.numbers(received, TIME),
             *values,
             *flags,
             *_origin(readings.part, readings.koff, parts),
@@ -110,10 +113,10 @@ class Rows:
             landing.judged[parts[reject.part], reason] += 1
         columns = [
             *_origin(np.array([r.part for r in rejects], np.int32), np.array([r.koff for r in rejects]), parts),
-            pa.array(np.full(len(rejects), landing.received)).cast(TIME),
-            self._named(pa.array(REASONS), np.array([REASONS.index(r.reason) for r in rejects], np.int32)),
-            pa.array([r.detail.encode("utf-8", "replace").decode() for r in rejects]),
-            pa.array([r.payload for r in rejects], pa.binary()),
+            arrow.numbers(np.full(len(rejects), landing.received), TIME),
+            arrow.named(arrow.texts(REASONS), np.array([REASONS.index(r.reason) for r in rejects], np.int32)),
+            arrow.texts([r.detail.encode("utf-8", "replace") for r in rejects]),
+            arrow.texts([r.payload for r in rejects], pa.binary()),
         ]
         landing.rows.append(("rejects", _batch("rejects", columns)))
 
@@ -123,18 +126,18 @@ class Rows:
         return _batch(
             "rolling",
             [
-                self._named(self._zones, self._zone_of[station]),
-                self._named(self._stations, station),
-                self._named(pa.array(PARAMETERS), means.parameter),
-                self._named(pa.array(group.names), means.window),
-                pa.array(means.ended * SLOT_US).cast(TIME),
-                pa.array(rolling.mean(means.total, means.count)),
-                pa.array(means.count),
-                pa.array(group.expected[means.window].astype(np.int32)),
-                pa.array(covered),
-                pa.array(means.suspect),
-                pa.array(covered >= VALID),
-                pa.array(means.revision),
+                arrow.named(self._zones, self._zone_of[station]),
+                arrow.named(self._stations, station),
+                arrow.named(arrow.texts(PARAMETERS), means.parameter),
+                arrow.named(arrow.texts(group.names), means.window),
+                arrow.numbers(means.ended * SLOT_US, TIME),
+                arrow.numbers(rolling.mean(means.total, means.count), pa.float64()),
+                arrow.numbers(means.count, pa.int32()),
+                arrow.numbers(group.expected[means.window].astype(np.int32), pa.int32()),
+                arrow.numbers(covered, pa.float64()),
+                arrow.numbers(means.suspect, pa.int32()),
+                arrow.flags(covered >= VALID),
+                arrow.numbers(means.revision, pa.int32()),
             ],
         )
 
@@ -143,19 +146,15 @@ class Rows:
         return _batch(
             "flags",
             [
-                self._named(self._zones, self._zone_of[station]),
-                self._named(self._stations, station),
-                self._named(pa.array(PARAMETERS), found.parameter),
-                pa.array(found.ended * SLOT_US).cast(TIME),
-                pa.array(np.where(found.tests, Flag.SUSPECT, Flag.GOOD).astype(np.int8)),
-                self._named(pa.array(TEST_NAMES), found.tests.astype(np.int32)),
-                pa.array(found.revision),
+                arrow.named(self._zones, self._zone_of[station]),
+                arrow.named(self._stations, station),
+                arrow.named(arrow.texts(PARAMETERS), found.parameter),
+                arrow.numbers(found.ended * SLOT_US, TIME),
+                arrow.numbers(np.where(found.tests, Flag.SUSPECT, Flag.GOOD).astype(np.int8), pa.int8()),
+                arrow.named(arrow.texts(TEST_NAMES), found.tests.astype(np.int32)),
+                arrow.numbers(found.revision, pa.int32()),
             ],
         )
-
-    @staticmethod
-    def _named(names: pa.Array, index: NDArray[np.int32]) -> pa.DictionaryArray:
-        return pa.DictionaryArray.from_arrays(pa.array(index), names)
 
 
 def messages(
@@ -193,6 +192,18 @@ def messages(
     ]
 
 
+def ledger(entries: Sequence[dict[str, Any]]) -> pa.RecordBatch:
+    """Make rows of the ledger, at least one."""
+    columns = []
+    for column in TABLES["ledger"].schema:
+        values = [entry[column.name] for entry in entries]
+        if column.type == NAME:
+            columns.append(arrow.named(arrow.texts(values), np.arange(len(values), dtype=np.int32)))
+        else:
+            columns.append(arrow.numbers(np.array(values, f"i{column.type.bit_width // 8}"), column.type))
+    return _batch("ledger", columns)
+
+
 def coverage(means: Means) -> NDArray[np.float64]:
     """Share of each window that values cover, shape (n,)."""
     return rolling.coverage(means.filled, means.group.cadence, means.group.lengths[means.window])
@@ -203,9 +214,9 @@ def _origin(part: NDArray[np.int32], koff: NDArray[np.int64], parts: Sequence[Pa
     topic_of = np.array([topics.index(p.topic) for p in parts], np.int32)
     kpart_of = np.array([p.kpart for p in parts], np.int32)
     return [
-        pa.DictionaryArray.from_arrays(pa.array(topic_of[part]), pa.array(topics, pa.string())),
-        pa.array(kpart_of[part]),
-        pa.array(koff),
+        arrow.named(arrow.texts(topics), topic_of[part]),
+        arrow.numbers(kpart_of[part], pa.int32()),
+        arrow.numbers(koff.astype(np.int64, copy=False), pa.int64()),
     ]
 
 

@@ -394,7 +394,7 @@ class Zone:
         column_now[theirs] = ours
         for column, *rest in kept["held"]:
             here = column_now[column] >= 0
-            self._held.append((column_now[column][here], *(part[here] for part in rest)))  # type: ignore[arg-type]
+            self._held.append((column_now[column][here], *(part[here] for part in rest)))
         self._revision = kept["revision"]
         column, observed, values, status, part, koff = kept["waiting"]
         here = column_now[column] >= 0

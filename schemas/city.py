@@ -288,7 +288,7 @@ class City(Strict, frozen=True, kw_only=True):
 
     def limits(self) -> list[Parameter]:
         """Limits of the six pollutants, in their order, the file's own before the defaults."""
-        own: dict[str, Parameter] = dict(self.parameters)
+        own: dict[str, Parameter] = {**self.parameters}
         return [own.get(name, DEFAULT_PARAMETERS[name]) for name in PARAMETERS]
 
 

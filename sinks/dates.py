@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 QUARTER = 900_000_000
 """Microseconds of a quarter of an hour: every zone's offset changes on one."""
 EPOCH = date(1970, 1, 1)
+LONGEST_TABLE = 1 << 16
+"""Quarters of an hour looked up in a table: nearly two years; times farther apart are sorted."""
 
 
 class LocalDates:
@@ -30,6 +32,12 @@ class LocalDates:
         first, last = self._day(int(quarters.min())), self._day(int(quarters.max()))
         if first == last:
             return np.full(times.size, first)
+        begin = int(quarters.min())
+        if int(quarters.max()) - begin < LONGEST_TABLE:
+            seen = np.flatnonzero(np.bincount(quarters - begin))
+            table = np.zeros(int(seen[-1]) + 1, np.int64)
+            table[seen] = [self._day(begin + int(quarter)) for quarter in seen]
+            return table[quarters - begin]
         distinct, where = np.unique(quarters, return_inverse=True)
         return np.array([self._day(int(quarter)) for quarter in distinct])[where]
 

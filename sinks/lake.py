@@ -22,7 +22,7 @@ from deltalake import Schema as DeltaSchema
 from deltalake.transaction import AddAction
 
 from flows.arrivals import Partition
-from flows.rows import Landing
+from flows.rows import Landing, ledger
 from schemas.city import City
 from schemas.errors import ConfigurationError
 from schemas.tables import TABLES
@@ -278,10 +278,7 @@ class Books:
                 }
             )
         self._taken, self._judged, self._before = {}, Counter(), now
-        if not rows:
-            return None
-        schema = TABLES[LAST].schema.remove_metadata()
-        return pa.RecordBatch.from_pylist(rows, schema=schema)
+        return ledger(rows) if rows else None
 
     def plain(self) -> dict[str, Any]:
         """As plain data, for a snapshot."""

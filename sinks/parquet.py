@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from flows import arrow
 from schemas.tables import TABLES
 from sinks import dates, store
 from sinks.dates import LocalDates
@@ -151,15 +152,18 @@ class EpochFiles:
         return files
 
     def _by_day(self, table: str, batch: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch]]:
-        times = batch.column(TABLES[table].time).cast(pa.int64()).to_numpy()
+        times = arrow.plain(batch.column(TABLES[table].time), np.int64)
         day = self.days.of(times)
         if not day.size:
             return
         if day.min() == day.max():
             yield int(day[0]), batch
             return
-        for one in np.unique(day):
-            yield int(one), batch.take(pa.array(np.flatnonzero(day == one)))
+        distinct = np.flatnonzero(np.bincount(day - day.min())) + day.min()
+        for one in distinct:
+            rows = np.flatnonzero(day == one)
+            alone = rows[-1] - rows[0] + 1 == rows.size
+            yield int(one), batch.slice(rows[0], rows.size) if alone else batch.take(arrow.numbers(rows, pa.int64()))
 
     def _write(self, key: tuple[str, int]) -> None:
         batches = self._kept.pop(key)

@@ -35,6 +35,8 @@ SHARE = 0.08
 """Chance to die at each pass of a planted point: with five tables an epoch is survived about one time in three."""
 MINUTES_A_KILL = 75
 """So much recorded air lasts for about one kill."""
+SHORTEST = 4500
+"""Three days: the grid holds little more than two, so it moves between kills."""
 TIMED = 0.4
 """Share of starts that are killed by the clock and not at a planted point."""
 LONGEST = 600
@@ -69,7 +71,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--minutes", type=int, help=f"length of the recording; {MINUTES_A_KILL} a kill if left out")
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args(words)
-    minutes = asked.minutes or max(1500, MINUTES_A_KILL * asked.kills)
+    minutes = asked.minutes or max(SHORTEST, MINUTES_A_KILL * asked.kills)
     with tempfile.TemporaryDirectory(prefix="cityair-kill-") as folder:
         faults, figures = prove(Path(folder), asked.kills, minutes, asked.seed)
     for fault in faults:

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from flows import arrow
 from flows.arrivals import F64, I32, I64, U8, Payloads, Readings, no_readings
 from flows.decode import Columns, Decoder
 from flows.sources.cells import SECOND, UNIX_RANGE, instants
@@ -275,12 +276,12 @@ def _columns(batch: Any) -> tuple[Columns, dict[int, str]]:
             column = batch.column(name)
             if not pa.types.is_float64(column.type):
                 column = pc.cast(column, pa.float64(), safe=False)
-            values[:, j] = column.to_numpy(zero_copy_only=False)
+            values[:, j] = arrow.plain(column, np.float64, np.nan)
             for row in np.flatnonzero(np.isinf(values[:, j])).tolist():
                 faults.setdefault(row, f"Expected a number, got '{values[row, j]}' - at column `{name}`")
     status: U8 = np.zeros((n, len(PARAMETERS)), np.uint8)
     if "status" in batch.schema.names:
-        given: I64 = pc.fill_null(pc.cast(batch.column("status"), pa.int64(), safe=False), 0).to_numpy()
+        given: I64 = arrow.plain(pc.cast(batch.column("status"), pa.int64(), safe=False), np.int64)
         for row in np.flatnonzero((given < 0) | (given > 255)).tolist():
             faults.setdefault(row, f"Expected an instrument status, got '{given[row]}' - at column `status`")
         status[:] = given.astype(np.uint8)[:, None]
@@ -295,13 +296,13 @@ def _station_id(column: Any) -> tuple[list[str | None], I32]:
     if codes.null_count:
         codes = pc.fill_null(codes, len(names))
         names.append(None)
-    return names, codes.to_numpy().astype(np.int32, copy=False)
+    return names, arrow.plain(pc.cast(codes, pa.int32()), np.int32)
 
 
 def _observed(column: Any, faults: dict[int, str]) -> I64:
     """Return microseconds since 1970 UTC, shape (n,)."""
     if pa.types.is_timestamp(column.type):
-        found, wrong = _micros(column), np.asarray(column.is_null())
+        found, wrong = _micros(column), ~arrow.valid(column)
         limits = np.array(UNIX_RANGE) * SECOND
         wrong = wrong | (found < limits[0]) | (found >= limits[1])
         faulty = [
@@ -320,7 +321,7 @@ def _observed(column: Any, faults: dict[int, str]) -> I64:
 
 def _micros(column: Any) -> I64:
     """Microseconds of timestamps in any unit, rounded down; nonsense where they would not fit."""
-    count: I64 = pc.fill_null(pc.cast(column, pa.int64()), 0).to_numpy()
+    count: I64 = arrow.plain(pc.cast(column, pa.int64()), np.int64)
     if column.type.unit == "ns":
         return count // 1000
     scale = {"us": 1, "ms": 1000, "s": SECOND}[column.type.unit]

@@ -12,7 +12,6 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import lfilter
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -93,6 +92,8 @@ def days(places: Sequence[Place], zone: ZoneInfo, first: int, seed: int) -> Iter
 
 def _memory(white: F64, before: F64, minutes: float) -> F64:
     """Give white noise of unit variance a memory, so that it goes on from ``before`` and keeps its variance."""
+    from scipy.signal import lfilter  # noqa: PLC0415 - it takes a second to import, and only a simulation needs it
+
     keep = np.exp(-1 / minutes)
     before = before if before.ndim == white.ndim else before[None]
     return np.asarray(lfilter([np.sqrt(1 - keep**2)], [1, -keep], white, axis=0, zi=keep * before)[0])

@@ -10,12 +10,13 @@ from sinks import store
 
 def test_a_lock_names_who_holds_it_and_is_free_afterwards(tmp_path):
     path = tmp_path / "deep" / "air.lock"
-    with store.locked(path, "lake x"):
-        with (
-            pytest.raises(ConfigurationError, match=rf"lake x is in use by another process \(pid {os.getpid()}\)"),
-            store.locked(path, "lake x"),
-        ):
-            raise AssertionError("held twice")
+    complaint = rf"lake x is in use by another process \(pid {os.getpid()}\)"
+    with (
+        store.locked(path, "lake x"),
+        pytest.raises(ConfigurationError, match=complaint),
+        store.locked(path, "lake x"),
+    ):
+        raise AssertionError("held twice")
     with store.locked(path, "lake x"):
         assert path.read_text() == f"pid {os.getpid()}\n"
 

@@ -1,0 +1,66 @@
+"""What must hold of every file of the project."""
+
+import importlib.metadata
+import re
+
+ROOMS = ("schemas", "flows", "sinks")
+LONGEST = 400
+LONGER_WITH_REASON = {
+    "flows/decode.py": "the fast way and the careful one stand side by side, because they must agree",
+    "flows/zone.py": "one state machine: all that can become of a reading, top to bottom",
+}
+MISSPELLED_ON_PURPOSE = {"tests/flows/cli/test_run.py": "asks for a flow that does not exist"}
+PLACES = re.compile("|".join(("/" + "work/", "/" + "root/", "/" + "home/", "/" + "Users/", r"\b[A-Z]:\\" + "Users")))
+REGISTRIES = re.compile(
+    "|".join(
+        (
+            r"(?:extra-)?index-" + "url",
+            "trusted-" + "host",
+            "pypi" + r"\.org",
+            "files\\.python" + "hosted",
+            r"https?://[^\s\"]*/sim" + "ple",
+        )
+    )
+)
+
+
+def test_no_place_of_one_machine_and_no_registry(texts, root):
+    for path, text in texts.items():
+        for pattern in (PLACES, REGISTRIES):
+            found = pattern.search(text)
+            assert not found, f"{path.relative_to(root)}: {found[0]}"
+
+
+def test_constraints_are_names_and_versions_alone(root):
+    for line in (root / "constraints.txt").read_text(encoding="utf-8").splitlines():
+        assert re.fullmatch(r"[\w.-]+==[\w.+!]+", line), line
+
+
+def test_pages_stand_on_their_own(pages):
+    elsewhere = re.compile(r"\bshared/|\b(?:engine|design|style|kafka|domain|peers)\.md\b|\bissue #?\d")
+    for page, text in pages.items():
+        found = elsewhere.search(text)
+        assert not found, f"{page}: {found[0]}"
+
+
+def test_no_other_distribution_claims_our_packages():
+    claimed = importlib.metadata.packages_distributions()
+    for room in ROOMS:
+        assert set(claimed.get(room, [])) <= {"cityair"}
+
+
+def test_files_stay_readable(texts, root):
+    lengths = {
+        path.relative_to(root).as_posix(): len(text.splitlines())
+        for path, text in texts.items()
+        if path.suffix == ".py"
+    }
+    long = {name for name, lines in lengths.items() if lines > LONGEST and name.split("/")[0] in ROOMS}
+    assert long <= set(LONGER_WITH_REASON)
+
+
+def test_odor_is_spelled_as_those_who_asked_spell_it(texts, root):
+    other = "odo" + "ur"
+    for path, text in texts.items():
+        name = path.relative_to(root).as_posix()
+        assert other not in text.lower() or name in MISSPELLED_ON_PURPOSE, name
