@@ -37,9 +37,9 @@ class Reach:
     def __init__(self, newest: I64, station: I32, slot: I64) -> None:
         self.present, column = _distinct(station)
         self.slots, line = _distinct(slot)
-        first = np.full((self.slots.size + 1, self.present.size), NO_ROW)
-        first[line[::-1], column[::-1]] = np.arange(slot.size)[::-1]  # the earliest of several is written last
-        self._first = np.minimum.accumulate(first[::-1], axis=0)[::-1]
+        first = np.full((self.slots.size + 1) * self.present.size, NO_ROW)
+        np.minimum.at(first, line * self.present.size + column, np.arange(slot.size))
+        self._first = np.minimum.accumulate(first.reshape(-1, self.present.size)[::-1], axis=0)[::-1]
         self._newest = newest
 
     def rows(self, at: I64, stations: NDArray[np.integer] | None = None) -> I64:
@@ -113,8 +113,8 @@ class Clock:
     def look_ahead(self, station: I32, slot: I64) -> Time:
         """Say what these rows would do to the clock, without counting them. At least one row."""
         reach = Reach(self.newest, station, slot)
-        candidates = np.append(reach.slots[reach.slots > self.now], self._standing())
-        candidates = np.unique(candidates[candidates > self.now])
+        candidates = np.unique(np.concatenate([reach.slots, self.newest]))  # the clock is always somebody's newest
+        candidates = candidates[candidates > self.now]
         reached = reach.quorum_rows(candidates, self.quorum)
         before = np.searchsorted(reached, np.arange(slot.size), side="right")
         return Time(np.concatenate([[self.now], candidates])[before], reach)
@@ -146,10 +146,6 @@ class Clock:
         started = self.start if self.start != NEVER else time.clock[np.argmax(time.clock > NEVER)]
         heard: I64 = np.maximum(self.newest, started)
         return heard
-
-    def _standing(self) -> I64:
-        """The slot that the quorum has already reached: ahead of the clock only after the quorum fell."""
-        return np.sort(self.newest)[-self.quorum :][:1]
 
     def snapshot(self) -> dict[str, Any]:
         """Plain data."""

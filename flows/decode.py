@@ -8,18 +8,18 @@ import functools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from itertools import repeat
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 import numpy as np
-from msgspec import Meta, Struct
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from flows import layout
 from flows.arrivals import F64, I32, I64, U8, Payloads, Readings, Texts, concatenate
 from flows.layout import Layout
+from flows.times import EARLIEST, LATEST, NO_TIME, Times, bad_time
 from schemas.city import City
 from schemas.reading import PARAMETERS, VALUES, Status
 from schemas.rejected import MAX_KEPT_BYTES, MAX_MESSAGE_BYTES, Reason, Reject
@@ -28,13 +28,6 @@ NAN = float("nan")
 TEXT_SENTINELS = frozenset({"-"})
 """AirKorea writes "-" where an instrument gave nothing."""
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
-EARLIEST = 0
-LATEST = (datetime(2100, 1, 1, tzinfo=UTC) - EPOCH) // MICROSECOND
-"""No clock that shows a time outside 1970 to 2100 can be trusted with the rest of its message."""
-NO_TIME = np.iinfo(np.int64).min
-CACHED_TIMES = 100_000
 TIME_BYTES = layout.TEXT_WORDS * layout.WORD
 MOST_LAYOUTS = 8
 FEW = 16
@@ -98,7 +91,7 @@ class Decoder:
         self._sentinels = [limits.sentinels for limits in city.limits()]
         self._strict = msgspec.json.Decoder(_Wire)
         self._lenient = msgspec.json.Decoder(_Lenient)
-        self._times = _Times()
+        self._times = Times()
         self._names = layout.Names(list(self._stations))
         self._layouts: list[Layout] = []
 
@@ -249,7 +242,7 @@ class Decoder:
         self._times.forget()
         readings = Readings(station, observed, values, status, _same(part, koff), koff, payloads)
         return self._judge(
-            readings, lambda row: rows[row].station_id, lambda row: _bad_time(rows[row].observed_at), twins
+            readings, lambda row: rows[row].station_id, lambda row: bad_time(rows[row].observed_at), twins
         )
 
     def _judge(
@@ -316,41 +309,6 @@ class _Lines:
 
 def _never(row: int) -> str:
     raise AssertionError(f"row {row} was judged before")
-
-
-class _Times(dict[str, int]):
-    """Microseconds since 1970 of each spelling of a time seen lately; ``NO_TIME`` for what is none."""
-
-    _spelling = Annotated[datetime, Meta(tz=True)]
-
-    def __missing__(self, text: str) -> int:
-        try:
-            at = (msgspec.convert(text, self._spelling) - EPOCH) // MICROSECOND
-        except msgspec.ValidationError:
-            at = NO_TIME
-        if len(text) <= 40:
-            self[text] = at
-        return at
-
-    def read(self, text: bytes) -> int:
-        """Read a time from bytes."""
-        try:
-            return self[text.decode("ascii")]
-        except UnicodeDecodeError:
-            return NO_TIME
-
-    def forget(self) -> None:
-        """Keep memory bounded."""
-        if len(self) > CACHED_TIMES:
-            self.clear()
-
-
-def _bad_time(text: str) -> str:
-    try:
-        msgspec.convert({"observed_at": text}, dict[str, _Times._spelling])
-    except msgspec.ValidationError as err:
-        return str(err).replace("$[...]", "$.observed_at")
-    return "Expected a time with its offset - at `$.observed_at`"
 
 
 def _same(part: int, koff: I64) -> I32:

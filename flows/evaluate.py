@@ -49,11 +49,26 @@ class Group:
         """Newest slot that is closed by the clock."""
         self.closed = NEVER
         """Newest slot that was evaluated; at most ``due``. NEVER before the clock was set."""
+        self.closings: list[tuple[int, int]] = []
+        """Steps closed and not evaluated yet, each with the number of the closing among all of the zone."""
 
     @property
     def longest(self) -> int:
         """Slots before a window's end that its mean may depend on."""
         return int(self.lengths.max(initial=self.step))
+
+    def close_at(self, slot: int, closing: int) -> None:
+        """Note that the slots up to ``slot`` are closed."""
+        if slot > self.due:
+            self.due = slot
+            self.closings.append((slot, closing))
+
+    def closing_of(self, ended: I64) -> I64:
+        """Return the number of the closing of each slot, shape (n,); forget those of slots evaluated by now."""
+        steps = np.array([slot for slot, _ in self.closings], np.int64)
+        numbers = np.array([number for _, number in self.closings], np.int64)
+        self.closings = [(slot, number) for slot, number in self.closings if slot > self.closed]
+        return numbers[np.searchsorted(steps, ended)]
 
     def floor(self, slot: int) -> int:
         """Newest multiple of the step up to ``slot``."""
@@ -72,7 +87,8 @@ class Means:
         total: sum in quanta, shape (n,).
         count, filled, suspect: values, slots and suspect values, shape (n,).
         revision: shape (n,).
-        first: whether these windows closed for the first time.
+        closing: for windows that close for the first time, the number of that closing among all of the zone,
+            shape (n,); none for windows that are evaluated again.
     """
 
     group: Group
@@ -85,7 +101,7 @@ class Means:
     filled: I32
     suspect: I32
     revision: I32
-    first: bool
+    closing: I64 | None
 
 
 @dataclass(slots=True)
@@ -126,10 +142,12 @@ def close(grid: Grid, group: Group, last: int, revision: int, out: Evaluated) ->
             _findings(group.columns[station], parameter, ended[fresh][cell], after[fresh][cell, station, parameter], 0)
         )
     totals, ends = _windows(grid, group, group.columns, first, last)
+    group.closed = last
+    closing = group.closing_of(ends)
     if ends.size:
         rows = np.nonzero(totals.count.transpose(3, 1, 2, 0))
-        out.means.append(_means(group, group.columns, totals, ends, rows, np.zeros(rows[0].size, np.int32), first=True))
-    group.closed = last
+        revisions = np.zeros(rows[0].size, np.int32)
+        out.means.append(_means(group, group.columns, totals, ends, rows, revisions, closing[rows[3]]))
 
 
 def revise(
@@ -174,9 +192,8 @@ def revise(
     rows = np.nonzero((differs & (new.count > 0)).transpose(3, 1, 2, 0))
     if rows[0].size:
         known = old.count.transpose(3, 1, 2, 0)[rows] > 0
-        out.means.append(
-            _means(group, columns, new, ends, rows, np.where(known, revision, 0).astype(np.int32), first=False)
-        )
+        revisions = np.where(known, revision, 0).astype(np.int32)
+        out.means.append(_means(group, columns, new, ends, rows, revisions, None))
 
 
 def _judge(
@@ -261,8 +278,7 @@ def _means(
     ends: I64,
     rows: tuple[NDArray[np.integer], ...],
     revision: I32,
-    *,
-    first: bool,
+    closing: I64 | None,
 ) -> Means:
     """Rows at (parameter, window, station, end): so sorted, like values stand together and pack well."""
     parameter, window, station, end = rows
@@ -278,5 +294,5 @@ def _means(
         totals.filled[at],
         totals.suspect[at],
         revision,
-        first,
+        closing,
     )

@@ -32,7 +32,7 @@ from schemas.reading import PARAMETERS, VALUES
 from schemas.rejected import Reject
 from schemas.tables import TABLES
 from sinks import catalog, store
-from sinks.lake import LakeSink
+from sinks.lake import LakeSink, create_tables
 
 SLOT_US = 60_000_000
 LOST = "it waited for the clock when the recovery store was lost; send it again from the input"
@@ -173,6 +173,7 @@ def _lake_state(
     waiting = Counter(parts[reject.part] for reject in lost)
     state: dict[str, Any] = {
         "v": 1,
+        "lake": create_tables(lake),
         "p": max(tables.values(), default=-1),
         "tables": tables,
         "pending": [],

@@ -160,16 +160,17 @@ class Rows:
 def messages(
     means: Iterable[Means], stations: Sequence[str], columns: NDArray[np.int32], zone: tzinfo
 ) -> list[dict[str, object]]:
-    """Make the messages of ``env.air.rolling.v1``: at each step the newest means of a station, in time order.
+    """Make the messages of ``env.air.rolling.v1``: at each step the newest means of a station, as the steps closed.
 
     Only windows that close for the first time are sent; what late readings change is in the lake.
     """
-    out: dict[tuple[int, int], dict[str, dict[str, dict[str, object]]]] = {}
+    out: dict[tuple[int, int, int], dict[str, dict[str, dict[str, object]]]] = {}
     for one in means:
-        if not one.first:
+        if one.closing is None:
             continue
         covered = coverage(one)
         rows = zip(
+            one.closing.tolist(),
             one.ended.tolist(),
             columns[one.station].tolist(),
             one.parameter.tolist(),
@@ -178,17 +179,17 @@ def messages(
             covered.tolist(),
             strict=True,
         )
-        for ended, station, parameter, window, mean, share in rows:
-            of_station = out.setdefault((ended, station), {})
+        for closing, ended, station, parameter, window, mean, share in rows:
+            of_station = out.setdefault((closing, ended, station), {})
             of_parameter = of_station.setdefault(PARAMETERS[parameter], {})
             of_parameter[one.group.names[window]] = {"mean": mean, "coverage": share, "valid": share >= VALID}
     return [
         {
             "station_id": stations[station],
             "ended_at": datetime.fromtimestamp(ended * SECONDS, zone),
-            "means": out[ended, station],
+            "means": out[closing, ended, station],
         }
-        for ended, station in sorted(out)
+        for closing, ended, station in sorted(out)
     ]
 
 

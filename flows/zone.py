@@ -13,20 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows import evaluate
-from flows.arrivals import I32, I64, U8, Readings, Texts, concatenate, no_readings
-from flows.clock import GENERATION, LARGEST_TABLE, NEVER, NO_ROW, Clock, Time, closing_rows
+from flows.arrivals import I32, I64, U8, Readings, no_readings
+from flows.clock import GENERATION, LARGEST_TABLE, NEVER, Clock, Time, closing_rows
 from flows.evaluate import Evaluated, Group
 from flows.grid import PAGE, Grid, slot_of
 from flows.kernels import quality, rolling
+from flows.waiting import SECOND, WaitingRoom
 from schemas.city import City, minutes, seconds
 from schemas.reading import PARAMETERS
 from schemas.rejected import MAX_KEPT_BYTES, Reason, Reject
 
-SECOND = 1_000_000
 P = len(PARAMETERS)
 DAY = 1440
-WAIT = 60
-"""Slots the clock may advance while a reading waits; what is still beyond the horizon then came from a wild clock."""
 
 
 @dataclass(slots=True)
@@ -78,19 +76,18 @@ class Zone:
         self._fail = np.array([limit.fail for limit in limits])
         self._suspect = np.array([limit.suspect for limit in limits])
         self._horizon = minutes(city.late.horizon)
-        self._room = city.late.waiting_room
+        self._waiting = WaitingRoom(self._horizon, minutes(city.late.wait), city.late.waiting_room)
         lookback = max(max(group.longest, group.lookback) + 2 * group.step for group in self.groups)
         self.grid = Grid(
             [city.stations[i].id for i in self.stations], self._horizon + lookback + 2 * PAGE, self._horizon + 4 * PAGE
         )
         self.clock = Clock(self.stations.size)
         self._settled = np.full(self.stations.size, NEVER)
-        self._waiting = no_readings()
-        self._since = np.empty(0, np.int64)
         self._gone = no_readings()
         """Readings that waited, of stations that have left the city file since."""
         self._held: list[tuple[I32, I64, I64, U8]] = []
         self._revision = 0
+        self._closings_seen = 0
 
     def take(self, readings: Readings, *, more: bool = False, last: bool = False) -> Outcome:
         """Take readings of this zone in their order.
@@ -108,14 +105,14 @@ class Zone:
             self._finish(out)
         if not more or any(group.due - group.closed >= DAY for group in self.groups):
             self._evaluate(out)
-        out.waiting = self._waiting.part
+        out.waiting = self._waiting.readings.part
         return out
 
     def adopt(self, closed: dict[int, int], revision: int) -> None:
         """Take over from a zone whose state was lost: what it had closed, by cadence in seconds, and its revisions."""
         for group in self.groups:
             if group.due > NEVER:
-                group.due = max(group.due, closed.get(group.every, NEVER))
+                group.close_at(closed.get(group.every, NEVER), 0)
         self._evaluate(Outcome())
         self._revision = max(self._revision, revision)
 
@@ -147,45 +144,20 @@ class Zone:
         waits = (time.clock == NEVER) | (slot > time.clock + self._horizon)
         stop, released = n - 1, None
         if waits.any() or len(self._waiting):
-            stop, released = self._wait(readings, slot, waits, time, out)
+            stop, released, refused = self._waiting.turn(readings, slot, waits, time)
+            self._refuse(
+                refused, "future", "more than the horizon ahead of the clock, for as long as readings may wait", out
+            )
         go = np.flatnonzero(~waits[: stop + 1])
         run = _Run(readings if go.size == n else readings.take(go), slot[go], go)
         self._settle(run, time, stop, out)
         self.clock.count(column[: stop + 1], slot[: stop + 1], time, stop + 1 if new else 0)
         return (readings.take(np.arange(stop + 1, n)) if stop + 1 < n else None), released
 
-    def _wait(
-        self, readings: Readings, slot: I64, waits: NDArray[np.bool_], time: Time, out: Outcome
-    ) -> tuple[int, Readings | None]:
-        """Let readings wait, and go: to the grid when the clock comes near, as ``future`` when it stays away."""
-        n, clock = len(readings), time.clock
-        new = np.flatnonzero(waits)
-        everyone = concatenate([self._waiting, readings.take(new)]) if new.size else self._waiting
-        slots = slot_of(-(-everyone.observed // SECOND))
-        row = np.concatenate([np.full(len(self._waiting), -1), new])
-        started = clock[np.argmax(clock > NEVER)]
-        since = np.concatenate([self._since, clock[new]])
-        since[since == NEVER] = started
-        near = np.maximum(row, np.searchsorted(clock, slots - self._horizon))
-        expired = np.where(since == NEVER, NO_ROW, np.searchsorted(clock, since + WAIT))
-        released = np.where((near <= expired) & (near < n), near, NO_ROW)
-        stop = int(min(released.min(initial=NO_ROW), n - 1))
-        here = row <= stop
-        goes, late = here & (released == stop), here & (released != stop) & (expired <= stop)
-        stays = np.flatnonzero(here & ~goes & ~late)
-        crowd = stays[: max(0, stays.size - self._room)]
-        self._refuse(everyone.take(late), "future", "more than the horizon ahead of the clock for an hour", out)
-        self._refuse(everyone.take(crowd), "future", "more than the horizon ahead of the clock, and too many wait", out)
-        stays = stays[crowd.size :]
-        self._waiting = _settled_texts(everyone.take(stays))
-        self._since = since[stays]
-        return stop, everyone.take(goes) if goes.any() else None
-
     def _forget_waiting(self) -> Readings:
         """Hand out those who wait, and count the clock anew without them."""
-        waiting, self._waiting, self._since = self._waiting, no_readings(), np.empty(0, np.int64)
         self.clock.newest = self._settled.copy()
-        return waiting
+        return self._waiting.leave()
 
     def _settle(self, run: _Run, time: Time, stop: int, out: Outcome) -> None:
         """Put readings on the grid in their order, and close slots on the way."""
@@ -221,15 +193,8 @@ class Zone:
     def _closings(self, group: Group, time: Time, stop: int) -> tuple[I64, I64]:
         """Steps of a group that close in this run, in rising order, and the rows after which they do."""
         heard, clock = self.clock.heard_from(time), time.clock
-        marks = np.concatenate(
-            [
-                time.reach.slots,
-                time.reach.slots - group.grace,
-                heard[group.columns],
-                clock[-1:],
-                clock[-1:] - group.grace,
-            ]
-        )
+        reached = np.unique(np.concatenate([time.reach.slots, heard]))
+        marks = np.concatenate([reached, reached - group.grace])  # between these nothing closes that did not before
         steps = np.unique(marks // group.step) * group.step
         steps = steps[(steps > group.due) & (steps <= clock[stop])]
         if not steps.size:
@@ -290,12 +255,17 @@ class Zone:
                 self._evaluate(out)
             begin = end
 
-    def _close(self, closings: list[tuple[I64, I64]], row: int) -> None:
-        """Note what is closed after ``row``."""
-        for group, (steps, rows) in zip(self.groups, closings, strict=True):
-            upto = int(np.searchsorted(rows, row, side="right"))
-            if upto:
-                group.due = max(group.due, int(steps[upto - 1]))
+    def _close(self, closings: list[tuple[I64, I64]], upto: int) -> None:
+        """Note what is closed after row ``upto``, closing by closing."""
+        for row in np.unique(np.concatenate([rows[rows <= upto] for _, rows in closings])).tolist():
+            new = [
+                (group, int(steps[rows <= row].max(initial=NEVER)))
+                for group, (steps, rows) in zip(self.groups, closings, strict=True)
+            ]
+            if any(step > group.due for group, step in new):
+                self._closings_seen += 1
+                for group, step in new:
+                    group.close_at(step, self._closings_seen)
 
     def _evaluate(self, out: Outcome, *, finish: bool = False) -> None:
         """Evaluate what is due, a day at a time and all groups together; before it what late readings touch."""
@@ -311,7 +281,7 @@ class Zone:
                 if until <= group.closed:
                     continue
                 if self.grid.newest <= group.closed - max(group.longest, group.lookback) - group.cadence:
-                    group.closed = group.due  # nothing on the grid that a window could still see
+                    group.closed, group.closings = group.due, []  # nothing on the grid that a window could still see
                     continue
                 if until > self.grid.reach():
                     self.grid.move(min(other.closed for other in self.groups))
@@ -342,13 +312,15 @@ class Zone:
     def _finish(self, out: Outcome) -> None:
         """At the end of a bounded input: settle who waits, and close up to the last slot that holds a reading."""
         if self.clock.now == NEVER and len(self._waiting):
-            self.clock.settle_for(np.unique(self._waiting.station).size)
+            self.clock.settle_for(np.unique(self._waiting.readings.station).size)
             self._take(deque([(self._forget_waiting(), False)]), out)
-        waiting, self._waiting, self._since = self._waiting, no_readings(), np.empty(0, np.int64)
-        self._refuse(waiting, "future", "more than the horizon ahead of the clock when the input ended", out)
+        self._refuse(
+            self._waiting.leave(), "future", "more than the horizon ahead of the clock when the input ended", out
+        )
+        self._closings_seen += 1
         for group in self.groups:
             if group.due > NEVER:
-                group.due = max(group.due, self.grid.newest // group.cadence * group.cadence)
+                group.close_at(self.grid.newest // group.cadence * group.cadence, self._closings_seen)
         self._evaluate(out, finish=True)
 
     def _refuse(self, readings: Readings, reason: Reason, detail: str, out: Outcome) -> None:
@@ -358,23 +330,14 @@ class Zone:
 
     def snapshot(self) -> dict[str, Any]:
         """Plain data, with a version."""
-        waiting = self._waiting
         return {
             "v": 1,
             "grid": self.grid.snapshot(),
             "clock": self.clock.snapshot(),
-            "closed": {group.every: (group.due, group.closed) for group in self.groups},
+            "closed": {group.every: (group.due, group.closed, list(group.closings)) for group in self.groups},
+            "closings": self._closings_seen,
             "settled": self._settled.copy(),
-            "waiting": [
-                self.column[waiting.station],
-                waiting.observed,
-                waiting.values,
-                waiting.status,
-                waiting.part,
-                waiting.koff,
-            ],
-            "texts": waiting.payloads.take(range(len(waiting))),
-            "since": self._since.copy(),
+            "waiting": self._waiting.snapshot(self.column),
             "held": [(column.copy(), *rest) for column, *rest in self._held],
             "revision": self._revision,
         }
@@ -388,26 +351,16 @@ class Zone:
         ours, theirs = self.grid.restore(kept["grid"])
         self.clock.restore(kept["clock"], ours, theirs)
         for group in self.groups:
-            group.due, group.closed = kept["closed"].get(group.every, next(iter(kept["closed"].values())))
+            known = kept["closed"].get(group.every, next(iter(kept["closed"].values())))
+            group.due, group.closed, group.closings = known[0], known[1], list(known[2])
         self._settled[ours] = kept["settled"][theirs]
         column_now = np.full(len(kept["grid"]["stations"]), -1, np.int32)
         column_now[theirs] = ours
         for column, *rest in kept["held"]:
             here = column_now[column] >= 0
             self._held.append((column_now[column][here], *(part[here] for part in rest)))
-        self._revision = kept["revision"]
-        column, observed, values, status, part, koff = kept["waiting"]
-        here = column_now[column] >= 0
-        station = np.where(here, self.stations[column_now[column]], 0).astype(np.int32)
-        waiting = Readings(station, observed, values, status, part, koff, Texts(kept["texts"]))
-        self._waiting, self._since = waiting.take(here), kept["since"][here]
-        self._gone = waiting.take(~here)
-
-
-def _settled_texts(readings: Readings) -> Readings:
-    """Readings that hold their own texts, so that those who wait do not keep whole batches in memory."""
-    readings.payloads = Texts(readings.payloads.take(range(len(readings))))
-    return readings
+        self._revision, self._closings_seen = kept["revision"], kept["closings"]
+        self._gone = self._waiting.restore(kept["waiting"], column_now, self.stations)
 
 
 def _cut(run: _Run, begin: int, end: int) -> _Run:

@@ -231,10 +231,8 @@ class Late(Strict, frozen=True, kw_only=True):
 
     horizon: Duration = "24h"
     """A late reading is put in its slot up to here behind the clock; past it, it is ``too_late``."""
-    future: Duration = "5m"
-    """From Kafka, a reading stamped more than this past its message is refused."""
     wait: Duration = "1h"
-    """So long a reading from beyond the horizon ahead may wait for the clock, on live input."""
+    """So far the clock may advance while a reading from beyond the horizon ahead waits; then its clock is wild."""
     waiting_room: Annotated[int, Meta(ge=1000, le=1_000_000)] = 100_000
     """Readings that may wait at once in a zone; more, and the oldest is refused as ``future``."""
 
@@ -270,7 +268,7 @@ class City(Strict, frozen=True, kw_only=True):
     odor_sensors: list[OdorSensor] = []
     odor_sources: list[OdorSource] = []
     weather_stations: list[WeatherStation] = []
-    parameters: dict[Literal["pm10", "pm25", "o3", "no2", "co", "so2"], Parameter] = {}
+    parameters: dict[str, Parameter] = {}
     windows: Windows = field(default_factory=Windows)
     late: Late = field(default_factory=Late)
     quality: Quality = field(default_factory=Quality)
@@ -288,8 +286,7 @@ class City(Strict, frozen=True, kw_only=True):
 
     def limits(self) -> list[Parameter]:
         """Limits of the six pollutants, in their order, the file's own before the defaults."""
-        own: dict[str, Parameter] = {**self.parameters}
-        return [own.get(name, DEFAULT_PARAMETERS[name]) for name in PARAMETERS]
+        return [self.parameters.get(name, DEFAULT_PARAMETERS[name]) for name in PARAMETERS]
 
 
 T = TypeVar("T", bound=Struct)

@@ -59,6 +59,7 @@ class _File(StatefulSinkPartition[list[bytes], dict[str, Any]]):
         length = resume["length"] if resume else 0
         self._file = path.open("ab")
         if self._file.tell() < length:
+            self._file.close()
             raise ConfigurationError(
                 f"{path} has {self._file.tell():,} bytes, but {length:,} were written; "
                 "put the file back, or start anew with an empty folder, lake and store"
@@ -77,4 +78,5 @@ class _File(StatefulSinkPartition[list[bytes], dict[str, Any]]):
         return {"v": 1, "length": self._file.tell()}
 
     def close(self) -> None:
-        """Leave what no snapshot covers: a resume cuts it off."""
+        """Close the file; a resume cuts off what no snapshot covers."""
+        self._file.close()

@@ -9,6 +9,7 @@ the next epoch only after that, so the next ``snapshot()`` may. Each commit carr
 import queue
 import threading
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ import pyarrow as pa
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake import Schema as DeltaSchema
+from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction
 
 from flows.arrivals import Partition
@@ -39,15 +41,17 @@ MOST_PENDING = 8
 """Epochs whose commits may be under way; then the worker waits for them."""
 
 
-def create_tables(root: Path, city: City) -> None:
-    """Make the tables that are not there, add columns that are new, and keep the city beside them.
+def create_tables(root: Path) -> str:
+    """Make the tables that are not there, and add columns that are new; return the lake's identity.
 
     Raises:
         ConfigurationError: the lake cannot be written.
     """
     try:
         (root / HOME).mkdir(parents=True, exist_ok=True)
-        store.write_durably(root / HOME / "city.json", msgspec.json.encode(city))
+        identity = root / HOME / "identity"
+        if not identity.exists():
+            store.write_durably(identity, uuid.uuid4().hex.encode())
         for name, table in TABLES.items():
             schema = _delta_schema(table.schema)
             if not DeltaTable.is_deltatable(str(root / name)):
@@ -60,7 +64,8 @@ def create_tables(root: Path, city: City) -> None:
             new = [field for field in DeltaSchema.from_arrow(schema).fields if field.name not in have]
             if new:
                 delta.alter.add_columns(new)
-    except OSError as err:
+        return identity.read_text()
+    except (OSError, DeltaError) as err:
         raise ConfigurationError(f"lake {root} cannot be written: {err}") from err
 
 
@@ -77,10 +82,14 @@ class LakeSink(FixedPartitionedSink[Landing, dict[str, Any]]):
         flow: name of the flow: application of its transactions and start of its files' names.
         city: for dates.
         watch: is shown every item.
+
+    Raises:
+        ConfigurationError: the lake cannot be written.
     """
 
     def __init__(self, root: Path, flow: str, city: City, watch: Callable[[Landing], None] = lambda _: None) -> None:
-        self._root, self._flow, self._watch = root, flow, watch
+        self._root, self._flow, self._city, self._watch = root, flow, city, watch
+        self._identity = create_tables(root)
         self._days = LocalDates(city.city.timezone)
         self._part: _Lake | None = None
 
@@ -94,7 +103,8 @@ class LakeSink(FixedPartitionedSink[Landing, dict[str, Any]]):
 
     def build_part(self, step_id: str, for_part: str, resume_state: dict[str, Any] | None) -> "_Lake":
         """Take up where the last durable epoch left off."""
-        self._part = _Lake(self._root, self._flow, self._days, resume_state, self._watch)
+        self._part = _Lake(self._root, self._flow, self._identity, self._days, resume_state, self._watch)
+        store.write_durably(self._root / HOME / "city.json", msgspec.json.encode(self._city))
         return self._part
 
     def finish(self) -> None:
@@ -110,15 +120,22 @@ class LakeSink(FixedPartitionedSink[Landing, dict[str, Any]]):
 
 class _Lake(StatefulSinkPartition[Landing, dict[str, Any]]):
     def __init__(
-        self, root: Path, flow: str, days: LocalDates, resume: dict[str, Any] | None, watch: Callable[[Landing], None]
+        self,
+        root: Path,
+        flow: str,
+        identity: str,
+        days: LocalDates,
+        resume: dict[str, Any] | None,
+        watch: Callable[[Landing], None],
     ) -> None:
-        self._root, self._flow, self._days, self._watch = root, flow, days, watch
+        self._root, self._flow, self._identity = root, flow, identity
+        self._days, self._watch = days, watch
         state = resume or {"p": -1, "tables": {}, "pending": [], "books": {}}
         self._p: int = state["p"]
         self._tables: dict[str, int] = dict(state["tables"])
-        self._pending: list[dict[str, Any]] = list(state["pending"])
+        self._pending = [{**pending, "files": dict(pending["files"])} for pending in state["pending"]]
         self._books = Books(state["books"])
-        self._check(fresh=resume is None)
+        self._check(state.get("lake", identity), fresh=resume is None)
         self._remove_strays()
         self._committer = Committer(root, flow)
         self._committer.put(self._pending)
@@ -156,6 +173,7 @@ class _Lake(StatefulSinkPartition[Landing, dict[str, Any]]):
             self._files = self._next_files()
         return {
             "v": 1,
+            "lake": self._identity,
             "p": self._p,
             "tables": dict(self._tables),
             "pending": [{**pending, "given": False} for pending in self._pending],
@@ -178,13 +196,21 @@ class _Lake(StatefulSinkPartition[Landing, dict[str, Any]]):
     def _next_files(self) -> EpochFiles:
         return EpochFiles(self._root, f"{self._flow}-{self._p + 1:08d}", self._days)
 
-    def _check(self, *, fresh: bool) -> None:
-        """Refuse a recovery store that is not this lake's."""
+    def _check(self, lake: str, *, fresh: bool) -> None:
+        """Refuse a recovery store that is not this lake's; of what is pending, leave what was not committed."""
+        if lake != self._identity:
+            raise ConfigurationError(
+                f"this recovery store belongs to another lake than {self._root}, or to one that stood there before; "
+                "give the lake that belongs to it, or start a new store with a new lake"
+            )
         for table in TABLES:
             found = DeltaTable(str(self._root / table)).transaction_version(self._flow)
             chain = [pending for pending in self._pending if table in pending["files"]]
             first = chain[0]["before"][table] if chain else self._tables.get(table)
             if found in [first, *(pending["p"] for pending in chain)]:
+                for pending in chain:
+                    if found is not None and pending["p"] <= found:
+                        del pending["files"][table]
                 continue
             cure = (
                 f"give the store that belongs to it, or make one with: cityair rebuild --recovery … --lake {self._root}"
@@ -350,7 +376,7 @@ class Committer:
         delta = self._tables.setdefault(table, DeltaTable(str(self._root / table)))
         delta.update_incremental()
         found = delta.transaction_version(self._flow)
-        if found is not None and found >= pending["p"]:  # several may have been committed before the crash
+        if found == pending["p"]:
             return
         if found != pending["before"][table]:
             raise ConfigurationError(

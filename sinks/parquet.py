@@ -3,6 +3,7 @@
 import json
 import os
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,6 +119,7 @@ class EpochFiles:
     prefix: str
     days: LocalDates
     _kept: dict[tuple[str, int], list[pa.RecordBatch]] = field(default_factory=dict)
+    _sizes: Counter[tuple[str, int]] = field(default_factory=Counter)
     _open: dict[tuple[str, int], _Open] = field(default_factory=dict)
     _done: list[tuple[str, DataFile]] = field(default_factory=list)
     _rows: int = 0
@@ -125,13 +127,14 @@ class EpochFiles:
     def add(self, table: str, batch: pa.RecordBatch) -> None:
         """Add rows of a table; they may stay in memory until they make a row group."""
         for day, rows in self._by_day(table, batch):
-            kept = self._kept.setdefault((table, day), [])
-            kept.append(rows)
+            key = (table, day)
+            self._kept.setdefault(key, []).append(rows)
+            self._sizes[key] += rows.num_rows
             self._rows += rows.num_rows
-            if sum(one.num_rows for one in kept) >= ROW_GROUP:
-                self._write((table, day))
+            if self._sizes[key] >= ROW_GROUP:
+                self._write(key)
         if self._rows > MOST_KEPT:
-            fullest = sorted(self._kept, key=lambda key: -sum(one.num_rows for one in self._kept[key]))
+            fullest = [key for key, _ in self._sizes.most_common()]
             for key in fullest[: len(fullest) // 2 + 1]:
                 self._write(key)
 
@@ -167,7 +170,7 @@ class EpochFiles:
 
     def _write(self, key: tuple[str, int]) -> None:
         batches = self._kept.pop(key)
-        self._rows -= sum(batch.num_rows for batch in batches)
+        self._rows -= self._sizes.pop(key)
         file = self._open.pop(key, None)
         if file is None:
             while len(self._open) >= MOST_OPEN:

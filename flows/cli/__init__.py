@@ -5,11 +5,13 @@ gate, 130 interrupted.
 """
 
 import errno
+import os
 import sys
 import traceback
 from typing import Protocol, runtime_checkable
 
 import typer
+from deltalake.exceptions import DeltaError
 
 from flows.cli import config, demo, lake, rebuild, run, simulate, sql
 from schemas.errors import CityairError
@@ -37,6 +39,7 @@ app.add_typer(config.app, name="config")
 
 def main() -> None:
     """Run the command line; every way it can end has its exit code."""
+    os.environ["RUST_BACKTRACE"] = "0"  # the engine would print one before each refusal
     try:
         sys.exit(app(standalone_mode=False) or 0)
     except (typer.Abort, KeyboardInterrupt):
@@ -66,6 +69,9 @@ def _explain(err: BaseException) -> int:
             _say(str(cause))
             return cause.status
     for cause in _causes(err):
+        if isinstance(cause, DeltaError) or "DiskFull" in str(cause):  # SQLite's, of the recovery store
+            _say(f"{cause}; see that there is space and that the lake is whole (cityair lake check), and start again")
+            return STORE
         if isinstance(cause, KeyboardInterrupt):
             _say("interrupted")
             return INTERRUPTED

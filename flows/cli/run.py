@@ -24,7 +24,7 @@ from schemas.city import City
 from schemas.errors import DataQualityError, UsageError
 from sinks import store
 from sinks.files import NdjsonSink
-from sinks.lake import HOME, LakeSink, create_tables
+from sinks.lake import HOME, LakeSink
 
 KNOWN = (air.FLOW,)
 SHOWN_EVERY = 0.2
@@ -150,11 +150,11 @@ def play(
     with contextlib.ExitStack() as held:
         held.enter_context(store.locked(recovery / f"{air.FLOW}.lock", f"recovery store {recovery}"))
         held.enter_context(store.locked(lake / HOME / f"{air.FLOW}.lock", f"lake {lake}"))
-        create_tables(lake, city)
+        opened = files.open_input(source, column_map, Decoder(city), stop.is_set, _now)
         identity = store.open_recovery(recovery / air.FLOW)
         sink = LakeSink(lake, air.FLOW, city, tally.land)
         edges = air.Edges(
-            source=files.open_input(source, column_map, Decoder(city), stop.is_set, _now),
+            source=opened,
             lake=sink,
             topics=NdjsonSink(output, air.TOPICS, identity) if output else None,
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-MADE = {".venv", "demo", "dist", "node_modules"}
+MADE = {".git", ".venv", ".hypothesis", ".mypy_cache", ".pytest_cache", ".ruff_cache", "__pycache__", "demo", "dist"}
 """Folders that are not ours to check, where git cannot say what is tracked."""
 
 
@@ -23,11 +23,7 @@ def tracked():
         names = subprocess.run(words, cwd=ROOT, check=True, capture_output=True).stdout.decode().split("\0")
         paths = [ROOT / name for name in names if name]
     except (OSError, subprocess.CalledProcessError):
-        paths = [
-            path
-            for path in ROOT.rglob("*")
-            if not any(part in MADE or part[0] == "." for part in path.relative_to(ROOT).parts)
-        ]
+        paths = [path for path in ROOT.rglob("*") if not MADE & {*path.relative_to(ROOT).parts}]
     found = [path for path in paths if path.is_file()]
     assert len(found) > 100
     return found

@@ -9,18 +9,14 @@ LONGER_WITH_REASON = {
     "flows/decode.py": "the fast way and the careful one stand side by side, because they must agree",
     "flows/zone.py": "one state machine: all that can become of a reading, top to bottom",
 }
-MISSPELLED_ON_PURPOSE = {"tests/flows/cli/test_run.py": "asks for a flow that does not exist"}
-PLACES = re.compile("|".join(("/" + "work/", "/" + "root/", "/" + "home/", "/" + "Users/", r"\b[A-Z]:\\" + "Users")))
+MISSPELLED_ON_PURPOSE = {
+    "tests/flows/cli/test_run.py": "asks for a flow that does not exist",
+    "tests/sinks/test_catalog.py": "a key that no city file has",
+}
+# Written in pieces, because this file is searched too.
+PLACES = re.compile("|".join(f"/{top}/" for top in ("work", "root", "home", "Users")))
 REGISTRIES = re.compile(
-    "|".join(
-        (
-            r"(?:extra-)?index-" + "url",
-            "trusted-" + "host",
-            "pypi" + r"\.org",
-            "files\\.python" + "hosted",
-            r"https?://[^\s\"]*/sim" + "ple",
-        )
-    )
+    "|".join(("index-" + "url", "trusted-" + "host", "pypi" + r"\.org", "python" + "hosted", "/sim" + "ple/"))
 )
 
 

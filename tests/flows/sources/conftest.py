@@ -50,7 +50,7 @@ class Pass:
         for x in arrivals.rejects:
             self.rejects.append((arrivals.parts[x.part].topic, x.koff, x.reason, x.detail, x.payload))
         for t in arrivals.taken:
-            assert t.count == t.last - t.first + 1
+            assert t.number == t.last - t.first + 1
             assert t.gap == 0
             self.taken.append((arrivals.parts[t.part].topic, arrivals.parts[t.part].kpart, t.first, t.last))
 
