@@ -126,9 +126,10 @@ class Clock:
         np.maximum.at(self.newest, station, slot)
         self._heard[station] = True
         self._rows += new
-        self.now = int(time.clock[station.size - 1])
+        clock = time.clock[: station.size]
+        self.now = int(clock[-1])
         if self.start == NEVER:
-            self.start = self.now
+            self.start = int(clock[np.argmax(clock > NEVER)])
 
     def review(self) -> bool:
         """At the end of a generation, let the quorum follow the stations still heard; true if it fell."""

@@ -211,8 +211,10 @@ class Decoder:
             raise _Refused("undecodable", str(err) or type(err).__name__) from err
         try:
             row = self._lenient.decode(payload)
-        except (msgspec.MsgspecError, ValueError):
-            raise _Refused("contract", str(err)) from err
+        except msgspec.ValidationError as other:
+            raise _Refused("contract", str(other).replace("float | str | null", "float | null")) from other
+        except (msgspec.MsgspecError, ValueError, RecursionError) as other:
+            raise _Refused("undecodable", str(other) or type(other).__name__) from other
         for name in VALUES:
             value: object = getattr(row, name)
             if isinstance(value, str):

@@ -212,7 +212,9 @@ def _judge(
     sums = _cells(_columns(grid.layer("sums", low + 1, seen), columns), cadence, np.int64)
     counts = _cells(_columns(grid.layer("counts", low + 1, seen), columns), cadence, np.int64)
     after = surroundings.surroundings(rolling.mean(sums, counts), group.lookback // cadence, group.limits)[: ended.size]
-    before = _columns(grid.layer("found", start + 1, stop), columns)[cadence - 1 :: cadence] if ended.size else after
+    if not ended.size:
+        return after, after, ended
+    before: U8 = _columns(grid.layer("found", start + 1, stop), columns)[cadence - 1 :: cadence].copy()
     return before, after, ended
 
 
@@ -220,11 +222,11 @@ def _store(grid: Grid, group: Group, columns: NDArray[np.integer], ended: I64, f
     """Keep what was found on every slot of its cell."""
     if not ended.size:
         return
-    if found.any() or grid.layer("found", int(ended[0]) - group.cadence + 1, int(ended[-1])).any():
-        grid.layer("found", int(ended[0]) - group.cadence + 1, int(ended[-1]))[:, columns] = np.repeat(
-            found, group.cadence, axis=0
-        )
-        grid.touch(ended)
+    first, last = int(ended[0]) - group.cadence + 1, int(ended[-1])
+    kept = grid.layer("found", first, last)
+    if found.any() or kept.any():
+        kept[:, columns] = np.repeat(found, group.cadence, axis=0)
+        grid.touch(np.arange(first, last + 1))
 
 
 def _windows(

@@ -44,6 +44,7 @@ class Times(dict[str, int]):
 
 
 def bad_time(text: str) -> str:
+    """Say what is wrong with a text that is no time."""
     try:
         msgspec.convert({"observed_at": text}, dict[str, Times._spelling])
     except msgspec.ValidationError as err:

@@ -25,6 +25,9 @@ from schemas.rejected import MAX_KEPT_BYTES, Reason, Reject
 
 P = len(PARAMETERS)
 DAY = 1440
+SLOWEST = 60
+"""The longest cadence. The grid's shape follows the city file's lengths alone, so that a station of any cadence may
+come and go."""
 
 
 @dataclass(slots=True)
@@ -77,7 +80,9 @@ class Zone:
         self._suspect = np.array([limit.suspect for limit in limits])
         self._horizon = minutes(city.late.horizon)
         self._waiting = WaitingRoom(self._horizon, minutes(city.late.wait), city.late.waiting_room)
-        lookback = max(max(group.longest, group.lookback) + 2 * group.step for group in self.groups)
+        lengths = (*city.windows.lengths, city.quality.flat_line_length, city.quality.attenuated_signal_length)
+        lookback = max(minutes(length) for length in lengths) + 2 * max(minutes(city.windows.step), SLOWEST)
+        assert all(max(group.longest, group.lookback) + group.step < lookback + 2 * PAGE for group in self.groups)
         self.grid = Grid(
             [city.stations[i].id for i in self.stations], self._horizon + lookback + 2 * PAGE, self._horizon + 4 * PAGE
         )
@@ -178,7 +183,8 @@ class Zone:
             if end > begin:
                 self._piece(_cut(run, begin, end), closings, out)
             if end < run.slot.size:  # what the next reading closes lies before it: evaluate that first, to make room
-                self._close(closings, int(run.row[end]))
+                before = [(steps[steps < run.slot[end]], rows[steps < run.slot[end]]) for steps, rows in closings]
+                self._close(before, int(run.row[end]))
                 self._evaluate(out)
                 self.grid.move(min(group.closed for group in self.groups))
             begin = end

@@ -69,6 +69,11 @@ def create_tables(root: Path) -> str:
         raise ConfigurationError(f"lake {root} cannot be written: {err}") from err
 
 
+def keep_city(root: Path, city: City) -> None:
+    """Keep the city beside the tables, for those who ask the lake."""
+    store.write_durably(root / HOME / "city.json", msgspec.json.encode(city))
+
+
 def _delta_schema(schema: pa.Schema) -> pa.Schema:
     fields = [pa.field(f.name, f.type.value_type if pa.types.is_dictionary(f.type) else f.type) for f in schema]
     return pa.schema([*fields, pa.field("dt", pa.date32())])
@@ -104,7 +109,7 @@ class LakeSink(FixedPartitionedSink[Landing, dict[str, Any]]):
     def build_part(self, step_id: str, for_part: str, resume_state: dict[str, Any] | None) -> "_Lake":
         """Take up where the last durable epoch left off."""
         self._part = _Lake(self._root, self._flow, self._identity, self._days, resume_state, self._watch)
-        store.write_durably(self._root / HOME / "city.json", msgspec.json.encode(self._city))
+        keep_city(self._root, self._city)
         return self._part
 
     def finish(self) -> None:

@@ -33,7 +33,17 @@ def make_city():
     Its windows, its horizon and the memory of its tests are short, so that a few hours of air show everything.
     """
 
-    def make(every=("1m", "1m", "1m"), *, ids="abcdefgh", zones="", windows=("10m", "1h", "2h"), step="10m", horizon="2h", room=100_000, limits=None):
+    def make(
+        every=("1m", "1m", "1m"),
+        *,
+        ids="abcdefgh",
+        zones="",
+        windows=("10m", "1h", "2h"),
+        step="10m",
+        horizon="2h",
+        room=100_000,
+        limits=None,
+    ):
         stations = [
             Station(id=name, lat=35.2, lon=128.9, every=cadence, zone=zones[i] if zones else "city")
             for i, (name, cadence) in enumerate(zip(ids, every, strict=False))
@@ -90,6 +100,8 @@ def rfc3339():
     """A time, given in whole seconds since 1970, as messages write it."""
 
     def write(second, hours=9):
-        return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=second, hours=hours)).strftime("%Y-%m-%dT%H:%M:%S") + f"{hours:+03d}:00"
+        return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=second, hours=hours)).strftime(
+            "%Y-%m-%dT%H:%M:%S"
+        ) + f"{hours:+03d}:00"
 
     return write

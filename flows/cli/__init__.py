@@ -19,6 +19,7 @@ from schemas.errors import CityairError
 INTERRUPTED = 130
 OUR_FAULT = 1
 STORE = 3
+GOES_ON = "the flow goes on where its last epoch ended, and nothing is lost"
 
 app = typer.Typer(
     name="cityair",
@@ -69,8 +70,11 @@ def _explain(err: BaseException) -> int:
             _say(str(cause))
             return cause.status
     for cause in _causes(err):
-        if isinstance(cause, DeltaError) or "DiskFull" in str(cause):  # SQLite's, of the recovery store
-            _say(f"{cause}; see that there is space and that the lake is whole (cityair lake check), and start again")
+        if isinstance(cause, DeltaError):
+            _say(f"{cause}; see that the lake is whole (cityair lake check) and can be written, and start again")
+            return STORE
+        if "DiskFull" in str(cause):  # SQLite's, of the recovery store, which comes without an error number
+            _say(f"No space left on device for the recovery store; free some space and start again: {GOES_ON}")
             return STORE
         if isinstance(cause, KeyboardInterrupt):
             _say("interrupted")
@@ -79,7 +83,7 @@ def _explain(err: BaseException) -> int:
             return 0
         if isinstance(cause, OSError):
             cure = "free some space and start again" if cause.errno == errno.ENOSPC else "mend it and start again"
-            _say(f"{cause}; {cure}: the flow goes on where its last epoch ended, and nothing is lost")
+            _say(f"{cause}; {cure}: {GOES_ON}")
             return STORE
     traceback.print_exception(err, file=sys.stderr)
     _say(f"this is a fault in cityair itself: {next(iter(_causes(err)))!r}; please report it with the lines above")

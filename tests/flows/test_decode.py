@@ -10,14 +10,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flows import decode as decode_module
+from flows import times
 from flows.arrivals import Texts
-from flows.decode import CACHED_TIMES, Columns, Decoder
+from flows.decode import Columns, Decoder
 from schemas.reading import PARAMETERS, VALUES
 from schemas.rejected import MAX_KEPT_BYTES, MAX_MESSAGE_BYTES
 
 GOOD = b'{"station_id":"a","observed_at":"2026-03-01T09:00:00+09:00","pm10":41.0}'
 MICROSECOND = timedelta(microseconds=1)
 MARCH = (datetime(2026, 3, 1, tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // MICROSECOND
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _by_layout():
+    """Two lines are enough to be read by their layout, all at once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decode_module, "FEW", 2)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +69,9 @@ def alone(decoder, payload):
     assert len(readings) + len(rejects) == 3
     good = [row for row in rows_of(readings) if row[3] != 11]
     assert [row[3] for row in good] == [10, 12]
-    assert all(row == (0, MARCH, 2, koff, [41.0] + [None] * 7, [0] * 6, GOOD) for row, koff in zip(good, (10, 12), strict=True))
+    assert all(
+        row == (0, MARCH, 2, koff, [41.0] + [None] * 7, [0] * 6, GOOD) for row, koff in zip(good, (10, 12), strict=True)
+    )
     return [row for row in rows_of(readings) if row[3] == 11], rejects
 
 
@@ -121,7 +133,11 @@ REFUSED = {
     "a key twice, once in escapes": (GOOD[:-1] + b',"pm\\u0031\\u0030":41.0}', "contract", r"twice - at `\$\.pm10`"),
     "a status twice": (with_status(b'0,"status":1'), "contract", r"twice - at `\$\.status`"),
     "a parameter's status twice": (with_status(b'{"o3":0,"o3":1}'), "contract", r"twice - at `\$.*o3`"),
-    "a way up the folders": (GOOD.replace(b'"a"', b'"../../x"'), "unknown_station", r"'\.\./\.\./x'.* at `\$\.station_id`"),
+    "a way up the folders": (
+        GOOD.replace(b'"a"', b'"../../x"'),
+        "unknown_station",
+        r"'\.\./\.\./x'.* at `\$\.station_id`",
+    ),
     "a station nobody knows": (GOOD.replace(b'"a"', b'"A"'), "unknown_station", r"'A' is not in the city file"),
     "an endless name": (GOOD.replace(b'"a"', b'"' + b"x" * 100_000 + b'"'), "unknown_station", r"'x{64}' is not"),
     "an empty name": (GOOD.replace(b'"a"', b'""'), "unknown_station", r"at `\$\.station_id`"),
@@ -151,7 +167,10 @@ TAKEN = {
     "an empty status": (with_status(b"{}"), {"pm10": 41.0}),
     "status of something unknown": (with_status(b'{"x":9}'), {"pm10": 41.0}),
     "newer firmware": (with_unknown(b'{"build":[1,{"a":null}],"\\u00e9\\"":"\\""}'), {"pm10": 41.0}),
-    "a sentinel for the weather is a value": (GOOD[:-1] + b',"temperature":-999}', {"pm10": 41.0, "temperature": -999.0}),
+    "a sentinel for the weather is a value": (
+        GOOD[:-1] + b',"temperature":-999}',
+        {"pm10": 41.0, "temperature": -999.0},
+    ),
     "blanks": (b" \t" + GOOD.replace(b",", b" ,\t").replace(b":4", b" : 4") + b" \r", {"pm10": 41.0}),
     "another offset": (with_time(b"2026-02-28T19:00:00-05:00"), {"pm10": 41.0}),
     "zulu": (with_time(b"2026-03-01T00:00:00.000000Z"), {"pm10": 41.0}),
@@ -190,7 +209,6 @@ def test_nothing_gives_nothing(decoder):
     assert (len(readings), rejects) == (0, [])
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="lines(): the fast path counts objects, not lines: as many of both pass, wherever they stand")
 @pytest.mark.parametrize(
     "chunk",
     [GOOD + GOOD + b"\n\n", GOOD[:18] + b"\n" + GOOD[18:] + GOOD + b"\n", GOOD + b"\n" + GOOD + b" " + GOOD + b"\n \n"],
@@ -203,36 +221,56 @@ def test_a_line_holds_one_object(decoder, chunk):
     assert rejects == refused
 
 
-@pytest.mark.xfail(strict=True, raises=RecursionError, reason="_forgive() lets the lenient decoder's RecursionError through: one message stops the flow")
 def test_deep_nesting_after_a_sentinel_costs_only_itself(decoder):
     readings, rejects = alone(decoder, with_pm10(b'"-","x":' + DEEP))
     assert readings == []
     assert [r.reason for r in rejects] == ["undecodable"]
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="_forgive() names the sentinel, the first decoder's complaint, and not what is wrong")
-@pytest.mark.parametrize(("fault", "path"), [(b'"o3":[]', "$.o3"), (b'"status":300', "$.status"), (b'"so2":1e999', "$.so2")])
+@pytest.mark.parametrize(
+    ("fault", "path"), [(b'"o3":[]', "$.o3"), (b'"status":300', "$.status"), (b'"so2":1e999', "$.so2")]
+)
 def test_a_sentinel_is_not_blamed_for_another_field(decoder, fault, path):
     _, rejects = alone(decoder, with_pm10(b'"-",' + fault))
     assert [r.reason for r in rejects] == ["contract"]
     assert path in rejects[0].detail
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="_forgive() calls every fault that the lenient decoder meets a contract's")
 def test_bytes_broken_after_a_sentinel_are_undecodable(decoder):
     _, rejects = alone(decoder, with_pm10(b'"-",x'))
     assert [r.reason for r in rejects] == ["undecodable"]
 
 
 NUMBERS = st.one_of(
-    st.sampled_from(["1E2", "-0.0", "1e-7", "41", "0", "-999", "-999.000", "1e308", "5E-324", "0.1e+1", "9007199254740993", "-1", "2.5e-400"]),
+    st.sampled_from(
+        [
+            "1E2",
+            "-0.0",
+            "1e-7",
+            "41",
+            "0",
+            "-999",
+            "-999.000",
+            "1e308",
+            "5E-324",
+            "0.1e+1",
+            "9007199254740993",
+            "-1",
+            "2.5e-400",
+        ]
+    ),
     st.floats(allow_nan=False, allow_infinity=False).map(repr),
     st.decimals(-1000, 1000, places=6).map(str).filter(lambda text: "E" not in text or text[-1] != "E"),
     st.integers(-(10**30), 10**30).map(str),
 )
 BLANK = st.text(" \t\r", max_size=2)
 UNKNOWN = st.sampled_from(['"x"', "[1,2,{}]", "null", '{"y":"\\"z"}', "1e5", "true", '""'])
-SPELLINGS = ("2026-03-01T09:%02d:00+09:00", "2026-03-01T00:%02d:00.000Z", "2026-03-01t00:%02d:00z", "2026-02-28T19:%02d:00-05:00")
+SPELLINGS = (
+    "2026-03-01T09:%02d:00+09:00",
+    "2026-03-01T00:%02d:00.000Z",
+    "2026-03-01t00:%02d:00z",
+    "2026-02-28T19:%02d:00-05:00",
+)
 TIMES = st.builds(lambda spelling, minute: spelling % minute, st.sampled_from(SPELLINGS), st.integers(0, 59))
 STATUS = st.one_of(
     st.just("null"),
@@ -249,7 +287,10 @@ def texts(draw):
     fields += [(name, draw(NUMBERS | st.sampled_from(["null", '"-"']))) for name in measured]
     fields += [("status", draw(STATUS))] * draw(st.booleans())
     fields += [("firmware", draw(UNKNOWN))] * draw(st.booleans())
-    parts = [f'{draw(BLANK)}"{key}"{draw(BLANK)}:{draw(BLANK)}{value}{draw(BLANK)}' for key, value in draw(st.permutations(fields))]
+    parts = [
+        f'{draw(BLANK)}"{key}"{draw(BLANK)}:{draw(BLANK)}{value}{draw(BLANK)}'
+        for key, value in draw(st.permutations(fields))
+    ]
     return f"{draw(BLANK)}{{{','.join(parts)}}}{draw(BLANK)}".encode()
 
 
@@ -258,14 +299,21 @@ def expected(text):
     whole = json.loads(text)
     at = datetime.fromisoformat(whole["observed_at"].upper().replace("Z", "+00:00"))
     values = [whole.get(name) for name in VALUES]
-    values = [None if v is None or v == "-" or (v == -999 and name in PARAMETERS) else float(v) for name, v in zip(VALUES, values, strict=True)]
+    values = [
+        None if v is None or v == "-" or (v == -999 and name in PARAMETERS) else float(v)
+        for name, v in zip(VALUES, values, strict=True)
+    ]
     status = whole.get("status") or 0
     status = [status.get(name, 0) for name in PARAMETERS] if isinstance(status, dict) else [status] * 6
     return "abc".index(whole["station_id"]), (at - datetime(1970, 1, 1, tzinfo=UTC)) // MICROSECOND, values, status
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.lists(texts(), min_size=1, max_size=6), st.integers(0, 5), st.sampled_from([b"", b"{", b"[]", b"\xff", GOOD + b"," + GOOD]))
+@given(
+    st.lists(texts(), min_size=1, max_size=6),
+    st.integers(0, 5),
+    st.sampled_from([b"", b"{", b"[]", b"\xff", GOOD + b"," + GOOD]),
+)
 def test_all_ways_in_give_the_same_columns(decoder, payloads, at, bad):
     at = min(at, len(payloads))
     clean, none, count = decoder.lines(1, 100, b"".join(text + b"\n" for text in payloads))
@@ -317,7 +365,10 @@ def test_columns_judge_as_messages_do(decoder):
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.lists(st.binary(max_size=30) | st.sampled_from([GOOD, b"", b"{}", GOOD[:-1], b"[1]"]) | texts(), max_size=12), st.integers(0, 10**12))
+@given(
+    st.lists(st.binary(max_size=30) | st.sampled_from([GOOD, b"", b"{}", GOOD[:-1], b"[1]"]) | texts(), max_size=12),
+    st.integers(0, 10**12),
+)
 def test_every_line_is_a_reading_or_a_reject(decoder, lines, first):
     chunk = b"".join(line + b"\n" for line in lines)
     readings, rejects, count = decoder.lines(0, first, chunk)
@@ -330,11 +381,81 @@ def test_every_line_is_a_reading_or_a_reject(decoder, lines, first):
     assert readings.payloads.take(range(len(readings))) == [cut[koff - first] for koff in readings.koff]
 
 
-def test_times_seen_are_forgotten(make_city, rfc3339):
+PLAIN = st.sampled_from(
+    [
+        "41.0",
+        "0.031",
+        "-2.5",
+        "0",
+        "7",
+        "-0.0",
+        "12345678",
+        "1234567.8",
+        "-1234567",
+        "0.000001",
+        "-999",
+        "-999.0",
+        "00.5",
+        ".5",
+        "5.",
+        "1.2.3",
+        "-",
+    ]
+)
+MUTATIONS = st.lists(
+    st.tuples(
+        st.integers(0, 200), st.sampled_from([*b'"\\,:{}[]0123456789.-+eE/ \t\r\0\x01\xff\x80abt', None]), st.booleans()
+    ),
+    max_size=2,
+)
+
+
+@st.composite
+def alike(draw):
+    """Lines of one layout, as a device writes them, some with a byte changed, put in or left out."""
+    fields = draw(
+        st.permutations(
+            draw(st.lists(st.sampled_from([*VALUES, "status"]), unique=True, max_size=4))
+            + ["station_id", "observed_at"]
+        )
+    )
+    comma, colon = draw(st.sampled_from([",", ", "])), draw(st.sampled_from([":", ": "]))
+    lines = []
+    for _ in range(draw(st.integers(2, 8))):
+        values = {
+            "station_id": json.dumps(draw(st.sampled_from(["a", "b", "c", "nobody", "a" * 40]))),
+            "observed_at": json.dumps(draw(TIMES)),
+        }
+        values["status"] = draw(st.sampled_from(["0", "1", "255", "256", "-1", "0.0"]))
+        values |= {name: draw(PLAIN | NUMBERS) for name in fields if name in VALUES}
+        line = bytearray("{" + comma.join(f'"{name}"{colon}{values[name]}' for name in fields) + "}", "utf-8")
+        for at, byte, instead in draw(st.just([]) | st.just([]) | MUTATIONS):
+            line[at : at + instead] = b"" if byte is None else bytes([byte])
+        lines.append(bytes(line))
+    return lines
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(alike(), min_size=1, max_size=2), st.randoms(use_true_random=False))
+def test_many_lines_at_once_are_what_they_are_one_by_one(decoder, groups, random):
+    lines = [line for group in groups for line in group]
+    random.shuffle(lines)
+    readings, rejects, count = decoder.lines(3, 7, b"".join(line + b"\n" for line in lines))
+    singly, refused = decoder.messages(3, np.arange(7, 7 + len(lines)), lines)
+    assert count == len(lines)
+    assert rows_of(readings) == rows_of(singly)
+    assert np.signbit(readings.values).tolist() == np.signbit(singly.values).tolist()
+    assert rejects == refused
+
+
+def test_times_seen_are_forgotten(make_city, rfc3339, monkeypatch):
+    monkeypatch.setattr(times, "CACHED_TIMES", 50)
     decoder = Decoder(make_city())
-    lines = b"".join(with_time(rfc3339(i).encode()) + b"\n" for i in range(CACHED_TIMES + 10))
-    readings, _, _ = decoder.lines(0, 0, lines)
-    assert readings.observed.tolist() == [i * 1_000_000 for i in range(CACHED_TIMES + 10)]
-    assert len(decoder._times) == 0
-    again, _, _ = decoder.lines(0, 0, lines[: len(lines) // 100])
-    assert again.observed.tolist() == readings.observed[: len(again)].tolist()
+    whole = [with_time(rfc3339(i).encode()) for i in range(200)]
+    for begin in range(0, 200, 40):
+        chunk = b"".join(line + b"\n" for line in whole[begin : begin + 40])
+        readings, _, _ = decoder.lines(0, begin, chunk)
+        assert readings.observed.tolist() == [i * 1_000_000 for i in range(begin, begin + 40)]
+        singly, _ = decoder.messages(0, np.arange(40), chunk.split(b"\n")[:-1])
+        assert singly.observed.tolist() == readings.observed.tolist()
+        assert len(decoder._times) <= 50

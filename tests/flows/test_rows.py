@@ -58,7 +58,12 @@ def check(landing):
 def some_readings(make_readings):
     """Two stations for twenty minutes, with a duplicate, a partly new, a failing and an empty message; two partitions."""
     rows = [(s, START + 60 * m, {"pm10": 10.0 * m + s, "humidity": 50.0}) for m in range(1, 21) for s in (0, 1)]
-    rows += [(0, START + 60, {"pm10": 1.0}), (0, START + 60, {"pm10": 1.0, "o3": 0.03}), (1, START + 59, {"pm25": 5000.0}), (1, START + 58, {})]
+    rows += [
+        (0, START + 60, {"pm10": 1.0}),
+        (0, START + 60, {"pm10": 1.0, "o3": 0.03}),
+        (1, START + 59, {"pm25": 5000.0}),
+        (1, START + 58, {}),
+    ]
     readings = make_readings(rows)
     readings.part[:] = np.arange(len(rows)) % 2
     readings.status[3] = 1
@@ -77,25 +82,44 @@ def test_readings_land_as_sent(city, make_readings):
         "flag_pm10": 1, "flag_pm25": 9, "flag_o3": 9, "flag_no2": 9, "flag_co": 9, "flag_so2": 9,
         "topic": "day-2.ndjson", "kpart": 1, "koff": 0,
     }  # fmt: skip
-    assert (rows[3]["topic"], rows[3]["kpart"], rows[3]["station_id"], rows[3]["flag_pm10"]) == ("day-1.ndjson", 0, "b", 3)
+    assert (rows[3]["topic"], rows[3]["kpart"], rows[3]["station_id"], rows[3]["flag_pm10"]) == (
+        "day-1.ndjson",
+        0,
+        "b",
+        3,
+    )
     assert (rows[41]["pm10"], rows[41]["o3"], rows[41]["flag_pm10"], rows[41]["flag_o3"]) == (None, 0.03, 9, 1)
     assert (rows[42]["pm25"], rows[42]["flag_pm25"]) == (5000.0, 4)
     assert landing.judged == {(PARTS[0], "stored"): 21, (PARTS[1], "stored"): 22, (PARTS[0], "duplicate"): 1}
     [duplicate] = table(landing, "rejects")
-    assert (duplicate["koff"], duplicate["topic"], duplicate["reason"], duplicate["payload"]) == (40, "day-2.ndjson", "duplicate", b"reading 40")
+    assert (duplicate["koff"], duplicate["topic"], duplicate["reason"], duplicate["payload"]) == (
+        40,
+        "day-2.ndjson",
+        "duplicate",
+        b"reading 40",
+    )
     assert landing.waiting == ("y", Counter())
 
 
 def test_means_and_flags_land_under_their_names(city, make_readings):
     zone, outcome = outcome_of(city, some_readings(make_readings), last=True)
     landing = Rows(city).outcome("y", zone.stations, outcome, PARTS, RECEIVED)
-    rows = {(row["station_id"], row["parameter"], row["window_length"], row["ended_at"]): row for row in table(landing, "rolling")}
+    rows = {
+        (row["station_id"], row["parameter"], row["window_length"], row["ended_at"]): row
+        for row in table(landing, "rolling")
+    }
     assert rows["b", "pm10", "10m", at(START + 1200)] == {
         "zone": "y", "station_id": "b", "parameter": "pm10", "window_length": "10m", "ended_at": at(START + 1200),
         "mean": 156.0, "count": 10, "expected": 10, "coverage": 1.0, "suspect": 0, "valid": True, "revision": 0,
     }  # fmt: skip
     two = rows["b", "pm10", "2h", at(START + 1200)]
-    assert (two["count"], two["expected"], two["coverage"], two["valid"], two["suspect"]) == (20, 120, 20 / 120, False, 1)
+    assert (two["count"], two["expected"], two["coverage"], two["valid"], two["suspect"]) == (
+        20,
+        120,
+        20 / 120,
+        False,
+        1,
+    )
     assert rows["a", "o3", "10m", at(START + 600)]["coverage"] == 0.1
     assert ("b", "pm25", "10m", at(START + 600)) not in rows, "a failing value is in no mean"
 
@@ -105,18 +129,47 @@ def test_a_zone_s_columns_are_the_city_s_stations(city, make_readings):
     zone, outcome = outcome_of(city, hourly, "x", last=True)
     landing = Rows(city).outcome("x", zone.stations, outcome, PARTS, RECEIVED)
     check(landing)
-    assert {(row["zone"], row["station_id"]) for name in ("air_readings", "rolling", "flags") for row in table(landing, name)} == {("x", "c")}
-    flags = {(row["parameter"], row["ended_at"]): (row["flag"], row["tests"], row["revision"]) for row in table(landing, "flags")}
+    assert {
+        (row["zone"], row["station_id"])
+        for name in ("air_readings", "rolling", "flags")
+        for row in table(landing, name)
+    } == {("x", "c")}
+    flags = {
+        (row["parameter"], row["ended_at"]): (row["flag"], row["tests"], row["revision"])
+        for row in table(landing, "flags")
+    }
     assert flags == {(p, at(START + 3600 * h)): (3, "pm25_above_pm10", 0) for p in ("pm10", "pm25") for h in (1, 2)}
-    [row] = [row for row in table(landing, "rolling") if row["window_length"] == "2h" and row["ended_at"] == at(START + 7200) and row["parameter"] == "pm25"]
-    assert (row["mean"], row["count"], row["expected"], row["coverage"], row["valid"], row["suspect"]) == (90.0, 2, 2, 1.0, True, 2)
+    [row] = [
+        row
+        for row in table(landing, "rolling")
+        if row["window_length"] == "2h" and row["ended_at"] == at(START + 7200) and row["parameter"] == "pm25"
+    ]
+    assert (row["mean"], row["count"], row["expected"], row["coverage"], row["valid"], row["suspect"]) == (
+        90.0,
+        2,
+        2,
+        1.0,
+        True,
+        2,
+    )
     assert {row["window_length"] for row in table(landing, "rolling")} == {"1h", "2h"}
 
 
 def test_a_finding_withdrawn_lands_as_good(city, make_readings):
     zone = Zone(city, "y")
-    zone.take(make_readings([(s, START + 60 * m, {"co": 9.0 if m == 5 and s == 0 else 1.0}) for m in range(1, 13) if m != 4 or s for s in (0, 1)]))
-    late = make_readings([(0, START + 270, {"co": 17.0}), *((s, START + 60 * m, {}) for m in range(13, 22) for s in (0, 1))], 100)
+    zone.take(
+        make_readings(
+            [
+                (s, START + 60 * m, {"co": 9.0 if m == 5 and s == 0 else 1.0})
+                for m in range(1, 13)
+                if m != 4 or s
+                for s in (0, 1)
+            ]
+        )
+    )
+    late = make_readings(
+        [(0, START + 270, {"co": 17.0}), *((s, START + 60 * m, {}) for m in range(13, 22) for s in (0, 1))], 100
+    )
     landing = Rows(city).outcome("y", zone.stations, zone.take(late), PARTS, RECEIVED)
     check(landing)
     flags = [(row["station_id"], row["ended_at"], row["flag"], row["tests"]) for row in table(landing, "flags")]
@@ -128,10 +181,19 @@ def test_a_finding_withdrawn_lands_as_good(city, make_readings):
 @pytest.mark.parametrize("reason", REASONS)
 def test_what_was_refused_before_a_zone_lands(city, reason):
     reject = Reject(1, 7, reason, "because \ud800 of $.x", b"\xff\x00")
-    landing = Rows(city).arrived(Arrivals(PARTS, RECEIVED, rejects=[reject, Reject(0, 2**40, reason, "", b"")], taken=[Taken(1, 0, 9, 10), Taken(0, 3, 3, 1, 2)]))
+    landing = Rows(city).arrived(
+        Arrivals(
+            PARTS,
+            RECEIVED,
+            rejects=[reject, Reject(0, 2**40, reason, "", b"")],
+            taken=[Taken(1, 0, 9, 10), Taken(0, 3, 3, 1, 2)],
+        )
+    )
     check(landing)
     rows = table(landing, "rejects")
-    assert [(row["topic"], row["kpart"], row["koff"], row["reason"], row["detail"], row["payload"]) for row in rows] == [
+    assert [
+        (row["topic"], row["kpart"], row["koff"], row["reason"], row["detail"], row["payload"]) for row in rows
+    ] == [
         ("day-1.ndjson", 0, 7, reason, "because ? of $.x", b"\xff\x00"),
         ("day-2.ndjson", 1, 2**40, reason, "", b""),
     ]
@@ -158,7 +220,16 @@ def test_who_waits_is_counted_by_partition(city, make_readings):
 
 
 @settings(deadline=None, max_examples=30)
-@given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 200), st.sampled_from([{}, {"pm10": 1.0}, {"co": 90.0}, {"o3": 0.1, "pm10": 2.0}])), max_size=40))
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 1),
+            st.integers(0, 200),
+            st.sampled_from([{}, {"pm10": 1.0}, {"co": 90.0}, {"o3": 0.1, "pm10": 2.0}]),
+        ),
+        max_size=40,
+    )
+)
 def test_every_reading_is_judged_once(city, make_readings, rows):
     readings = make_readings([(s, START + 60 * m, measured) for s, m, measured in rows])
     readings.part[:] = np.arange(len(rows)) % 3
@@ -168,7 +239,11 @@ def test_every_reading_is_judged_once(city, make_readings, rows):
     by_part = Counter(PARTS[i % 3] for i in range(len(rows)))
     assert Counter({part: sum(n for (p, _), n in landing.judged.items() if p == part) for part in by_part}) == by_part
     assert len(table(landing, "air_readings")) == sum(n for (_, what), n in landing.judged.items() if what == "stored")
-    keys = [(row["topic"], row["kpart"], row["koff"]) for name in ("air_readings", "rejects") for row in table(landing, name)]
+    keys = [
+        (row["topic"], row["kpart"], row["koff"])
+        for name in ("air_readings", "rejects")
+        for row in table(landing, name)
+    ]
     assert len(set(keys)) == len(keys) == len(rows)
 
 
@@ -180,7 +255,9 @@ def test_messages_keep_their_contract(city, make_readings):
     zone, outcome = outcome_of(city, some_readings(make_readings), last=True)
     out = sent(city, outcome, zone)
     decoded = [msgspec.json.decode(msgspec.json.encode(message), type=Rolling) for message in out]
-    assert [(one.station_id, one.ended_at) for one in decoded] == [(s, at(START + t)) for t in (600, 1200) for s in ("a", "b")], "in time order"
+    assert [(one.station_id, one.ended_at) for one in decoded] == [
+        (s, at(START + t)) for t in (600, 1200) for s in ("a", "b")
+    ], "in time order"
     assert json.loads(msgspec.json.encode(out[0]))["ended_at"] == "2026-01-01T09:10:00+09:00"
     last = decoded[-1]
     assert set(last.means) == {"pm10"}
@@ -192,21 +269,37 @@ def test_messages_keep_their_contract(city, make_readings):
 def test_what_late_readings_change_is_not_sent(city, make_readings):
     zone, outcome = outcome_of(city, some_readings(make_readings))
     before = sent(city, outcome, zone)
-    assert [message["ended_at"].astimezone(UTC) for message in before] == [at(START + t) for t in (600, 600, 1200, 1200)]
-    again = zone.take(make_readings([(0, START + 90, {"pm10": 500.0}), (0, START + 1260, {}), (1, START + 1260, {})], 100), last=True)
+    assert [message["ended_at"].astimezone(UTC) for message in before] == [
+        at(START + t) for t in (600, 600, 1200, 1200)
+    ]
+    again = zone.take(
+        make_readings([(0, START + 90, {"pm10": 500.0}), (0, START + 1260, {}), (1, START + 1260, {})], 100), last=True
+    )
     assert again.evaluated.means, "much is said again"
     assert sent(city, again, zone) == []
 
 
-@pytest.mark.parametrize(("filled", "length", "valid"), [(89, "2h", False), (90, "2h", True), (7, "10m", False), (8, "10m", True)])
+@pytest.mark.parametrize(
+    ("filled", "length", "valid"), [(89, "2h", False), (90, "2h", True), (7, "10m", False), (8, "10m", True)]
+)
 def test_valid_from_three_quarters(city, make_readings, filled, length, valid):
     minutes = 120 if length == "2h" else 10
-    rows = [(s, START + 60 * (minutes - m), {"co": 1.0} if m < filled else {}) for m in reversed(range(minutes)) for s in (0, 1)]
+    rows = [
+        (s, START + 60 * (minutes - m), {"co": 1.0} if m < filled else {})
+        for m in reversed(range(minutes))
+        for s in (0, 1)
+    ]
     zone, outcome = outcome_of(city, make_readings(rows), last=True)
     landing = Rows(city).outcome("y", zone.stations, outcome, PARTS, RECEIVED)
-    [row] = [r for r in table(landing, "rolling") if (r["window_length"], r["ended_at"], r["station_id"]) == (length, at(START + 60 * minutes), "a")]
+    [row] = [
+        r
+        for r in table(landing, "rolling")
+        if (r["window_length"], r["ended_at"], r["station_id"]) == (length, at(START + 60 * minutes), "a")
+    ]
     assert (row["count"], row["valid"], row["coverage"]) == (filled, valid, filled / minutes)
-    [means] = [means for means in outcome.evaluated.means if at(START + 60 * minutes) in [at(int(e) * 60) for e in means.ended]]
+    [means] = [
+        means for means in outcome.evaluated.means if at(START + 60 * minutes) in [at(int(e) * 60) for e in means.ended]
+    ]
     assert coverage(means).max() <= 1
 
 
@@ -214,13 +307,30 @@ def test_a_reading_of_many_a_minute_covers_it_once(make_city, make_readings):
     city = make_city(("10s",))
     rows = [(0, START + 10 * i, {"co": 1.0}) for i in range(1, 31)]
     zone, outcome = outcome_of(city, make_readings([*rows, (0, START + 600, {})]), "city", last=True)
-    [row] = [r for r in table(Rows(city).outcome("city", zone.stations, outcome, PARTS, RECEIVED), "rolling") if r["window_length"] == "10m"]
+    [row] = [
+        r
+        for r in table(Rows(city).outcome("city", zone.stations, outcome, PARTS, RECEIVED), "rolling")
+        if r["window_length"] == "10m"
+    ]
     assert (row["count"], row["expected"], row["coverage"]) == (30, 60, 0.5)
 
 
 def test_no_empty_batch_lands(city, make_readings):
 
-    none = Readings(*(np.empty(shape, kind) for shape, kind in ((0, np.int32), (0, np.int64), ((0, 8), float), ((0, 6), np.uint8), (0, np.int32), (0, np.int64))), Texts(()))
+    none = Readings(
+        *(
+            np.empty(shape, kind)
+            for shape, kind in (
+                (0, np.int32),
+                (0, np.int64),
+                ((0, 8), float),
+                ((0, 6), np.uint8),
+                (0, np.int32),
+                (0, np.int64),
+            )
+        ),
+        Texts(()),
+    )
     zone, outcome = outcome_of(city, none)
     assert Rows(city).outcome("y", zone.stations, outcome, PARTS, RECEIVED).rows == []
     zone, outcome = outcome_of(city, some_readings(make_readings))

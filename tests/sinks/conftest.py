@@ -11,7 +11,7 @@ from deltalake.transaction import AddAction
 from schemas.city import parse
 from schemas.tables import TABLES
 from sinks.dates import LocalDates
-from sinks.lake import create_tables
+from sinks.lake import create_tables, keep_city
 from sinks.parquet import EpochFiles
 
 CITY = """
@@ -70,7 +70,8 @@ class Lake:
     def __init__(self, root):
         self.root, self.p = root, -1
         self.city = parse(CITY.encode())
-        create_tables(root, self.city)
+        create_tables(root)
+        keep_city(root, self.city)
 
     def epoch(self, **tables):
         """Commit rows, given as dicts without what goes without saying; the ledger last."""

@@ -5,10 +5,6 @@ import pytest
 from schemas.errors import ConfigurationError
 from sinks.files import NdjsonSink
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::pytest.PytestUnraisableExceptionWarning"
-)  # until _File closes its handle
-
 
 @pytest.fixture
 def sink(tmp_path):
@@ -85,7 +81,6 @@ def test_a_folder_that_cannot_be_written(tmp_path):
         NdjsonSink(tmp_path / "out", ["a.v1"], "mine")
 
 
-@pytest.mark.xfail(strict=True, reason="_File.close leaves its handle to the garbage collector")
 def test_closing_gives_the_file_back(sink):
     part = sink().build_part("topics", "a.v1", None)
     try:
