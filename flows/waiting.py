@@ -57,13 +57,13 @@ class WaitingRoom:
         near = np.maximum(row, np.searchsorted(clock, slots - self._horizon))
         expired = np.where(since == NEVER, NO_ROW, np.searchsorted(clock, since + self._patience))
         released = np.where((near <= expired) & (near < n), near, NO_ROW)
-        last = int(min(released.min(initial=NO_ROW), n - 1))
+        full = int(new[self._room - len(self)]) if new.size > self._room - len(self) else n - 1
+        last = int(min(released.min(initial=NO_ROW), full))
         here = row <= last
         goes, vain = here & (released == last), here & (released != last) & (expired <= last)
-        waited = np.flatnonzero(here & ~vain & ((row < last) | ~goes))
-        crowded_out = waited[: max(0, waited.size - self._room)]
-        vain[crowded_out], goes[crowded_out] = True, False
         stays = np.flatnonzero(here & ~goes & ~vain)
+        vain[stays[: max(0, stays.size - self._room)]] = True
+        stays = stays[max(0, stays.size - self._room) :]
         self.readings, self._since = everyone.take(stays), since[stays]
         # They keep their own texts, or whole batches would stay in memory for their sake.
         self.readings.payloads = Texts(self.readings.payloads.take(range(stays.size)))

