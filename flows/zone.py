@@ -246,7 +246,8 @@ class Zone:
         """Add readings up to each closing, close, and go on: with late ones about, its place among them counts."""
         if not run.row.size:
             return
-        events = np.unique(np.concatenate([rows for _, rows in closings]))
+        open_still = [rows[steps > group.due] for group, (steps, rows) in zip(self.groups, closings, strict=True)]
+        events = np.unique(np.concatenate(open_still))
         events = events[events < run.row[-1]]
         begin = 0
         for event in [*events.tolist(), None]:
@@ -263,15 +264,15 @@ class Zone:
 
     def _close(self, closings: list[tuple[I64, I64]], upto: int) -> None:
         """Note what is closed after row ``upto``, closing by closing."""
-        for row in np.unique(np.concatenate([rows[rows <= upto] for _, rows in closings])).tolist():
-            new = [
-                (group, int(steps[rows <= row].max(initial=NEVER)))
-                for group, (steps, rows) in zip(self.groups, closings, strict=True)
-            ]
-            if any(step > group.due for group, step in new):
-                self._closings_seen += 1
-                for group, step in new:
-                    group.close_at(step, self._closings_seen)
+        new: dict[int, list[tuple[Group, int]]] = {}
+        for group, (steps, rows) in zip(self.groups, closings, strict=True):
+            open_still = (steps > group.due) & (rows <= upto)
+            for step, row in zip(steps[open_still].tolist(), rows[open_still].tolist(), strict=True):
+                new.setdefault(row, []).append((group, step))
+        for row in sorted(new):
+            self._closings_seen += 1
+            for group, step in new[row]:
+                group.close_at(step, self._closings_seen)
 
     def _evaluate(self, out: Outcome, *, finish: bool = False) -> None:
         """Evaluate what is due, a day at a time and all groups together; before it what late readings touch."""

@@ -11,7 +11,7 @@ from flows import clock as clock_module
 from flows.clock import NEVER, NO_ROW, Clock, closing_rows
 from flows.grid import slot_of
 
-CADENCES = {1: 1, 10: 1, 60: 45}
+CADENCES = {1: 1, 10: 1, 15: 45, 30: 45, 60: 45}
 """Slots of a cadence, and its grace."""
 
 
@@ -175,6 +175,19 @@ def test_silence_is_three_cadences():
     assert found.tolist() == [last[0], *next_[1:4], *last[4:]]
 
 
+def test_who_was_never_heard_is_waited_for_three_cadences_from_the_start():
+    rows = [(s, t) for t in range(100, 106) for s in (0, 1, 2)]
+    found = closings(4, rows, [len(rows)], np.arange(4), 1, np.arange(100, 106))
+    assert found == [5, 8, 11, 14, 14, 17], "slots 100 to 103 a minute later, 104 and 105 at once"
+
+
+def test_what_closes_a_slot_closes_those_before_it():
+    # Station 3 is awake for slot 1005, which waits for it, and silent for 1020, which does not.
+    rows = [(3, 965), *((s, t) for t in (1000, 1020) for s in (0, 1, 2))]
+    assert closings(4, rows, [len(rows)], np.array([3]), 15, np.array([1005, 1020])) == [6, 6]
+    assert closings(4, rows[:-1], [len(rows) - 1], np.array([3]), 15, np.array([1005, 1020])) == [NO_ROW, NO_ROW]
+
+
 def test_after_a_generation_the_quorum_follows_who_is_heard(monkeypatch):
     monkeypatch.setattr(clock_module, "GENERATION", 4)
     clock = Clock(5)
@@ -192,6 +205,11 @@ def test_after_a_generation_the_quorum_follows_who_is_heard(monkeypatch):
     assert not clock.review(), "it rose"
     assert (clock.quorum, clock.now) == (3, 8)
     assert clock.look_ahead(station[:1], np.array([3])).clock.tolist() == [8], "the clock never falls"
+
+    alone = np.full(4, 2, np.int32), np.full(4, 9)
+    clock.count(*alone, clock.look_ahead(*alone), 4)
+    assert clock.review()
+    assert clock.quorum == 1, "who was heard before counts no longer"
 
 
 def test_rows_counted_again_bring_no_review_nearer():

@@ -415,8 +415,11 @@ def alike(draw):
     """Lines of one layout, as a device writes them, some with a byte changed, put in or left out."""
     fields = draw(
         st.permutations(
-            draw(st.lists(st.sampled_from([*VALUES, "status"]), unique=True, max_size=4))
-            + ["station_id", "observed_at"]
+            [
+                *draw(st.lists(st.sampled_from([*VALUES, "status"]), unique=True, max_size=4)),
+                "station_id",
+                "observed_at",
+            ]
         )
     )
     comma, colon = draw(st.sampled_from([",", ", "])), draw(st.sampled_from([":", ": "]))

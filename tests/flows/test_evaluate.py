@@ -120,7 +120,7 @@ ROWS = st.lists(
 def test_steps_one_by_one_say_what_one_evaluation_says(make_city, rows, every, stops):
     city = make_city()
     cadence = max(1, every // 60)
-    stops = sorted({stop // cadence * cadence for stop in stops} - {0}) + [180]
+    stops = [*sorted({stop // cadence * cadence for stop in stops} - {0}), 180]
     one_grid, one_group, one = new_grid(), group_of(city, every), Evaluated()
     put(one_grid, rows)
     close(one_grid, one_group, 180, one)

@@ -166,6 +166,21 @@ def test_a_move_before_the_snapshot_loses_nothing():
     assert cells_of(again) == cells_of(grid) == before
 
 
+def test_a_page_lives_until_the_grid_has_left_it_whole():
+    grid, written = new_grid("a"), Written()
+    grid.move(START)
+    feed(grid, written, [("a", (START // PAGE * PAGE + 30) * 60, {0: (7, 1)})])
+    grid.snapshot()
+    grid.move(START // PAGE * PAGE + BEHIND)
+    assert grid.base == START // PAGE * PAGE
+    again = new_grid("a")
+    again.restore(pickle.loads(pickle.dumps(grid.snapshot())))
+    assert cells_of(again) == cells_of(grid) == written.cells
+    grid.move(START // PAGE * PAGE + BEHIND + PAGE)
+    assert cells_of(grid) == {}
+    assert grid.snapshot()["pages"] == {}
+
+
 def test_a_second_snapshot_packs_only_what_changed(monkeypatch):
     grid, written = new_grid("ab"), Written()
     grid.move(START)
@@ -201,7 +216,7 @@ def test_an_empty_grid_comes_back_empty():
 def test_a_slot_holds_a_value_of_every_second():
     grid, written = new_grid("a"), Written()
     grid.move(START)
-    batch = [("a", (START - 1) * 60 + s, {p: (10**14, 3) for p in range(P)}) for s in range(1, 61)]
+    batch = [("a", (START - 1) * 60 + s, dict.fromkeys(range(P), (10**14, 3))) for s in range(1, 61)]
     feed(grid, written, batch[::2])
     feed(grid, written, batch)
     assert cells_of(grid) == {("a", START, p): (60 * 10**14, 60, 60) for p in range(P)}

@@ -162,8 +162,8 @@ def test_a_finding_withdrawn_lands_as_good(city, make_readings):
             [
                 (s, START + 60 * m, {"co": 9.0 if m == 5 and s == 0 else 1.0})
                 for m in range(1, 13)
-                if m != 4 or s
                 for s in (0, 1)
+                if m != 4 or s
             ]
         )
     )

@@ -444,6 +444,21 @@ def test_a_zone_of_which_few_report_gets_a_clock(make_city, make_readings, heard
     same(told, one)
 
 
+def test_a_wild_sensor_of_long_ago_is_no_agreement_with_the_last_one(make_city, make_readings):
+    """When one station is all that is left to agree, what another said of the future is forgotten."""
+    rows = [(0, START + 86400 * 2, {"pm10": 1.0}), *((1, START + 60 * m, {"pm10": 2.0}) for m in range(1, 241))]
+    patch = review_after(60)
+    try:
+        told, zone = play(
+            make_city(("1m",) * 5), make_readings, rows, range(7, len(rows), 7), crash=range(40), last=False
+        )
+    finally:
+        patch.undo()
+    assert zone.clock.quorum == 1
+    assert [told.verdict.pop(0), *set(told.verdict.values())] == ["future", "stored"]
+    assert zone.clock.now == START // 60 + 240
+
+
 def test_nothing_but_an_end(make_city, make_readings):
     told, zone = play(make_city(), make_readings, [])
     assert (told.rows, told.verdict) == ({}, {})
@@ -609,11 +624,6 @@ def test_a_slot_closes_at_its_row_whatever_follows_in_the_batch(make_city, make_
     same(one, two)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="WaitingRoom.turn(): who is one too many is settled at the last row of a run, not at the row that brings it",
-)
 @HEAVY
 @given(case=anyhow(), room=st.integers(1, 4))
 @example(

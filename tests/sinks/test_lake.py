@@ -18,8 +18,8 @@ from schemas.errors import ConfigurationError
 from schemas.rejected import MAX_KEPT_BYTES
 from schemas.tables import TABLES
 from sinks import parquet
-from sinks.dates import LocalDates, name
 from sinks.books import Books
+from sinks.dates import LocalDates, name
 from sinks.lake import Committer, LakeSink, create_tables
 from sinks.parquet import EpochFiles
 
