@@ -1,0 +1,82 @@
+"""A lost recovery store is made anew from the lake, and the flow goes on to the same numbers."""
+
+import json
+import shutil
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from flows import rebuild, settings
+from flows.cli.run import Tally, play
+from flows.decode import Decoder
+from flows.sources import files
+from schemas.errors import ConfigurationError
+from sinks import audit, catalog
+
+STATIONS = ("a", "b", "c", "d")
+CITY = '[city]\nid = "t"\nname = "T"\ntimezone = "Asia/Seoul"\n' + "".join(
+    f'[[stations]]\nid = "{s}"\nlat = 35.2\nlon = 128.8\n' for s in STATIONS
+)
+START = datetime.fromisoformat("2026-03-02T00:00:00+09:00")
+
+
+def lines(first: int, last: int) -> str:
+    said = []
+    for minute in range(first, last):
+        at = START + timedelta(minutes=minute)
+        for i, station in enumerate(STATIONS):
+            value = 20.0 + i + (minute * 7 + i) % 13
+            reading = {"station_id": station, "observed_at": at.isoformat(), "pm25": value, "pm10": 1.5 * value}
+            said.append(json.dumps(reading) + "\n")
+    return "".join(said)
+
+
+@pytest.fixture
+def place(tmp_path):
+    (tmp_path / "city.toml").write_text(CITY)
+    return tmp_path
+
+
+def run(place: Path, name: str) -> None:
+    city = settings.load_city(place / "city.toml")
+    play(city, str(place / "in.ndjson"), None, place / name, None, place / f"{name}-store", Tally())
+
+
+def make_anew(place: Path, name: str) -> dict:
+    city = settings.load_city(place / "city.toml")
+    source = files.open_input(str(place / "in.ndjson"), None, Decoder(city), lambda: False, lambda: 0)
+    return rebuild.rebuild(city, source, place / name, place / f"{name}-store")
+
+
+def means(lake: Path) -> list:
+    con = catalog.connect(lake)
+    return con.execute(
+        "SELECT station_id, parameter, window_length, ended_at::VARCHAR, mean, count, suspect FROM rolling ORDER BY ALL"
+    ).fetchall()
+
+
+def test_a_rebuilt_store_goes_on_to_the_same_numbers(place):
+    (place / "in.ndjson").write_text(lines(1, 700))
+    run(place, "lost")
+    shutil.rmtree(place / "lost-store")
+    with pytest.raises(Exception, match=r"BytewaxRuntimeError|error") as refused:
+        run(place, "lost")
+    assert "cityair rebuild --recovery" in str(refused.value.__cause__)
+    shutil.rmtree(place / "lost-store")
+    made = make_anew(place, "lost")
+    assert made["partitions"] == [{"topic": "in.ndjson", "kpart": 0, "next_offset": 699 * len(STATIONS)}]
+    assert made["replayed"] == 699 * len(STATIONS)
+    with (place / "in.ndjson").open("a") as file:
+        file.write(lines(700, 1500))
+    run(place, "lost")
+    run(place, "calm")
+    assert means(place / "lost") == means(place / "calm")
+    audit.audit(place / "lost").require()
+
+
+def test_a_store_that_is_there_is_not_replaced(place):
+    (place / "in.ndjson").write_text(lines(1, 100))
+    run(place, "kept")
+    with pytest.raises(ConfigurationError, match="move it away first"):
+        make_anew(place, "kept")
