@@ -164,6 +164,8 @@ class Layout(Strict, frozen=True, kw_only=True):
     """Names of the columns of a file without a header line."""
     missing: tuple[str | float, ...] = DEFAULT_MISSING
     """Texts and numbers that mean *not measured*; an empty cell always does."""
+    sort: bool = False
+    """The file is in no order of time: read it whole and sort it. An export may be; a stream never is."""
     station: Station
     time: Time
     values: dict[str, Value]

@@ -19,7 +19,7 @@ from flows.decode import Decoder
 from flows.sources.columns import ColumnMap, Layout, known_maps, load_map
 from flows.sources.lines import Lines, PipedBytes
 from flows.sources.merge import LOWEST, Merge, Track
-from flows.sources.readers import START, NdjsonReader, ParquetReader, Place, Reader
+from flows.sources.readers import START, NdjsonReader, ParquetReader, Place, Reader, SortedReader
 from flows.sources.tables import LongReader, WideReader, open_bytes
 from schemas.errors import ConfigurationError
 
@@ -48,7 +48,7 @@ class InputFile:
     @property
     def appendable(self) -> bool:
         """Whether a longer file of the same head is the same file, grown."""
-        return self.kind == "ndjson" or (self.layout is not None and self.layout.long is None)
+        return self.kind == "ndjson" or (self.layout is not None and not self.layout.long and not self.layout.sort)
 
     def reader(self, part: int, decoder: Decoder, place: Place) -> Reader:
         """Open it at a place."""
@@ -56,6 +56,8 @@ class InputFile:
             return ParquetReader(self.path, part, decoder, place)
         if self.layout is not None:
             form = LongReader if self.layout.long else WideReader
+            if self.layout.sort:
+                return SortedReader(form(self.path, part, decoder, self.layout), place)
             return form(self.path, part, decoder, self.layout, place)
         lines = Lines(open_bytes(self.path, place["offset"]), place["offset"], unended=bool(place["unended"]))
         return NdjsonReader(lines, part, decoder, place)

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from flows import arrow
-from flows.arrivals import F64, I32, I64, U8, Payloads, Readings, no_readings
+from flows.arrivals import F64, I32, I64, U8, Payloads, Readings, concatenate, no_readings
 from flows.decode import Columns, Decoder
 from flows.sources.cells import SECOND, UNIX_RANGE, instants
 from flows.sources.lines import Lines, Piece
@@ -29,6 +29,7 @@ Place = dict[str, int]
 """Where in a file to go on: plain numbers, ``koff`` (offset of the message that stands there) among them."""
 START: Place = {"koff": 0, "offset": 0, "unended": 0}
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+SORTED_ROWS = 65_536
 
 
 @dataclass(slots=True)
@@ -179,6 +180,45 @@ class ParquetReader:
         if "status" in schema.names and not pa.types.is_integer(schema.field("status").type):
             raise refuse("status", f"must hold integers, not {schema.field('status').type}")
         return ["station_id", "observed_at", *values, *(["status"] if "status" in schema.names else [])]
+
+
+class SortedReader:
+    """A file in no order of time, read whole and sorted: ``koff`` is the place in that order, rejects come last.
+
+    Args:
+        reader: of the file, at its start.
+        place: where to go on.
+    """
+
+    def __init__(self, reader: Reader, place: Place = START) -> None:
+        self._reader, self.place = reader, place
+        self._sorted: tuple[Readings, list[Reject]] | None = None
+
+    def read(self, rows: int) -> Block | None:
+        """Return the next block of up to ``rows`` messages, None at the end."""
+        readings, rejects = self._sorted = self._sorted or self._sort()
+        place, first, n = self.place, self.place["koff"], len(readings)
+        end = min(first + rows, n + len(rejects))
+        if end == first:
+            return None
+        self.place = {"koff": end, "offset": 0, "unended": 0}
+        part = readings.take(np.arange(min(first, n), min(end, n)))
+        return block(part, rejects[max(0, first - n) : max(0, end - n)], first, end, place)
+
+    def pause(self) -> None:
+        """Give back what the operating system lends."""
+        self._reader.pause()
+
+    def _sort(self) -> tuple[Readings, list[Reject]]:
+        runs, rejects = [no_readings()], []
+        while (found := self._reader.read(SORTED_ROWS)) is not None:
+            runs.append(found.readings)
+            rejects += found.rejects
+        readings = concatenate(runs)
+        readings = readings.take(np.argsort(readings.observed, kind="stable"))
+        n = len(readings)
+        readings.koff = np.arange(n)
+        return readings, [reject._replace(koff=n + i) for i, reject in enumerate(rejects)]
 
 
 def judged(
