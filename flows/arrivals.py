@@ -98,8 +98,15 @@ class Readings:
             self.status[rows],
             self.part[rows],
             self.koff[rows],
-            Joined([self.payloads], np.zeros(rows.size, np.int8), rows),
+            _some(self.payloads, rows),
         )
+
+
+def _some(payloads: Payloads, rows: NDArray[np.integer]) -> "Joined":
+    """Some of the payloads; never joined twice over, however often rows are taken of rows."""
+    if isinstance(payloads, Joined):
+        return Joined(payloads._runs, payloads._run[rows], payloads._row[rows])
+    return Joined([payloads], np.zeros(rows.size, np.int64), rows)
 
 
 def concatenate(runs: Sequence[Readings]) -> Readings:
@@ -110,7 +117,6 @@ def concatenate(runs: Sequence[Readings]) -> Readings:
     """
     if len(runs) == 1:
         return runs[0]
-    sizes = [len(run) for run in runs]
     return Readings(
         np.concatenate([r.station for r in runs]),
         np.concatenate([r.observed for r in runs]),
@@ -118,11 +124,17 @@ def concatenate(runs: Sequence[Readings]) -> Readings:
         np.concatenate([r.status for r in runs]),
         np.concatenate([r.part for r in runs]),
         np.concatenate([r.koff for r in runs]),
-        Joined(
-            [r.payloads for r in runs],
-            np.repeat(np.arange(len(runs)), sizes),
-            np.concatenate([np.arange(n) for n in sizes]),
-        ),
+        _all([_some(r.payloads, np.arange(len(r))) for r in runs]),
+    )
+
+
+def _all(parts: "Sequence[Joined]") -> "Joined":
+    """Join runs of payloads end to end."""
+    first = np.cumsum([0, *(len(part._runs) for part in parts[:-1])])
+    return Joined(
+        [run for part in parts for run in part._runs],
+        np.concatenate([part._run + i for part, i in zip(parts, first, strict=True)]),
+        np.concatenate([part._row for part in parts]),
     )
 
 

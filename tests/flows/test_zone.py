@@ -459,6 +459,20 @@ def test_a_wild_sensor_of_long_ago_is_no_agreement_with_the_last_one(make_city, 
     assert zone.clock.now == START // 60 + 240
 
 
+@pytest.mark.parametrize("room", [100_000, 5])
+def test_one_batch_may_hold_any_number_of_turns(make_city, make_readings, room):
+    """A clock half an hour beyond the horizon ahead: each reading waits for half an hour, and goes at a row of its own."""
+    every = ("1m",) * 4
+    rows = [(s, t + (s == 3) * 150 * 60, measured) for s, t, measured in steady(every, 12)]
+    told, zone = play(make_city(every, room=room), make_readings, rows)
+    verdicts = [told.verdict[i] for i, row in enumerate(rows) if row[0] == 3]
+    if room == 5:
+        assert set(verdicts) == {"future"}
+    else:
+        assert verdicts == ["stored"] * 690 + ["future"] * 30
+    assert told.newest() == windows(make_city(every), told, zone)
+
+
 def test_nothing_but_an_end(make_city, make_readings):
     told, zone = play(make_city(), make_readings, [])
     assert (told.rows, told.verdict) == ({}, {})
