@@ -17,6 +17,7 @@ from schemas.quality import Flag
 from schemas.reading import PARAMETERS, VALUES
 
 SECONDS = 60
+MICROSECONDS = 1_000_000
 PAGE = 60
 """Slots packed together for a snapshot: what an epoch did not touch is not packed again."""
 ROOM = 1440
@@ -32,6 +33,11 @@ LAYERS: dict[str, tuple[type[np.generic], int]] = {
     "found": (np.uint8, P),
     "taken": (np.uint64, MESSAGE + 1),
 }
+
+
+def second_of(observed: I64) -> I64:
+    """Whole seconds since 1970, rounded up, of times in microseconds."""
+    return -(-observed // MICROSECONDS)
 
 
 def slot_of(second: I64) -> I64:

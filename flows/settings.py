@@ -8,10 +8,8 @@ from flows.shipped import shipped
 from schemas import city as city_file
 from schemas.city import City
 from schemas.errors import ConfigurationError
-from schemas.reading import PARAMETERS
 
 DEFAULT_EPOCH = "10s"
-__all__ = ["DEFAULT_EPOCH", "PARAMETERS", "epoch", "load_city"]
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
 
 

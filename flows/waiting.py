@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 
 from flows.arrivals import I32, I64, Readings, Texts, concatenate, no_readings
 from flows.clock import NEVER, NO_ROW, Time
-from flows.grid import slot_of
-
-SECOND = 1_000_000
+from flows.grid import second_of, slot_of
 
 
 class WaitingRoom:
@@ -50,7 +48,7 @@ class WaitingRoom:
         n, clock = len(run), time.clock
         new = np.flatnonzero(waits)
         everyone = concatenate([self.readings, run.take(new)]) if new.size else self.readings
-        slots = np.concatenate([slot_of(-(-self.readings.observed // SECOND)), slot[new]])
+        slots = np.concatenate([slot_of(second_of(self.readings.observed)), slot[new]])
         row = np.concatenate([np.full(len(self), -1), new])
         since = np.concatenate([self._since, clock[new]])
         since[since == NEVER] = clock[np.argmax(clock > NEVER)]

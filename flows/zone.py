@@ -16,9 +16,9 @@ from flows import evaluate
 from flows.arrivals import I32, I64, U8, Readings, no_readings
 from flows.clock import GENERATION, LARGEST_TABLE, NEVER, Clock, Time, closing_rows
 from flows.evaluate import Evaluated, Group
-from flows.grid import PAGE, Grid, slot_of
+from flows.grid import PAGE, Grid, second_of, slot_of
 from flows.kernels import quality, rolling
-from flows.waiting import SECOND, WaitingRoom
+from flows.waiting import WaitingRoom
 from schemas.city import City, minutes, seconds
 from schemas.reading import PARAMETERS
 from schemas.rejected import MAX_KEPT_BYTES, Reason, Reject
@@ -144,7 +144,7 @@ class Zone:
         """Take readings up to the first at which one that waited may go; return the rest and those released."""
         n = len(readings)
         column = self.column[readings.station]
-        slot = slot_of(-(-readings.observed // SECOND))
+        slot = slot_of(second_of(readings.observed))
         time = self.clock.look_ahead(column, slot)
         waits = (time.clock == NEVER) | (slot > time.clock + self._horizon)
         stop, released = n - 1, None
@@ -212,7 +212,7 @@ class Zone:
         """Take readings that all fit on the grid."""
         readings = run.readings
         column = self.column[readings.station]
-        fresh, duplicate = self.grid.take(column, -(-readings.observed // SECOND), readings.values)
+        fresh, duplicate = self.grid.take(column, second_of(readings.observed), readings.values)
         if duplicate.any():
             self._refuse(readings.take(duplicate), "duplicate", "every value of this second was taken before", out)
             run = _cut_mask(run, ~duplicate)

@@ -10,7 +10,8 @@ import queue
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,20 @@ HOME = "_cityair"
 """Folder of the lake for what is not a table: the city as last run, and locks."""
 MOST_PENDING = 8
 """Epochs whose commits may be under way; then the worker waits for them."""
+
+
+@contextmanager
+def exclusive(root: Path, recovery: Path, flow: str) -> Iterator[None]:
+    """Hold a flow's recovery store and its part of the lake against every other process.
+
+    Raises:
+        ConfigurationError: another process holds one of them, or it cannot be written.
+    """
+    with (
+        store.locked(recovery / f"{flow}.lock", f"recovery store {recovery}"),
+        store.locked(root / HOME / f"{flow}.lock", f"lake {root}"),
+    ):
+        yield
 
 
 def create_tables(root: Path) -> str:

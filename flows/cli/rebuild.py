@@ -1,6 +1,5 @@
 """``cityair rebuild``: a way back where a recovery store was lost."""
 
-import contextlib
 import json
 import time
 from pathlib import Path
@@ -14,8 +13,7 @@ from flows.air import FLOW
 from flows.decode import Decoder
 from flows.sources import files
 from schemas.errors import UsageError
-from sinks import store
-from sinks.lake import HOME
+from sinks.lake import HOME, exclusive
 
 
 def rebuild(
@@ -48,9 +46,7 @@ def rebuild(
         )
     known = settings.load_city(city)
     place = recovery or lake / HOME / "recovery"
-    with contextlib.ExitStack() as held:
-        held.enter_context(store.locked(place / f"{FLOW}.lock", f"recovery store {place}"))
-        held.enter_context(store.locked(lake / HOME / f"{FLOW}.lock", f"lake {lake}"))
+    with exclusive(lake, place, FLOW):
         source = files.open_input(input, map, Decoder(known), lambda: False, lambda: time.time_ns() // 1000)
         made = making.rebuild(known, source, lake, place)
     if as_json:

@@ -24,7 +24,7 @@ from schemas.city import City
 from schemas.errors import DataQualityError, UsageError
 from sinks import store
 from sinks.files import NdjsonSink
-from sinks.lake import HOME, LakeSink
+from sinks.lake import HOME, LakeSink, exclusive
 
 KNOWN = (air.FLOW,)
 SHOWN_EVERY = 0.2
@@ -148,8 +148,7 @@ def play(
     """
     stop = _StopFlag()
     with contextlib.ExitStack() as held:
-        held.enter_context(store.locked(recovery / f"{air.FLOW}.lock", f"recovery store {recovery}"))
-        held.enter_context(store.locked(lake / HOME / f"{air.FLOW}.lock", f"lake {lake}"))
+        held.enter_context(exclusive(lake, recovery, air.FLOW))
         opened = files.open_input(source, column_map, Decoder(city), stop.is_set, _now)
         identity = store.open_recovery(recovery / air.FLOW)
         sink = LakeSink(lake, air.FLOW, city, tally.land)
