@@ -1,6 +1,7 @@
 """Audit, check and compact on small lakes, whole and spoilt."""
 
 import os
+import re
 import time
 from datetime import UTC, date, datetime, timedelta
 
@@ -357,9 +358,11 @@ def test_vacuum_removes_only_what_was_replaced_a_day_ago(lake):
     log = lake.root / "rolling" / "_delta_log" / f"{4:020}.json"
     now = DeltaTable(str(lake.root / "rolling"))
     assert now.version() == 4
-    text = log.read_text()
-    stamp = text.split('"deletionTimestamp":')[1].split(",")[0].rstrip("}")
-    log.write_text(text.replace(stamp, str(int(stamp) - 90_000_000)))
+    text, count = re.subn(
+        r'(?<="deletionTimestamp":)\d+', lambda stamp: str(int(stamp[0]) - 90_000_000), log.read_text()
+    )
+    assert count == 3
+    log.write_text(text)
     assert upkeep.vacuum(lake.root)["rolling"] == 3
     assert stray.exists()
     assert len(rows(lake, "rolling_history")) == 8
