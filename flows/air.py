@@ -9,11 +9,13 @@ from bytewax.inputs import Source
 from bytewax.outputs import Sink
 
 from flows.arrivals import Arrivals
-from flows.operators import ROLLING_TOPIC, by_zone, judge
+from flows.messages import ROLLING_TOPIC, Events, Message, letters
+from flows.operators import by_zone, judge
 from flows.rows import Landing, Rows
 from schemas.city import City
 
 FLOW = "air"
+INPUT = ["env.air.reading.v1"]
 TOPICS = [ROLLING_TOPIC]
 
 
@@ -24,12 +26,14 @@ class Edges:
     Attributes:
         source: emits ``(name, Arrivals)``.
         lake: takes ``("lake", Landing)``.
-        topics: takes ``(topic, lines)``; none where no topics are wanted.
+        topics: takes ``(topic, messages)``; none where no topics are wanted.
+        dead_letters: topics take what was refused too.
     """
 
     source: Source[tuple[str, Arrivals]]
     lake: Sink[tuple[str, Landing]]
-    topics: Sink[tuple[str, list[bytes]]] | None = None
+    topics: Sink[tuple[str, list[Message]]] | None = None
+    dead_letters: bool = False
 
 
 def build(city: City, edges: Edges) -> Dataflow:
@@ -38,11 +42,15 @@ def build(city: City, edges: Edges) -> Dataflow:
     flow = Dataflow(FLOW)
     arrivals = op.map("arrivals", op.input("input", flow, edges.source), lambda item: item[1])
     received = op.map("receipts", arrivals, lambda item: ("lake", rows.arrived(item)))
-    judged = judge("grid", by_zone("by_zone", arrivals, city), city, topics=edges.topics is not None)
+    events = Events(city, FLOW) if edges.topics is not None else None
+    judged = judge("grid", by_zone("by_zone", arrivals, city), city, events, dead_letters=edges.dead_letters)
     parts = op.branch("landing_or_line", judged, lambda item: isinstance(item[1], Landing))
     landed: Any = op.map("landings", parts.trues, lambda item: ("lake", item[1]))
     op.output("lake", op.merge("lake_rows", received, landed), edges.lake)
     if edges.topics is not None:
-        lines: Any = op.map("lines", parts.falses, lambda item: (ROLLING_TOPIC, item[1]))
-        op.output("topics", lines, edges.topics)
+        outgoing: Any = op.map("outgoing", parts.falses, lambda item: item[1])
+        if edges.dead_letters:
+            refused = op.flat_map("refused", arrivals, lambda item: letters(item.rejects, item.parts))
+            outgoing = op.merge("all_outgoing", outgoing, refused)
+        op.output("topics", outgoing, edges.topics)
     return flow

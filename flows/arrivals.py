@@ -1,14 +1,15 @@
 """What a source hands on: decoded readings, refusals, and a receipt for every message taken."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from schemas.reading import PARAMETERS, VALUES
-from schemas.rejected import Reject
+from schemas.rejected import NO_ENVELOPE, Envelope, Reject
 
 I64 = NDArray[np.int64]
 I32 = NDArray[np.int32]
@@ -34,25 +35,34 @@ class Taken(NamedTuple):
     """Offsets between them that the broker does not have."""
 
 
-class Payloads(Protocol):
+class Payloads(ABC):
     """The original bytes of messages, made only for the few that are refused."""
 
+    @abstractmethod
     def take(self, rows: Sequence[int] | NDArray[np.integer]) -> list[bytes]:
         """Return the bytes of each of ``rows``."""
 
+    def envelopes(self, rows: Sequence[int] | NDArray[np.integer]) -> list[Envelope]:
+        """Return what each of ``rows`` came in; only topics have such a thing."""
+        return [NO_ENVELOPE] * len(rows)
 
-class Texts:
-    """Payloads at hand as bytes."""
 
-    def __init__(self, texts: Sequence[bytes]) -> None:
-        self._texts = texts
+class Texts(Payloads):
+    """Payloads at hand as bytes, each perhaps with its envelope."""
+
+    def __init__(self, texts: Sequence[bytes], envelopes: Sequence[Envelope] | None = None) -> None:
+        self._texts, self._envelopes = texts, envelopes
 
     def take(self, rows: Sequence[int] | NDArray[np.integer]) -> list[bytes]:
         """Return the bytes of each of ``rows``."""
         return [self._texts[int(row)] for row in rows]
 
+    def envelopes(self, rows: Sequence[int] | NDArray[np.integer]) -> list[Envelope]:
+        """Return what each of ``rows`` came in."""
+        return [self._envelopes[int(row)] for row in rows] if self._envelopes else super().envelopes(rows)
 
-class Joined:
+
+class Joined(Payloads):
     """Payloads of several runs of rows, one after another: row ``i`` is row ``row[i]`` of ``runs[run[i]]``."""
 
     def __init__(self, runs: Sequence[Payloads], run: NDArray[np.integer], row: NDArray[np.integer]) -> None:
@@ -61,6 +71,10 @@ class Joined:
     def take(self, rows: Sequence[int] | NDArray[np.integer]) -> list[bytes]:
         """Return the bytes of each of ``rows``."""
         return [self._runs[int(self._run[i])].take([int(self._row[i])])[0] for i in rows]
+
+    def envelopes(self, rows: Sequence[int] | NDArray[np.integer]) -> list[Envelope]:
+        """Return what each of ``rows`` came in."""
+        return [self._runs[int(self._run[i])].envelopes([int(self._row[i])])[0] for i in rows]
 
 
 @dataclass(slots=True)

@@ -292,7 +292,7 @@ class _Refused(Exception):  # noqa: N818 - it is a verdict on a message, not an 
         self.detail = detail
 
 
-class _Lines:
+class _Lines(Payloads):
     """Payloads of lines of a chunk; cut only where one is asked for."""
 
     def __init__(self, chunk: bytes, lines: layout.Lines, rows: I64 | None = None) -> None:

@@ -1,9 +1,8 @@
 """Rows for the lake: what was decided, as Arrow batches of its tables, and receipts for its books."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, tzinfo
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from flows.zone import Outcome, Stored
 from schemas.city import City
 from schemas.quality import TEST_NAMES, Flag
 from schemas.reading import PARAMETERS, VALUES
-from schemas.rejected import REASONS, Reject
+from schemas.rejected import MAX_KEPT_BYTES, REASONS, Reject
 from schemas.tables import NAME, TABLES, TIME
 
 VALID = 0.75
@@ -116,7 +115,7 @@ class Rows:
             arrow.numbers(np.full(len(rejects), landing.received), TIME),
             arrow.named(arrow.texts(REASONS), np.array([REASONS.index(r.reason) for r in rejects], np.int32)),
             arrow.texts([r.detail.encode("utf-8", "replace") for r in rejects]),
-            arrow.texts([r.payload for r in rejects], pa.binary()),
+            arrow.texts([r.payload[:MAX_KEPT_BYTES] for r in rejects], pa.binary()),
         ]
         landing.rows.append(("rejects", _batch("rejects", columns)))
 
@@ -155,42 +154,6 @@ class Rows:
                 arrow.numbers(found.revision, pa.int32()),
             ],
         )
-
-
-def messages(
-    means: Iterable[Means], stations: Sequence[str], columns: NDArray[np.int32], zone: tzinfo
-) -> list[dict[str, object]]:
-    """Make the messages of ``env.air.rolling.v1``: at each step the newest means of a station, as the steps closed.
-
-    Only windows that close for the first time are sent; what late readings change is in the lake.
-    """
-    out: dict[tuple[int, int, int], dict[str, dict[str, dict[str, object]]]] = {}
-    for one in means:
-        if one.closing is None:
-            continue
-        covered = coverage(one)
-        rows = zip(
-            one.closing.tolist(),
-            one.ended.tolist(),
-            columns[one.station].tolist(),
-            one.parameter.tolist(),
-            one.window.tolist(),
-            rolling.mean(one.total, one.count).tolist(),
-            covered.tolist(),
-            strict=True,
-        )
-        for closing, ended, station, parameter, window, mean, share in rows:
-            of_station = out.setdefault((closing, ended, station), {})
-            of_parameter = of_station.setdefault(PARAMETERS[parameter], {})
-            of_parameter[one.group.names[window]] = {"mean": mean, "coverage": share, "valid": share >= VALID}
-    return [
-        {
-            "station_id": stations[station],
-            "ended_at": datetime.fromtimestamp(ended * SECONDS, zone),
-            "means": out[closing, ended, station],
-        }
-        for closing, ended, station in sorted(out)
-    ]
 
 
 def ledger(entries: Sequence[dict[str, Any]]) -> pa.RecordBatch:

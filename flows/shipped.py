@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import schemas
+from schemas import indices
 
 
 def places() -> tuple[Path, Path]:
@@ -21,3 +22,20 @@ def shipped(name: str) -> Path:
         if (place / name).exists():
             return place / name
     raise FileNotFoundError(f"cityair ships no {name!r}; looked in {' and '.join(map(str, places()))}")
+
+
+def index(name: str) -> indices.Index:
+    """Read a shipped air-quality index, such as ``korea`` or ``us-aqi``.
+
+    Raises:
+        FileNotFoundError: no shipped index has this name.
+        ConfigurationError: its file does not hold together.
+    """
+    path = shipped(f"indices/{name}.toml")
+    return indices.parse(path.read_bytes(), str(path))
+
+
+def every_index() -> dict[str, indices.Index]:
+    """Read every shipped air-quality index, by its name."""
+    found = [index(path.stem) for path in sorted(shipped("indices").glob("*.toml"))]
+    return {one.name: one for one in found}

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from flows.arrivals import I32, I64, Readings, Texts, concatenate, no_readings
 from flows.clock import NEVER, NO_ROW, Time
 from flows.grid import second_of, slot_of
+from schemas.rejected import Envelope
 
 
 class WaitingRoom:
@@ -64,7 +65,8 @@ class WaitingRoom:
         stays = stays[max(0, stays.size - self._room) :]
         self.readings, self._since = everyone.take(stays), since[stays]
         # They keep their own texts, or whole batches would stay in memory for their sake.
-        self.readings.payloads = Texts(self.readings.payloads.take(range(stays.size)))
+        payloads, rows = self.readings.payloads, range(stays.size)
+        self.readings.payloads = Texts(payloads.take(rows), payloads.envelopes(rows))
         return last, everyone.take(goes) if goes.any() else None, everyone.take(vain)
 
     def leave(self) -> Readings:
@@ -79,6 +81,7 @@ class WaitingRoom:
             "column": column[one.station],
             "rows": [one.observed, one.values, one.status, one.part, one.koff],
             "texts": one.payloads.take(range(len(one))),
+            "envelopes": [(key, list(headers)) for key, headers in one.payloads.envelopes(range(len(one)))],
             "since": self._since.copy(),
         }
 
@@ -96,6 +99,7 @@ class WaitingRoom:
         column = column_now[kept["column"]]
         station = np.where(column >= 0, stations[column], 0).astype(np.int32)
         observed, values, status, part, koff = kept["rows"]
-        everyone = Readings(station, observed, values, status, part, koff, Texts(kept["texts"]))
+        envelopes = [Envelope(key, tuple(headers)) for key, headers in kept["envelopes"]]
+        everyone = Readings(station, observed, values, status, part, koff, Texts(kept["texts"], envelopes))
         self.readings, self._since = everyone.take(column >= 0), kept["since"][column >= 0]
         return everyone.take(column < 0)

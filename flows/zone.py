@@ -21,7 +21,7 @@ from flows.kernels import quality, rolling
 from flows.waiting import WaitingRoom
 from schemas.city import City, minutes, seconds
 from schemas.reading import PARAMETERS
-from schemas.rejected import MAX_KEPT_BYTES, Reason, Reject
+from schemas.rejected import Reason, Reject
 
 P = len(PARAMETERS)
 DAY = 1440
@@ -331,9 +331,12 @@ class Zone:
         self._evaluate(out, finish=True)
 
     def _refuse(self, readings: Readings, reason: Reason, detail: str, out: Outcome) -> None:
-        texts = readings.payloads.take(range(len(readings)))
-        for part, koff, text in zip(readings.part.tolist(), readings.koff.tolist(), texts, strict=True):
-            out.rejects.append(Reject(part, koff, reason, detail, text[:MAX_KEPT_BYTES]))
+        rows = range(len(readings))
+        texts, envelopes = readings.payloads.take(rows), readings.payloads.envelopes(rows)
+        for part, koff, text, envelope in zip(
+            readings.part.tolist(), readings.koff.tolist(), texts, envelopes, strict=True
+        ):
+            out.rejects.append(Reject(part, koff, reason, detail, text, envelope))
 
     def snapshot(self) -> dict[str, Any]:
         """Plain data, with a version."""

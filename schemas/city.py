@@ -231,6 +231,8 @@ class Late(Strict, frozen=True, kw_only=True):
 
     horizon: Duration = "24h"
     """A late reading is put in its slot up to here behind the clock; past it, it is ``too_late``."""
+    future: Duration = "5m"
+    """A reading stamped further past the time stamp of its Kafka message has a wrong clock; files have no such stamp."""
     wait: Duration = "1h"
     """So far the clock may advance while a reading from beyond the horizon ahead waits; then its clock is wild."""
     waiting_room: Annotated[int, Meta(ge=1000, le=1_000_000)] = 100_000

@@ -11,8 +11,18 @@ MAX_KEPT_BYTES = 64 << 10
 """So much of a refused payload is kept in ``rejects``."""
 
 
+class Envelope(NamedTuple):
+    """What a message of a topic has beside its bytes."""
+
+    key: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...]
+
+
+NO_ENVELOPE = Envelope(None, ())
+
+
 class Reject(NamedTuple):
-    """A message refused: where it stood, why, and its first 64 KiB."""
+    """A message refused: where it stood, why, and what it was."""
 
     part: int
     """Index of its input partition in the arrivals that carried it."""
@@ -20,3 +30,5 @@ class Reject(NamedTuple):
     reason: Reason
     detail: str
     payload: bytes
+    """The original bytes."""
+    envelope: Envelope = NO_ENVELOPE

@@ -6,13 +6,16 @@ from typing import Any
 
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 
+from flows.messages import Message
 from schemas.errors import ConfigurationError
 from sinks import store
 from sinks.crash import point
 
 
-class NdjsonSink(FixedPartitionedSink[list[bytes], dict[str, Any]]):
-    """Lines to ``folder/<topic>.ndjson``. Exactly once under recovery: a resume truncates to the last snapshot.
+class NdjsonSink(FixedPartitionedSink[list[Message], dict[str, Any]]):
+    """Messages as lines of ``folder/<topic>.ndjson``.
+
+    Exactly once under recovery: a resume truncates to the last snapshot.
 
     Args:
         folder: made if it is not there.
@@ -54,7 +57,7 @@ class NdjsonSink(FixedPartitionedSink[list[bytes], dict[str, Any]]):
         return self._folder / f"{topic}.ndjson"
 
 
-class _File(StatefulSinkPartition[list[bytes], dict[str, Any]]):
+class _File(StatefulSinkPartition[list[Message], dict[str, Any]]):
     def __init__(self, path: Path, resume: dict[str, Any] | None) -> None:
         length = resume["length"] if resume else 0
         size = path.stat().st_size if path.exists() else 0
@@ -67,9 +70,9 @@ class _File(StatefulSinkPartition[list[bytes], dict[str, Any]]):
         self._file.truncate(length)
         store.fsync(path.parent)
 
-    def write_batch(self, values: list[list[bytes]]) -> None:
-        for lines in values:
-            self._file.write(b"".join(line + b"\n" for line in lines))
+    def write_batch(self, values: list[list[Message]]) -> None:
+        for messages in values:
+            self._file.write(b"".join(message.value + b"\n" for message in messages))
 
     def snapshot(self) -> dict[str, Any]:
         self._file.flush()

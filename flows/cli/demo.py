@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from flows import settings
 from flows.cli import facts, report
-from flows.cli.run import Tally, play
+from flows.cli.run import Tally, Wanted, play
 from flows.rows import Landing
 from flows.shipped import shipped
 from flows.sources.simulator import Truth, write
@@ -107,7 +107,8 @@ def clear(folder: Path) -> None:
 
 
 def _play(city: City, source: Path, column_map: str | None, lake: Path, output: Path | None, tally: Tally) -> None:
-    if play(city, str(source), column_map, lake, output, lake / HOME / "recovery", tally):
+    wanted = Wanted(str(source), column_map, str(output) if output else None)
+    if play(city, wanted, lake, lake / HOME / "recovery", tally):
         raise KeyboardInterrupt
 
 

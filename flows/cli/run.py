@@ -7,6 +7,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,14 +20,17 @@ from rich.status import Status
 from flows import air, settings
 from flows.decode import Decoder
 from flows.rows import Landing
-from flows.sources import files
-from schemas.city import City
+from flows.sources import files, kafka
+from schemas.city import City, seconds
 from schemas.errors import DataQualityError, UsageError
+from schemas.topics import dead_letters
 from sinks import store
 from sinks.files import NdjsonSink
 from sinks.lake import HOME, LakeSink, exclusive
+from sinks.topics import TopicSink
 
 KNOWN = (air.FLOW,)
+KAFKA = "kafka"
 SHOWN_EVERY = 0.2
 """Seconds between two looks at the progress."""
 
@@ -38,6 +42,8 @@ Examples:
   cityair run air --city seoul.toml --input readings_2017.tsv.gz --map seoul --lake lake
 
   zcat yesterday.ndjson.gz | cityair run air --input - --output out --lake lake --recovery store
+
+  CITYAIR_KAFKA=broker:9092 cityair run air --input kafka --output kafka --lake lake
 """
 
 
@@ -51,12 +57,12 @@ def run(
         typer.Option(
             "--input",
             envvar="CITYAIR_INPUT",
-            help="NDJSON, Parquet, CSV or TSV file, a folder of them, or - for standard input.",
+            help="NDJSON, Parquet, CSV or TSV file, a folder of them, - for standard input, or kafka.",
         ),
     ] = "",
     lake: Annotated[Path | None, typer.Option(envvar="CITYAIR_LAKE", help="Folder of the Delta tables.")] = None,
     output: Annotated[
-        Path | None, typer.Option(envvar="CITYAIR_OUTPUT", help="Folder for one NDJSON file a topic.")
+        str | None, typer.Option(envvar="CITYAIR_OUTPUT", help="Folder for one NDJSON file a topic, or kafka.")
     ] = None,
     recovery: Annotated[
         Path | None,
@@ -69,7 +75,10 @@ def run(
         ),
     ] = None,
     stop_at_end: Annotated[
-        bool, typer.Option("--stop-at-end", help="Stop at the input's end, as files always do.")
+        bool, typer.Option("--stop-at-end", help="Stop where the topic's partitions end now; files always do.")
+    ] = False,
+    accept_gaps: Annotated[
+        bool, typer.Option("--accept-gaps", help="Go on where the broker deleted messages before they were read.")
     ] = False,
     max_rejects: Annotated[
         float | None, typer.Option(min=0, max=1, help="Exit with 6 if a larger share is refused.")
@@ -86,7 +95,10 @@ def run(
         raise UsageError("no lake; give --lake DIR, a folder that is made if it is not there")
     tally = Tally(shown=sys.stderr.isatty())
     began = time.monotonic()
-    stopped = play(settings.load_city(city), input, map, lake, output, recovery or lake / HOME / "recovery", tally)
+    if map and input == KAFKA:
+        raise UsageError("--map is for CSV and TSV files; a topic holds JSON")
+    wanted = Wanted(input, map, output, stop_at_end=stop_at_end, accept_gaps=accept_gaps)
+    stopped = play(settings.load_city(city), wanted, lake, recovery or lake / HOME / "recovery", tally)
     tally.report(time.monotonic() - began, as_json=as_json, stopped=stopped)
     if stopped:
         raise KeyboardInterrupt
@@ -137,26 +149,38 @@ class Tally:
         print(f"{self.became.total():,} readings in {seconds:.1f} s: {became}", file=sys.stderr)
 
 
-def play(
-    city: City, source: str, column_map: str | None, lake: Path, output: Path | None, recovery: Path, tally: Tally
-) -> bool:
-    """Run the air flow over a bounded input; true if a signal stopped it.
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Where a run begins and ends, as the command line says."""
+
+    input: str
+    map: str | None = None
+    output: str | None = None
+    _: KW_ONLY
+    stop_at_end: bool = False
+    accept_gaps: bool = False
+
+
+def play(city: City, wanted: Wanted, lake: Path, recovery: Path, tally: Tally) -> bool:
+    """Run the air flow; true if a signal stopped it.
 
     Raises:
-        ConfigurationError: files, lake and recovery store do not fit together, or are in use.
+        BrokerError: the broker cannot be reached, or refuses us.
+        ConfigurationError: input, lake and recovery store do not fit together, or are in use.
         BytewaxRuntimeError: a step failed; its cause says why.
     """
     stop = _StopFlag()
     with contextlib.ExitStack() as held:
         held.enter_context(exclusive(lake, recovery, air.FLOW))
-        opened = files.open_input(source, column_map, Decoder(city), stop.is_set, _now)
+        source = _input(city, wanted, stop)
         identity = store.open_recovery(recovery / air.FLOW)
         sink = LakeSink(lake, air.FLOW, city, tally.land)
-        edges = air.Edges(
-            source=opened,
-            lake=sink,
-            topics=NdjsonSink(output, air.TOPICS, identity) if output else None,
-        )
+        edges = air.Edges(source, sink, dead_letters=wanted.input == wanted.output == KAFKA)
+        if wanted.output == KAFKA:
+            letters = [dead_letters(topic) for topic in air.INPUT] if edges.dead_letters else []
+            edges.topics = TopicSink([*air.TOPICS, *letters], recovery / air.FLOW, stop.is_set)
+        elif wanted.output:
+            edges.topics = NdjsonSink(Path(wanted.output), air.TOPICS, identity)
         held.enter_context(stop.on_signals())
         try:
             cli_main(
@@ -165,10 +189,27 @@ def play(
                 recovery_config=RecoveryConfig(recovery / air.FLOW),
             )
             sink.finish()
+            source.finish()
         except BaseException:
             sink.abandon()
             raise
     return stop.is_set()
+
+
+def _input(city: City, wanted: Wanted, stop: "_StopFlag") -> files.FileSource | kafka.KafkaSource:
+    decoder = Decoder(city)
+    if wanted.input != KAFKA:
+        return files.open_input(wanted.input, wanted.map, decoder, stop.is_set, _now)
+    return kafka.KafkaSource(
+        air.INPUT,
+        f"cityair-{air.FLOW}",
+        decoder,
+        future=seconds(city.late.future) * 1_000_000,
+        stop=stop.is_set,
+        now=_now,
+        bounded=wanted.stop_at_end,
+        accept_gaps=wanted.accept_gaps,
+    )
 
 
 class _StopFlag:

@@ -175,6 +175,9 @@ class FileSource(FixedPartitionedSource[Item, Snapshot]):
         parts = [Partition(one["path"], one["kpart"]) for one in known]
         return FilesPartition(parts, tracks, known, self._rows, self._stop, self._now)
 
+    def finish(self) -> None:
+        """After the engine has returned there is nothing left to say."""
+
     def state_at(self, offsets: Mapping[Partition, tuple[int, int]]) -> Snapshot:
         """Make the snapshot of a source that has taken each partition up to an offset.
 

@@ -1,7 +1,7 @@
-"""Files read as one: their rows in the order of (running maximum of ``observed`` in the file, file, row).
+"""Partitions read as one: rows in the order of (running maximum of ``observed`` in the partition, partition, row).
 
-The order does not depend on how files are cut into blocks. Offsets of one file leave in their order, readings and
-rejects alike, so that what has left a file is told by one number.
+A partition is a file, or one of a topic. The order does not depend on how they are cut into blocks. Offsets of one
+partition leave in their order, readings and rejects alike, so that what has left it is told by one number.
 """
 
 import heapq
@@ -86,6 +86,10 @@ class Track:
         if found is None:
             self._reader = None
             return
+        self.put(found)
+
+    def put(self, found: Block) -> None:
+        """Take a block that was read."""
         if found.first < self.koff and not self._waiting:
             found = _rest(found, self.koff)
         if found.end > found.first:
@@ -117,7 +121,7 @@ class Track:
 
     def leave(self, count: int) -> tuple[list[Reject], Taken | None]:
         """Let ``count`` released rows go, with the rejects before the first row that stays."""
-        first, rejects = self.koff, []
+        first, rejects, rows = self.koff, [], count
         while self._waiting:
             waiting = self._waiting[0]
             readings = waiting.block.readings
@@ -133,7 +137,9 @@ class Track:
             if stays:
                 break
             self._waiting.popleft()
-        taken = Taken(self.part, first, self.koff - 1, self.koff - first) if self.koff > first else None
+        number = rows - count + len(rejects)
+        gap = self.koff - first - number
+        taken = Taken(self.part, first, self.koff - 1, number, gap) if self.koff > first else None
         return rejects, taken
 
 
@@ -172,8 +178,8 @@ class Merge:
             if not self._live and not any(track.held for track in self.tracks):
                 return None
             self._read()
-            self._release()
-        return self._leave(self._ready.popleft() if self._ready else no_readings())
+            self._ready.extend(released(self.tracks, self._live[0] if self._live else (None, 0), self._rows))
+        return leaving(self.tracks, self._ready.popleft() if self._ready else no_readings())
 
     def _open(self) -> None:
         """Look where some files begin in time."""
@@ -201,31 +207,33 @@ class Merge:
             else:
                 heapq.heappop(self._live)
 
-    def _release(self) -> None:
-        limit = self._live[0] if self._live else (None, 0)
-        runs = [run for track in self.tracks if track.held for run in track.release(*limit)]
-        if not runs:
-            return
-        readings, keys = concatenate([run for run, _ in runs]), np.concatenate([keys for _, keys in runs])
-        order: NDArray[Any] | None = None
-        if (np.diff(keys) < 0).any():
-            order = np.argsort(keys, kind="stable")  # runs stand in the order of their files
-        if order is None and len(readings) <= self._rows:
-            self._ready.append(readings)
-            return
-        order = np.arange(keys.size) if order is None else order
-        self._ready.extend(readings.take(order[i : i + self._rows]) for i in range(0, keys.size, self._rows))
 
-    def _leave(self, readings: Readings) -> Merged:
-        count = np.bincount(readings.part, minlength=1) if len(readings) else np.zeros(1, np.int64)
-        rejects, taken = [], []
-        for track in self.tracks:
-            if track.held:
-                some, receipt = track.leave(int(count[track.part]) if track.part < count.size else 0)
-                rejects.extend(some)
-                if receipt:
-                    taken.append(receipt)
-        return Merged(readings, rejects, taken)
+def released(tracks: Sequence[Track], limit: tuple[int | None, int], rows: int) -> list[Readings]:
+    """Return what may go up to a limit (a key and a partition), in its order and in pieces of at most ``rows``."""
+    runs = [run for track in tracks if track.held for run in track.release(*limit)]
+    if not runs:
+        return []
+    readings, keys = concatenate([run for run, _ in runs]), np.concatenate([keys for _, keys in runs])
+    order: NDArray[Any] | None = None
+    if (np.diff(keys) < 0).any():
+        order = np.argsort(keys, kind="stable")  # runs stand in the order of their partitions
+    if order is None and len(readings) <= rows:
+        return [readings]
+    order = np.arange(keys.size) if order is None else order
+    return [readings.take(order[i : i + rows]) for i in range(0, keys.size, rows)]
+
+
+def leaving(tracks: Sequence[Track], readings: Readings) -> Merged:
+    """Let released readings go, and the rejects that stood among them."""
+    count = np.bincount(readings.part, minlength=1) if len(readings) else np.zeros(1, np.int64)
+    rejects, taken = [], []
+    for track in tracks:
+        if track.held:
+            some, receipt = track.leave(int(count[track.part]) if track.part < count.size else 0)
+            rejects.extend(some)
+            if receipt:
+                taken.append(receipt)
+    return Merged(readings, rejects, taken)
 
 
 def _rest(found: Block, koff: int) -> Block:

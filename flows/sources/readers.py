@@ -255,7 +255,7 @@ def judged(
     return readings, sorted(rejects + more, key=lambda reject: reject.koff)
 
 
-class Chosen:
+class Chosen(Payloads):
     """Payloads of some rows of others."""
 
     def __init__(self, payloads: Payloads, rows: NDArray[np.integer]) -> None:
@@ -266,7 +266,7 @@ class Chosen:
         return self._payloads.take(self._rows[np.asarray(rows, np.int64)])
 
 
-class ParquetRows:
+class ParquetRows(Payloads):
     """Rows of a record batch as they would stand on the wire."""
 
     def __init__(self, batch: Any) -> None:

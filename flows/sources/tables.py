@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.arrivals import F64, I32, I64, U8, Texts, no_readings
+from flows.arrivals import F64, I32, I64, U8, Payloads, Texts, no_readings
 from flows.decode import Columns, Decoder
 from flows.sources import cells as cell
 from flows.sources.cells import Cells
@@ -251,7 +251,7 @@ class LongReader:
         return block(readings, rejects, first, self._made, self.place)
 
 
-class _Together:
+class _Together(Payloads):
     """Payloads of readings made of several lines."""
 
     def __init__(self, lines: list[bytes], message: I64, count: int) -> None:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from flows.arrivals import Arrivals, Partition, Readings, Taken, Texts
 from flows.decode import Decoder
-from flows.rows import Rows, coverage, messages
+from flows.messages import Events
+from flows.rows import Rows, coverage
 from flows.zone import Zone
 from schemas.rejected import REASONS, Reject
 from schemas.rolling import Rolling
@@ -248,17 +249,23 @@ def test_every_reading_is_judged_once(city, make_readings, rows):
 
 
 def sent(city, outcome, zone):
-    return messages(outcome.evaluated.means, [s.id for s in city.stations], zone.stations, SEOUL)
+    return Events(city, "air").rolling(outcome.evaluated.means, zone.stations).messages
 
 
 def test_messages_keep_their_contract(city, make_readings):
     zone, outcome = outcome_of(city, some_readings(make_readings), last=True)
     out = sent(city, outcome, zone)
-    decoded = [msgspec.json.decode(msgspec.json.encode(message), type=Rolling) for message in out]
+    decoded = [msgspec.json.decode(message.value, type=Rolling) for message in out]
     assert [(one.station_id, one.ended_at) for one in decoded] == [
         (s, at(START + t)) for t in (600, 1200) for s in ("a", "b")
     ], "in time order"
-    assert json.loads(msgspec.json.encode(out[0]))["ended_at"] == "2026-01-01T09:10:00+09:00"
+    assert json.loads(out[0].value)["ended_at"] == "2026-01-01T09:10:00+09:00"
+    assert [one.key for one in out] == [b"a", b"b", b"a", b"b"]
+    assert [one.id for one in out] == [f"{s}:{START + t}" for t in (600, 1200) for s in ("a", "b")]
+    headers = dict(out[0].headers)
+    assert headers["ce_id"] == out[0].id.encode()
+    assert headers["ce_type"] == b"env.air.rolling.v1"
+    assert headers["ce_time"] == b"2026-01-01T09:10:00+09:00"
     last = decoded[-1]
     assert set(last.means) == {"pm10"}
     assert set(last.means["pm10"]) == {"10m", "1h", "2h"}
@@ -269,7 +276,7 @@ def test_messages_keep_their_contract(city, make_readings):
 def test_what_late_readings_change_is_not_sent(city, make_readings):
     zone, outcome = outcome_of(city, some_readings(make_readings))
     before = sent(city, outcome, zone)
-    assert [message["ended_at"].astimezone(UTC) for message in before] == [
+    assert [msgspec.json.decode(message.value, type=Rolling).ended_at for message in before] == [
         at(START + t) for t in (600, 600, 1200, 1200)
     ]
     again = zone.take(

@@ -2,6 +2,7 @@
 
 import pytest
 
+from flows.messages import Message
 from schemas.errors import ConfigurationError
 from sinks.files import NdjsonSink
 
@@ -12,6 +13,10 @@ def sink(tmp_path):
         return NdjsonSink(tmp_path / "out", ["b.v1", "a.v1"], identity)
 
     return make
+
+
+def lines(*texts):
+    return [Message(text.decode(), b"key", text, ()) for text in texts]
 
 
 def ended(part):
@@ -28,15 +33,15 @@ def test_a_topic_is_a_partition(sink, tmp_path):
 def test_a_resume_cuts_what_no_snapshot_covers(sink, tmp_path):
     path = tmp_path / "out" / "a.v1.ndjson"
     part = sink().build_part("topics", "a.v1", None)
-    part.write_batch([[b"1", b"2"], [b"3"]])
+    part.write_batch([lines(b"1", b"2"), lines(b"3")])
     kept = part.snapshot()
     assert path.read_bytes() == b"1\n2\n3\n"
-    part.write_batch([[b"4"]])
+    part.write_batch([lines(b"4")])
     ended(part)
     assert path.read_bytes() == b"1\n2\n3\n4\n"
     part = sink().build_part("topics", "a.v1", kept)
     assert path.read_bytes() == b"1\n2\n3\n"
-    part.write_batch([[b"five"]])
+    part.write_batch([lines(b"five")])
     assert part.snapshot()["length"] == 11
     ended(part)
     assert path.read_bytes() == b"1\n2\n3\nfive\n"
@@ -44,7 +49,7 @@ def test_a_resume_cuts_what_no_snapshot_covers(sink, tmp_path):
 
 def test_without_a_snapshot_a_first_epoch_is_cut_off(sink, tmp_path):
     part = sink().build_part("topics", "a.v1", None)
-    part.write_batch([[b"1"]])
+    part.write_batch([lines(b"1")])
     ended(part)
     ended(sink().build_part("topics", "a.v1", None))
     assert (tmp_path / "out" / "a.v1.ndjson").read_bytes() == b""
@@ -52,7 +57,7 @@ def test_without_a_snapshot_a_first_epoch_is_cut_off(sink, tmp_path):
 
 def test_a_file_that_lost_bytes_is_refused(sink, tmp_path):
     part = sink().build_part("topics", "a.v1", None)
-    part.write_batch([[b"1", b"2"]])
+    part.write_batch([lines(b"1", b"2")])
     kept = part.snapshot()
     ended(part)
     path = tmp_path / "out" / "a.v1.ndjson"
@@ -65,7 +70,7 @@ def test_a_file_that_lost_bytes_is_refused(sink, tmp_path):
 
 def test_files_of_another_store_are_refused_and_stay(sink, tmp_path):
     part = sink().build_part("topics", "a.v1", None)
-    part.write_batch([[b"1"]])
+    part.write_batch([lines(b"1")])
     part.snapshot()
     ended(part)
     for _ in range(2):

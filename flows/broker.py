@@ -1,0 +1,151 @@
+"""Where the broker is, and as whom we speak to it: ``CITYAIR_KAFKA*`` variables.
+
+Secrets come from the environment or a file of their own. They are handed to the client and to nothing else: no message
+of ours names one.
+"""
+
+import os
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from schemas.errors import BrokerError, ConfigurationError
+
+HOME = "localhost:9092"
+PATIENCE = 30.0
+"""Seconds that a command waits for a broker when it starts."""
+FILES = {
+    "CITYAIR_KAFKA_CA": "ssl.ca.location",
+    "CITYAIR_KAFKA_CERTIFICATE": "ssl.certificate.location",
+    "CITYAIR_KAFKA_KEY": "ssl.key.location",
+}
+PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+
+Config = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Trouble:
+    """Remembers what a client last complained of: TLS and passwords show nowhere else.
+
+    Attributes:
+        last: the newest complaint, empty where there was none.
+    """
+
+    last: str = ""
+    _names: dict[str, None] = field(default_factory=dict)
+
+    def __call__(self, error: Any) -> None:
+        """Take a complaint; ``error_cb`` of a client."""
+        if error.name() != "_ALL_BROKERS_DOWN" or not self.last:
+            self.last = f"{error.name()}: {error.str()}"
+
+
+def servers() -> str:
+    """Name the brokers to begin with: ``CITYAIR_KAFKA``, ``localhost:9092`` where it is not set."""
+    return os.environ.get("CITYAIR_KAFKA", "").strip() or HOME
+
+
+def topic(name: str) -> str:
+    """Name a topic as the broker knows it: behind ``CITYAIR_KAFKA_PREFIX``, where several cities share a broker.
+
+    Raises:
+        ConfigurationError: the prefix has letters that no topic may have.
+
+    >>> topic("env.air.reading.v1")
+    'env.air.reading.v1'
+    """
+    prefix = os.environ.get("CITYAIR_KAFKA_PREFIX", "").strip()
+    if not re.fullmatch(r"[\w.-]{0,100}", prefix, re.ASCII):
+        raise ConfigurationError(
+            f"CITYAIR_KAFKA_PREFIX = {prefix!r} cannot begin a topic's name; "
+            "use at most 100 letters, digits, '.', '_' and '-', for instance 'gimhae.'"
+        )
+    return prefix + name
+
+
+def client(trouble: Trouble, **more: Any) -> Config:
+    """Make the settings of a librdkafka client: where, as whom, and ``more`` (``_`` stands for ``.``).
+
+    Raises:
+        ConfigurationError: variables contradict each other, or a file they name cannot be read.
+
+    >>> client(Trouble(), group_id="g")["group.id"]
+    'g'
+    """
+    config: Config = {
+        "bootstrap.servers": servers(),
+        "client.id": "cityair",
+        "error_cb": trouble,
+        "log_level": 0,  # what matters comes through error_cb
+        "reconnect.backoff.max.ms": 1000,
+        "topic.metadata.refresh.interval.ms": 30_000,
+        "allow.auto.create.topics": False,
+    }
+    config |= _identity()
+    return config | {name.replace("_", "."): value for name, value in more.items()}
+
+
+def _identity() -> Config:
+    user, password = os.environ.get("CITYAIR_KAFKA_USER"), _password()
+    files = {key: _readable(name) for name, key in FILES.items() if os.environ.get(name)}
+    protocol = os.environ.get("CITYAIR_KAFKA_SECURITY", "").upper()
+    if not protocol:
+        protocol = "SASL_SSL" if user else "SSL" if files else "PLAINTEXT"
+    if protocol not in PROTOCOLS:
+        raise ConfigurationError(f"CITYAIR_KAFKA_SECURITY = {protocol!r} is none of {', '.join(PROTOCOLS)}")
+    config: Config = {"security.protocol": protocol} | files
+    if not protocol.startswith("SASL"):
+        if user:
+            raise ConfigurationError(f"CITYAIR_KAFKA_USER is set, but {protocol} asks for no user; use SASL_SSL")
+        return config
+    if not user or password is None:
+        raise ConfigurationError(
+            f"{protocol} needs CITYAIR_KAFKA_USER, and CITYAIR_KAFKA_PASSWORD or CITYAIR_KAFKA_PASSWORD_FILE"
+        )
+    mechanism = os.environ.get("CITYAIR_KAFKA_MECHANISM", "SCRAM-SHA-512")
+    return config | {"sasl.mechanism": mechanism, "sasl.username": user, "sasl.password": password}
+
+
+def _password() -> str | None:
+    if path := os.environ.get("CITYAIR_KAFKA_PASSWORD_FILE"):
+        _readable("CITYAIR_KAFKA_PASSWORD_FILE")
+        return Path(path).read_text().rstrip("\n")
+    return os.environ.get("CITYAIR_KAFKA_PASSWORD")
+
+
+def _readable(variable: str) -> str:
+    path = os.environ[variable]
+    try:
+        with Path(path).open("rb"):
+            return path
+    except OSError as err:
+        raise ConfigurationError(f"{variable} = {path}: cannot be read: {err.strerror}") from err
+
+
+def reach(ask: Callable[[float], Any], trouble: Trouble, patience: float = PATIENCE) -> Any:
+    """Ask a broker until it answers; ``ask`` takes a time limit in seconds.
+
+    Raises:
+        BrokerError: it does not, or refuses us.
+    """
+    from confluent_kafka import KafkaException  # noqa: PLC0415, a run without a broker needs none of it
+
+    end = time.monotonic() + patience
+    while True:
+        try:
+            return ask(min(2.0, patience))
+        except KafkaException as err:
+            error = err.args[0]
+            if not error.retriable() and error.name() not in ("_TRANSPORT", "_TIMED_OUT", "_ALL_BROKERS_DOWN"):
+                raise BrokerError(f"broker {servers()}: {error.name()}: {error.str()}") from err
+            if time.monotonic() > end:
+                said = f" ({trouble.last})" if trouble.last else ""
+                raise BrokerError(
+                    f"no broker answered at {servers()} within {patience:.0f} s{said}; "
+                    "set CITYAIR_KAFKA=host:port, and see docs/operations.md for users and TLS"
+                ) from err
+            time.sleep(0.1)

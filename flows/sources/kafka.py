@@ -1,0 +1,152 @@
+"""Topics as input: partitions at the offsets of the recovery store. Exactly once under recovery.
+
+A topic that is another than it was, or has lost what was to be read, is refused in words, never passed in silence.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from bytewax.inputs import FixedPartitionedSource
+from confluent_kafka import Consumer, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from flows import broker
+from flows.arrivals import Arrivals, Partition
+from flows.decode import Decoder
+from flows.sources.lanes import Lane, Lanes, lost_to_retention
+from flows.sources.merge import LOWEST, Track
+from schemas.errors import BrokerError, ConfigurationError
+
+Snapshot = dict[str, Any]
+Item = tuple[str, Arrivals]
+
+
+class KafkaSource(FixedPartitionedSource[Item, Snapshot]):
+    """All partitions of some topics, in one engine partition named ``kafka``. Exactly once under recovery.
+
+    Args:
+        topics: contract names; ``CITYAIR_KAFKA_PREFIX`` stands before them on the broker.
+        group: consumer group that shows the lag.
+        decoder: judges what they hold.
+        future: microseconds that a reading may be stamped past its message's time stamp.
+        stop: whether to end early.
+        now: microseconds since 1970 UTC, for ``received``.
+        bounded: end where the partitions end now.
+        accept_gaps: go on where messages are lost to retention.
+    """
+
+    def __init__(
+        self,
+        topics: Sequence[str],
+        group: str,
+        decoder: Decoder,
+        *,
+        future: int,
+        stop: Callable[[], bool],
+        now: Callable[[], int],
+        bounded: bool,
+        accept_gaps: bool,
+    ) -> None:
+        self._topics, self._decoder, self._future = topics, decoder, future
+        self._stop, self._now, self._bounded, self._accept_gaps = stop, now, bounded, accept_gaps
+        self._trouble = broker.Trouble()
+        self._config = broker.client(
+            self._trouble,
+            group_id=group,
+            enable_auto_commit=False,
+            enable_partition_eof=True,
+            auto_offset_reset="error",
+            fetch_queue_backoff_ms=10,  # at the default of a second, a full queue makes the client sleep
+            isolation_level="read_committed",
+        )
+        self._part: Lanes | None = None
+
+    def list_parts(self) -> list[str]:
+        """List the one partition."""
+        return ["kafka"]
+
+    def build_part(self, step_id: str, for_part: str, resume_state: Snapshot | None) -> "Lanes":
+        """Go on where a snapshot was taken; partitions that are new since then begin at their first message.
+
+        Raises:
+            BrokerError: the broker cannot be reached, or refuses us.
+            ConfigurationError: a topic is not there, is another than it was, or has lost what was read of it.
+            DataQualityError: messages that were not read yet are gone, and that was not accepted.
+        """
+        if resume_state is not None and resume_state.get("v") != 1:
+            raise ConfigurationError("the recovery store is of another version of cityair; start a new lake and store")
+        known = resume_state or {"topics": {}, "parts": []}
+        ids = self._identities(known["topics"])
+        consumer = Consumer(self._config)
+        there = {name: self._partitions(consumer, name) for name in self._topics}
+        lanes: list[Lane] = []
+        for one in known["parts"]:
+            partition = Partition(one["topic"], one["kpart"])
+            if partition.kpart not in there.get(partition.topic, ()):
+                raise ConfigurationError(f"partition {partition.kpart} of {partition.topic} was read and is gone")
+            lanes.append(self._lane(consumer, len(lanes), partition, one["koff"], one["high"]))
+        for name, numbers in there.items():
+            for number in numbers:
+                partition = Partition(name, number)
+                if partition not in [lane.partition for lane in lanes]:
+                    lanes.append(self._lane(consumer, len(lanes), partition, None, LOWEST))
+        consumer.assign([lane.at(lane.next) for lane in lanes])
+        self._part = Lanes(
+            consumer, lanes, ids, self._decoder, self._future, self._stop, self._now, accept_gaps=self._accept_gaps
+        )
+        return self._part
+
+    def finish(self) -> None:
+        """After the engine has returned, the last snapshot is durable: show it to the group, and leave."""
+        if self._part:
+            self._part.leave()
+
+    def _identities(self, known: dict[str, str]) -> dict[str, str]:
+        """Ask what the topics are, because one made again under the same name is another."""
+        admin = AdminClient(broker.client(self._trouble))
+        names = TopicCollection([broker.topic(name) for name in self._topics])
+        found = broker.reach(lambda limit: admin.describe_topics(names, request_timeout=limit), self._trouble)
+        ids = {}
+        for name in self._topics:
+            try:
+                described = broker.reach(found[broker.topic(name)].result, self._trouble)
+            except BrokerError as err:
+                if "UNKNOWN_TOPIC" in str(err):
+                    raise ConfigurationError(
+                        f"topic {broker.topic(name)} is not on {broker.servers()}; make it with: cityair topics create"
+                    ) from err
+                raise
+            ids[name] = str(described.topic_id)
+            if known.get(name, ids[name]) != ids[name]:
+                raise ConfigurationError(
+                    f"topic {broker.topic(name)} was deleted and made again since this recovery store read it: its "
+                    "offsets went back, and what it holds is not what comes next; start a new lake and store"
+                )
+        return ids
+
+    def _partitions(self, consumer: Any, name: str) -> list[int]:
+        asked = broker.topic(name)
+        found = broker.reach(lambda limit: consumer.list_topics(asked, timeout=limit), self._trouble).topics[asked]
+        if found.error is not None:
+            raise BrokerError(f"topic {asked}: {found.error}")
+        return sorted(found.partitions)
+
+    def _lane(self, consumer: Any, part: int, partition: Partition, koff: int | None, high: int) -> Lane:
+        """Look what the broker has of a partition, and where to begin."""
+        topic = broker.topic(partition.topic)
+        asked = TopicPartition(topic, partition.kpart)
+        low, end = broker.reach(lambda limit: consumer.get_watermark_offsets(asked, timeout=limit), self._trouble)
+        if koff is None:
+            koff = low
+        if koff > end:
+            raise ConfigurationError(
+                f"{topic} [{partition.kpart}] ends at offset {end}, but {koff} were read: its offsets went back; "
+                "bring the topic back, or start a new lake and store"
+            )
+        if koff < low:
+            lost_to_retention(f"{topic} [{partition.kpart}]", koff, low, accepted=self._accept_gaps)
+        track = Track(None, part, koff, high)
+        lane = Lane(topic, partition, track, max(koff, low), end if self._bounded else None, time.monotonic())
+        lane.reached(lane.next)
+        return lane

@@ -1,0 +1,244 @@
+"""Partitions of topics on their way: read together, held together in event time, let go in whole minutes.
+
+A partition that has more holds back those that are ahead of it, so that replaying a month makes nothing late; one that
+was read to its end and has gone quiet holds nobody.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from bytewax.inputs import StatefulSourcePartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+
+from flows import broker
+from flows.arrivals import Arrivals, Partition, no_readings
+from flows.decode import Decoder
+from flows.sources.merge import Merged, Track, leaving, released
+from flows.sources.records import block_of
+from schemas.errors import BrokerError, ConfigurationError, DataQualityError
+
+ROWS = 10_000
+"""Messages taken from the client at once."""
+WAIT = 0.02
+"""Seconds to wait for a message where none is at hand; the worker has nothing else to do then."""
+QUIET = 1.0
+"""A partition read to its end that says nothing for so many seconds no longer holds the others back."""
+PATIENCE = 10.0
+"""The same for one that is behind: perhaps its broker is away."""
+HEARTBEAT = 0.5
+"""Seconds after which an empty item goes out, so that epochs without air are committed too."""
+MOST_WAITING = 131_072
+"""Messages of a partition that may wait for those of others; then it is not read on."""
+MINUTE = 60_000_000
+
+log = logging.getLogger("cityair")
+Snapshot = dict[str, Any]
+Item = tuple[str, Arrivals]
+
+
+@dataclass(slots=True)
+class Lane:
+    """A partition on its way.
+
+    Attributes:
+        topic: its name on the broker.
+        track: what has been read and has not left.
+        next: offset after the last message read.
+        end: of a bounded input: the offset before which it ends.
+        finished: whether a bounded input has been read to its end here.
+        behind: whether the broker has more of it.
+        heard: when it last said something, monotonic seconds.
+        paused: not read on, because too much of it waits.
+    """
+
+    topic: str
+    partition: Partition
+    track: Track
+    next: int
+    end: int | None
+    heard: float
+    finished: bool = False
+    behind: bool = True
+    paused: bool = False
+
+    def at(self, offset: int) -> TopicPartition:
+        """Name an offset of it."""
+        return TopicPartition(self.topic, self.partition.kpart, offset)
+
+    def reached(self, offset: int) -> None:
+        """Note that nothing before this offset is still to come."""
+        self.finished = self.end is not None and offset >= self.end
+
+    def holds(self, now: float) -> bool:
+        """Whether others have to wait for what it may still say."""
+        return not self.finished and now - self.heard < (PATIENCE if self.behind else QUIET)
+
+    @property
+    def place(self) -> str:
+        """Name it for people."""
+        return f"{self.topic} [{self.partition.kpart}]"
+
+
+class Lanes(StatefulSourcePartition[Item, Snapshot]):
+    """All partitions of a source.
+
+    Args:
+        consumer: assigned to the lanes, each at its ``next``.
+        lanes: in the order of their index among the partitions.
+        ids: of the topics, by contract name.
+        decoder: judges what they hold.
+        future: microseconds that a reading may be stamped past its message's time stamp.
+        stop: whether to end early.
+        now: microseconds since 1970 UTC.
+        accept_gaps: go on where messages are lost to retention.
+    """
+
+    def __init__(
+        self,
+        consumer: Any,
+        lanes: list[Lane],
+        ids: dict[str, str],
+        decoder: Decoder,
+        future: int,
+        stop: Callable[[], bool],
+        now: Callable[[], int],
+        *,
+        accept_gaps: bool,
+    ) -> None:
+        self._consumer, self._lanes, self._ids = consumer, lanes, ids
+        self._decoder, self._future, self._stop, self._now = decoder, future, stop, now
+        self._accept_gaps = accept_gaps
+        self._parts = [lane.partition for lane in lanes]
+        self._tracks = [lane.track for lane in lanes]
+        self._by_name = {(lane.topic, lane.partition.kpart): lane for lane in lanes}
+        self._bounded = any(lane.end is not None for lane in lanes)
+        self._finished = False
+        self._kept: list[TopicPartition] = []
+        self._more = True
+        self._said = time.monotonic()
+
+    def next_batch(self) -> list[Item]:
+        """Return what has come and may go; of a bounded input, at its end an item that says so."""
+        if self._finished or self._stop():
+            raise StopIteration
+        self._read()
+        now = time.monotonic()
+        holding = [lane.track.high for lane in self._lanes if lane.holds(now)]
+        limit = -(-min(holding) // MINUTE) * MINUTE if holding else None  # a whole slot: in it, order is free
+        behind = any(lane.behind and not lane.finished for lane in self._lanes)
+        items = []
+        pieces = released(self._tracks, (limit, len(self._tracks)), ROWS) or [no_readings()]
+        for i, piece in enumerate(pieces, 1):
+            merged = leaving(self._tracks, piece)
+            more = behind or i < len(pieces)
+            # The last of a backlog left with more to come; when nothing comes, something has to say so.
+            if merged.taken or self._more != more or now - self._said > HEARTBEAT:
+                items.append(self._item(merged, more=more))
+        if self._bounded and all(lane.finished and not lane.track.held for lane in self._lanes):
+            self._finished = True
+            items.append(("kafka", Arrivals(self._parts, self._now(), last=True)))
+        return items
+
+    def snapshot(self) -> Snapshot:
+        """Return where to go on, as plain data; the snapshot before is durable now, and shown to the group."""
+        self._show(wait=False)
+        self._kept = [lane.at(lane.track.koff) for lane in self._lanes]
+        parts = [
+            {"topic": p.topic, "kpart": p.kpart, "koff": lane.track.koff, "high": lane.track.left_high}
+            for p, lane in zip(self._parts, self._lanes, strict=True)
+        ]
+        return {"v": 1, "topics": dict(self._ids), "parts": parts}
+
+    def leave(self) -> None:
+        """Show the group the last snapshot, and leave the broker."""
+        self._show(wait=True)
+        self._consumer.close()
+
+    def _show(self, *, wait: bool) -> None:
+        if not self._kept:
+            return
+        try:
+            self._consumer.commit(offsets=self._kept, asynchronous=not wait)
+        except KafkaException as err:
+            log.warning("the consumer group's offsets were not shown: %s; the recovery store has them", err)
+        self._kept = []
+
+    def _item(self, merged: Merged, *, more: bool) -> Item:
+        self._more, self._said = more, time.monotonic()
+        return "kafka", Arrivals(self._parts, self._now(), merged.readings, merged.rejects, merged.taken, more=more)
+
+    def _read(self) -> None:
+        """Take what the client has, and give it to the lanes."""
+        first = self._consumer.poll(WAIT)
+        if first is None:
+            return
+        found = [first, *self._consumer.consume(ROWS - 1, 0)]
+        now = time.monotonic()
+        for (topic, number, fault), run in groupby(found, lambda m: (m.topic(), m.partition(), m.error())):
+            lane = self._by_name.get((topic, number))
+            if fault is not None:
+                self._fault(lane, fault, list(run), now)
+            elif lane is not None:
+                self._take(lane, list(run), now)
+
+    def _take(self, lane: Lane, messages: list[Any], now: float) -> None:
+        after = messages[-1].offset() + 1
+        if lane.end is not None and after > lane.end:
+            messages = [message for message in messages if message.offset() < lane.end]
+        if messages:
+            lane.track.put(block_of(lane.track.part, lane.next, messages, self._decoder, self._future))
+            lane.next = messages[-1].offset() + 1
+        lane.reached(after)
+        _, high = self._consumer.get_watermark_offsets(lane.at(0), cached=True)
+        lane.behind, lane.heard = after < high, now
+        self._pace(lane)
+
+    def _fault(self, lane: Lane | None, fault: Any, messages: list[Any], now: float) -> None:
+        """Deal with what the client says instead of a message."""
+        code = fault.code()
+        if code == KafkaError._PARTITION_EOF and lane is not None:
+            lane.reached(messages[-1].offset())
+            lane.behind, lane.heard = False, now
+        elif code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE) and lane is not None:
+            low, high = self._consumer.get_watermark_offsets(lane.at(0), timeout=30)
+            if lane.next > high:
+                raise ConfigurationError(
+                    f"{lane.place} ends at offset {high}, but {lane.next} were read: it was deleted and made again"
+                )
+            lost_to_retention(lane.place, lane.next, low, accepted=self._accept_gaps)
+            self._consumer.seek(lane.at(low))
+        elif not fault.retriable():
+            raise BrokerError(f"{lane.place if lane else broker.servers()}: {fault.name()}: {fault.str()}")
+
+    def _pace(self, lane: Lane) -> None:
+        """Read no further where too much waits; go on where it has gone."""
+        for other in self._lanes:
+            waiting = other.track.waiting()
+            if other is lane and not other.paused and (waiting > MOST_WAITING or other.finished):
+                self._consumer.pause([other.at(other.next)])
+                other.paused = True
+            elif other.paused and not other.finished and waiting < MOST_WAITING // 2:
+                self._consumer.resume([other.at(other.next)])
+                other.paused = False
+
+
+def lost_to_retention(place: str, next_offset: int, low: int, *, accepted: bool) -> None:
+    """Say that messages are gone that were not read yet.
+
+    Raises:
+        DataQualityError: that was not accepted beforehand.
+    """
+    said = (
+        f"{place}: offsets {next_offset} to {low - 1} ({low - next_offset:,} messages) "
+        "were deleted by the broker before they were read"
+    )
+    if not accepted:
+        raise DataQualityError(
+            f"{said}; to go on without them, and have the ledger count them as gap: --accept-gaps. "
+            "Longer retention.ms keeps this from happening: cityair topics check"
+        )
+    log.error("%s; going on without them, the ledger counts them as gap", said)
