@@ -1,0 +1,152 @@
+"""``cityair topics``: the topics a city needs, and who may do what with them."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from flows import broker, settings
+from schemas.errors import UsageError
+from schemas.strict import seconds
+from schemas.topics import PARTITIONS, Wanted, wanted
+from sinks import rights, topic_plan
+from sinks.rights import Rule
+from sinks.topic_plan import Difference, PlanReport
+
+WIDE = 10_000
+"""Characters a line may have: a cure is copied whole."""
+
+app = typer.Typer(help="Make and check a city's topics on its Kafka broker.", no_args_is_help=True)
+
+City = Annotated[
+    Path | None, typer.Option("--city", envvar="CITYAIR_CITY", help="City file.", show_default="the shipped Gimhae")
+]
+Partitions = Annotated[int, typer.Option("--partitions", min=1, help="Partitions of the topics that much comes on.")]
+Replication = Annotated[
+    int | None,
+    typer.Option("--replication", min=1, help="Copies of each topic.", show_default="3, or as many as brokers"),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="The report as a JSON object.")]
+
+
+@app.command()
+def create(
+    city: City = None, partitions: Partitions = PARTITIONS, replication: Replication = None, as_json: AsJson = False
+) -> None:
+    """Make the topics that the city needs and the broker has not; show what differs, and change nothing.
+
+    Exit status 3 where something differs, 5 where no broker answers.
+
+    \b
+    cityair topics create --city city.toml
+    """  # noqa: D301, \b keeps these lines apart
+    target = topic_plan.Broker()
+    report = topic_plan.create(target, _topics(target, city, partitions, replication))
+    _write(report, as_json)
+
+
+@app.command()
+def check(
+    city: City = None, partitions: Partitions = PARTITIONS, replication: Replication = None, as_json: AsJson = False
+) -> None:
+    """Compare the broker's topics with those that the city needs; name those that would eat replayed years.
+
+    Exit status 3 where something differs, 5 where no broker answers.
+
+    \b
+    cityair topics check --city city.toml
+    cityair topics check --json
+    """  # noqa: D301
+    target = topic_plan.Broker()
+    report = topic_plan.check(target, _topics(target, city, partitions, replication))
+    _write(report, as_json)
+
+
+@app.command()
+def acls(
+    role: Annotated[str | None, typer.Option(help="One role.", show_default="all")] = None,
+    user: Annotated[str | None, typer.Option(help="Who gets it.", show_default="a user named as the role")] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="Give the broker the rules it lacks; as super user.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Print what each role may do on the broker, the least it needs, and give it those rules on demand.
+
+    \b
+    cityair topics acls --role light --user light-07 --apply
+    """  # noqa: D301
+    roles = rights.chosen(rights.roles(), role)
+    if user is not None and role is None:
+        raise UsageError("--user needs --role: one user does not get every role")
+    if user is not None and (not user or user == "*"):
+        raise UsageError(f"--user {user!r} stands for nobody, or for everybody; name one user")
+    rules = [rule for name, one in roles.items() for rule in rights.rules(one, user or name)]
+    new = rights.apply(topic_plan.Broker(), rules) if apply else []
+    if as_json:
+        typer.echo(msgspec.json.encode({"rules": rules, "applied": new}).decode())
+        return
+    for name, one in roles.items():
+        typer.echo(f"# {name}: {one.about}")
+        typer.echo("\n".join(rule_lines(rights.rules(one, user or name))))
+    if apply:
+        typer.echo(f"{len(new)} rules given now, {len(rules) - len(new)} were there")
+
+
+def rule_lines(rules: list[Rule]) -> list[str]:
+    """Tell rules one a line.
+
+    >>> rule_lines([Rule("light", "READ", "group", "light-", True)])
+    ['User:light may READ group light-*']
+    """
+    return [
+        f"User:{rule.user} may {rule.operation} {rule.kind} {rule.name}{'*' if rule.prefixed else ''}" for rule in rules
+    ]
+
+
+def _topics(target: topic_plan.Broker, city: Path | None, partitions: int, replication: int | None) -> list[Wanted]:
+    horizon = seconds(settings.load_city(city).late.horizon)
+    needed = wanted(horizon, partitions, topic_plan.copies(replication, target.brokers))
+    return [msgspec.structs.replace(topic, name=broker.topic(topic.name)) for topic in needed]
+
+
+def _write(report: PlanReport, as_json: bool) -> None:
+    """Write a report to stdout in the asked form, and fail where something is not as needed."""
+    if as_json:
+        typer.echo(msgspec.json.encode(report).decode())
+    else:
+        for name in report.created:
+            typer.echo(f"made {name}")
+        if report.differences:
+            _show(report.differences)
+        for warning in report.warnings:
+            typer.echo(f"warning: {warning}")
+        if not report.differences:
+            made = f"{len(report.created)} of them made now" if report.created else "none was missing"
+            typer.echo(f"{len(report.topics)} topics at {report.servers} are as the city needs them, {made}")
+    report.require()
+
+
+def _show(differences: list[Difference]) -> None:
+    """Show a table of differences, and below it what follows from each and what to do."""
+    rows = Table("topic", "setting", "is", "wanted", box=box.SIMPLE, pad_edge=False)
+    for one in differences:
+        rows.add_row(one.topic, one.setting, one.found, one.wanted)
+    console = Console(file=sys.stdout, width=WIDE, highlight=False, markup=False)
+    console.print(rows, crop=False, no_wrap=True)
+    for why, cures in by_reason(differences).items():
+        typer.echo(f"{why}:")
+        typer.echo("\n".join(f"  {cure}" for cure in cures))
+
+
+def by_reason(differences: list[Difference]) -> dict[str, list[str]]:
+    """Gather the cures of what has the same reason, each once."""
+    gathered: dict[str, list[str]] = {}
+    for one in differences:
+        cures = gathered.setdefault(f"{one.why[0].upper()}{one.why[1:]}", [])
+        if one.cure not in cures:
+            cures.append(one.cure)
+    return gathered

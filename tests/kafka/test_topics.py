@@ -1,0 +1,230 @@
+"""``cityair topics`` on a real broker: makes what is missing, changes nothing, and names what would go wrong."""
+
+import json
+import secrets
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer
+from typer.testing import CliRunner
+
+from flows import broker as settings
+from flows.cli.topics import app
+from schemas.errors import BrokerError, ConfigurationError, UsageError
+from schemas.topics import TOPICS, Wanted, dead_letters, wanted
+from sinks import topic_plan
+from sinks.topic_plan import Found, differences
+from tests.broker import Broker
+from tests.server import free_ports, until
+
+READINGS, STATES = "env.air.reading.v1", "env.light.state.v1"
+
+
+@pytest.fixture
+def prefix(broker, monkeypatch):
+    """No topics yet; CITYAIR_KAFKA and CITYAIR_KAFKA_PREFIX say where they will be."""
+    prefix = f"t-{secrets.token_hex(4)}."
+    monkeypatch.setenv("CITYAIR_KAFKA", broker.servers)
+    monkeypatch.setenv("CITYAIR_KAFKA_PREFIX", prefix)
+    yield prefix
+    broker.delete(*(name for name in broker.topics() if name.startswith(prefix)))
+
+
+@pytest.fixture(scope="module")
+def lax(tmp_path_factory, machine):
+    """A broker that makes topics unasked, and asks nobody for rights."""
+    with Broker(tmp_path_factory.mktemp("lax"), settings={"auto.create.topics.enable": "true"}) as started:
+        yield started
+
+
+def run(*words, status=0):
+    """Run ``cityair topics`` and return what it printed; an error must have the status."""
+    result = CliRunner().invoke(app, [*words])
+    if result.exception:
+        assert getattr(result.exception, "status", None) == status, result.output
+    else:
+        assert status == 0
+    return result.stdout
+
+
+def test_create_makes_all_that_the_city_needs(broker, prefix):
+    said = run("create").splitlines()
+    names = {prefix + name for name in TOPICS} | {
+        prefix + dead_letters(n) for n, t in TOPICS.items() if t.direction == "in"
+    }
+    assert {line.removeprefix("made ") for line in said[:-1]} == names
+    found = broker.admin.list_topics(timeout=10).topics
+    assert names <= set(found)
+    assert len(found[prefix + READINGS].partitions) == 4
+    assert len(found[prefix + STATES].partitions) == 1
+    kept = topic_plan.Broker().found([prefix + READINGS, prefix + STATES])
+    assert kept[prefix + READINGS].settings["message.timestamp.type"] == "LogAppendTime"
+    assert kept[prefix + STATES].settings["cleanup.policy"] == "compact"
+    assert run("create").splitlines()[-1].endswith("none was missing")
+    run("check")
+
+
+def test_check_names_what_is_missing_and_makes_nothing(broker, prefix):
+    assert f"{prefix}{STATES} " in run("check", status=3)
+    assert not [name for name in broker.topics() if name.startswith(prefix)]
+
+
+def test_what_differs_is_told_and_never_altered(broker, prefix):
+    broker.create(prefix + READINGS, partitions=1, retention_ms=86_400_000)
+    report = json.loads(run("create", "--json", status=3))
+    told = {one["setting"]: one for one in report["differences"]}
+    assert set(told) == {"partitions", "retention.ms", "message.timestamp.type"}
+    assert {one["topic"] for one in report["differences"]} == {prefix + READINGS}
+    assert told["partitions"]["found"] == "1"
+    assert len(report["created"]) == len(report["topics"]) - 1
+    assert len(broker.admin.list_topics(timeout=10).topics[prefix + READINGS].partitions) == 1
+    run("check", "--partitions", "1", status=3)  # retention is still short
+
+
+def test_a_topic_that_would_eat_replayed_years_is_named_in_words(broker, prefix):
+    run("create")
+    broker.delete(prefix + READINGS, prefix + "env.air.alert.v1")
+    broker.create(prefix + READINGS, partitions=4, retention_ms=30 * 86_400_000)
+    broker.create(prefix + "env.air.alert.v1", retention_ms=-1)
+    said = run("check", status=3)
+    _, _, why = said.partition("Retention would eat replayed years")
+    assert "stamped more than 30 days ago are deleted within minutes" in why
+    assert f"{prefix}{READINGS} --add-config message.timestamp.type=LogAppendTime" in why
+    assert "env.air.alert.v1" not in said  # kept for ever: what its producer stamps does not matter
+
+
+def test_old_readings_outlive_the_retention_of_our_topics_and_not_of_others(lax, monkeypatch):
+    monkeypatch.setenv("CITYAIR_KAFKA", lax.servers)
+    topic_plan.create(topic_plan.Broker(), wanted(86_400)[:1])
+    lax.create("plain", retention_ms=1_000_000)
+    producer = Producer(lax.client())
+    for topic in (READINGS, "plain"):
+        producer.produce(topic, b"last year", partition=0, timestamp=1_700_000_000_000)
+    assert producer.flush(10) == 0
+    until(lambda: start(lax, "plain") == 1, lambda: "the broker kept what its retention should eat", patience=20)
+    assert start(lax, READINGS) == 0
+
+
+def start(broker, topic):
+    """First offset that the broker still has of partition 0."""
+    from confluent_kafka import TopicPartition
+    from confluent_kafka.admin import OffsetSpec
+
+    asked = {TopicPartition(topic, 0): OffsetSpec.earliest()}
+    [future] = broker.admin.list_offsets(asked).values()
+    return future.result(10).offset
+
+
+def test_more_copies_than_brokers_are_refused(broker, prefix):
+    there = len(broker.admin.list_topics(timeout=10).brokers)
+    with pytest.raises(ConfigurationError, match=f"--replication {there + 1} needs {there + 1} brokers"):
+        topic_plan.copies(there + 1, there)
+    assert topic_plan.copies(None, 1) == 1
+    assert topic_plan.copies(None, 5) == 3
+
+
+def test_two_creators_at_once_do_not_fail(broker, prefix):
+    topics = [Wanted(prefix + "twice", 1, 1, {})]
+    target = topic_plan.Broker()
+    target.create(topics)
+    target.create(topics)
+    assert prefix + "twice" in broker.topics()
+
+
+def test_no_broker_is_status_5(monkeypatch):
+    monkeypatch.setenv("CITYAIR_KAFKA", "127.0.0.1:9")
+    with pytest.raises(BrokerError, match="no broker answered at 127.0.0.1:9 within 1 s") as raised:
+        topic_plan.Broker(patience=1)
+    assert raised.value.status == 5
+
+
+@pytest.mark.parametrize("bad", ["a b", "a/b", "ü", "x" * 101])
+def test_a_prefix_that_cannot_be_is_refused(monkeypatch, bad):
+    monkeypatch.setenv("CITYAIR_KAFKA_PREFIX", bad)
+    with pytest.raises(ConfigurationError, match="cannot begin a topic's name"):
+        settings.topic("env.air.reading.v1")
+
+
+def plan(name, replication=1):
+    return next(topic for topic in wanted(86_400, replication=replication) if topic.name == name)
+
+
+@pytest.mark.parametrize(
+    ("topic", "partitions", "replication", "changed", "faults"),
+    [
+        (READINGS, 4, 1, {}, set()),
+        (READINGS, 12, 3, {"retention.ms": "-1", "min.insync.replicas": "2"}, set()),
+        (READINGS, 4, 1, {"message.timestamp.type": "CreateTime"}, {"message.timestamp.type"}),
+        (READINGS, 4, 1, {"message.timestamp.type": "CreateTime", "retention.ms": "-1"}, set()),
+        (READINGS, 4, 1, {"retention.ms": "604800000"}, {"retention.ms"}),
+        (READINGS, 4, 1, {"retention.bytes": "1000000"}, {"retention.bytes"}),
+        (READINGS, 4, 1, {"cleanup.policy": "compact"}, {"cleanup.policy"}),
+        (READINGS, 4, 1, {"min.insync.replicas": "2"}, {"min.insync.replicas"}),
+        (dead_letters(READINGS), 1, 1, {"max.message.bytes": "1048588"}, {"max.message.bytes"}),
+        (STATES, 1, 1, {"cleanup.policy": "delete"}, {"cleanup.policy"}),
+        (STATES, 1, 1, {"segment.ms": "604800000"}, {"segment.ms"}),
+        (STATES, 1, 1, {"min.cleanable.dirty.ratio": "0.5"}, {"min.cleanable.dirty.ratio"}),
+        (STATES, 1, 1, {"max.compaction.lag.ms": "9223372036854775807"}, {"max.compaction.lag.ms"}),
+    ],
+)
+def test_only_what_hurts_is_a_difference(topic, partitions, replication, changed, faults):
+    need = plan(topic)
+    found = Found(partitions, replication, need.settings | changed)
+    assert {one.setting for one in differences(need, found)} == faults
+
+
+def test_three_brokers_want_two_in_sync():
+    need = plan(READINGS, replication=3)
+    found = Found(4, 1, need.settings | {"min.insync.replicas": "1"})
+    assert {one.setting for one in differences(need, found)} == {"replication", "min.insync.replicas"}
+    assert need.settings["min.insync.replicas"] == "2"
+
+
+def test_a_dead_letter_finds_room_for_its_message_and_its_reasons():
+    for name, topic in TOPICS.items():
+        if topic.direction == "in":
+            room = {n: int(plan(n).settings["max.message.bytes"]) for n in (name, dead_letters(name))}
+            assert room[dead_letters(name)] > room[name] > 1 << 20
+
+
+def test_a_long_horizon_keeps_input_longer():
+    ages = [int(wanted(days * 86_400)[0].settings["retention.ms"]) / 86_400_000 for days in (1, 7)]
+    assert ages == [16, 28]
+
+
+@pytest.mark.parametrize("words", [["--user", "x"], ["--role", "nobody"], ["--role", "light", "--user", "*"]])
+def test_rights_that_make_no_sense_are_refused(words):
+    result = CliRunner().invoke(app, ["acls", *words])
+    assert isinstance(result.exception, UsageError)
+
+
+def test_rights_of_a_broker_without_an_authorizer(lax, monkeypatch):
+    monkeypatch.setenv("CITYAIR_KAFKA", lax.servers)
+    result = CliRunner().invoke(app, ["acls", "--role", "light", "--apply"])
+    assert isinstance(result.exception, BrokerError)
+    assert "Set authorizer.class.name in server.properties" in str(result.exception)
+
+
+def test_a_broker_that_makes_topics_unasked_is_warned_of(lax, monkeypatch):
+    monkeypatch.setenv("CITYAIR_KAFKA", lax.servers)
+    monkeypatch.setenv("CITYAIR_KAFKA_PREFIX", "unasked.")
+    assert "warning: auto.create.topics.enable is true" in run("create")
+
+
+def test_the_broker_of_compose_starts_and_serves_the_machine(tmp_path, machine, monkeypatch):
+    """Its settings on other ports; the image joins the file and the environment as this broker does."""
+    from ruamel.yaml import YAML
+
+    file = Path(__file__).resolve().parents[2] / "docker-compose.kafka.yml"
+    told = YAML(typ="safe").load(file.read_text(encoding="utf-8"))["services"]["kafka"]["environment"]
+    inside, outside, control = free_ports(3)
+    told["KAFKA_LISTENERS"] = f"PLAINTEXT://:{inside},HOST://:{outside},CONTROLLER://:{control}"
+    told["KAFKA_ADVERTISED_LISTENERS"] = f"PLAINTEXT://localhost:{inside},HOST://localhost:{outside}"
+    of_image = {
+        k.removeprefix("KAFKA_").lower().replace("_", "."): v for k, v in told.items() if not k.endswith("OPTS")
+    }
+    addresses = of_image | {"controller.quorum.voters": f"1@localhost:{control}"}
+    with Broker(tmp_path, port=outside, settings=addresses) as broker:
+        monkeypatch.setenv("CITYAIR_KAFKA", broker.servers)
+        run("create")
+        run("check")
