@@ -9,14 +9,14 @@ from bytewax.inputs import Source
 from bytewax.outputs import Sink
 
 from flows.arrivals import Arrivals
-from flows.messages import ROLLING_TOPIC, Events, Message, letters
+from flows.messages import ALERT_TOPIC, LIGHT_TOPIC, ROLLING_TOPIC, Events, Message, letters
 from flows.operators import by_zone, judge
 from flows.rows import Landing, Rows
 from schemas.city import City
 
 FLOW = "air"
 INPUT = ["env.air.reading.v1"]
-TOPICS = [ROLLING_TOPIC]
+TOPICS = [ROLLING_TOPIC, LIGHT_TOPIC, ALERT_TOPIC]
 
 
 @dataclass(slots=True)

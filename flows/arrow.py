@@ -4,11 +4,15 @@
 """
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
 
 
 def numbers(values: NDArray[Any], kind: pa.DataType, missing: NDArray[np.bool_] | None = None) -> pa.Array:
@@ -40,9 +44,42 @@ def texts(values: Sequence[str] | Sequence[bytes], kind: pa.DataType | None = No
     return pa.Array.from_buffers(kind or pa.string(), len(encoded), buffers)
 
 
-def named(names: pa.Array, index: NDArray[np.int32]) -> pa.DictionaryArray:
-    """Texts by their index among ``names``."""
-    return pa.DictionaryArray.from_arrays(numbers(index, pa.int32()), names)
+def named(names: pa.Array, index: NDArray[np.int32], missing: NDArray[np.bool_] | None = None) -> pa.DictionaryArray:
+    """Texts by their index among ``names``; null where ``missing``."""
+    return pa.DictionaryArray.from_arrays(numbers(index, pa.int32(), missing), names)
+
+
+def anything(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    """Make a short column of plain values, None among them: texts, lists of texts, numbers and times.
+
+    >>> anything(["a", None, "a"], pa.dictionary(pa.int32(), pa.string())).to_pylist()
+    ['a', None, 'a']
+    >>> anything([["a", "b"], []], pa.list_(pa.string())).to_pylist()
+    [['a', 'b'], []]
+    """
+    missing = np.array([value is None for value in values])
+    if pa.types.is_dictionary(kind):
+        names = sorted({value for value in values if value is not None})
+        index = np.array([names.index(value) if value is not None else 0 for value in values], np.int32)
+        return named(texts(names), index, missing)
+    if pa.types.is_list(kind):
+        ends = np.cumsum([0, *(len(value) for value in values)]).astype(np.int32)
+        inside = texts([text for value in values for text in value])
+        return pa.ListArray.from_arrays(numbers(ends, pa.int32()), inside)
+    if pa.types.is_string(kind):
+        return texts_or_null(values, missing)
+    if pa.types.is_timestamp(kind):
+        since = [0 if value is None else (value - EPOCH) // MICROSECOND for value in values]
+        return numbers(np.array(since, np.int64), kind, missing)
+    plain_kind = kind.to_pandas_dtype()
+    return numbers(np.array([0 if value is None else value for value in values], plain_kind), kind, missing)
+
+
+def texts_or_null(values: Sequence[str | None], missing: NDArray[np.bool_]) -> pa.Array:
+    """Join texts; null where ``missing``."""
+    whole = texts([value or "" for value in values])
+    valid_bits = pa.py_buffer(np.packbits(~missing, bitorder="little")) if missing.any() else None
+    return pa.Array.from_buffers(pa.string(), len(values), [valid_bits, *whole.buffers()[1:]])
 
 
 def plain(column: pa.Array, kind: type[np.generic], null: float = 0) -> NDArray[Any]:

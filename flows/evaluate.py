@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flows import indices
 from flows.arrivals import I32, I64, U8
 from flows.clock import NEVER
 from flows.grid import Grid
 from flows.kernels import rolling, surroundings
-from schemas.city import City, minutes, seconds
+from schemas.city import City
+from schemas.strict import minutes, seconds
 
 FAST = 10
 """Cadences up to ten minutes are fast: their slots close a minute past due; official hours arrive late."""
@@ -29,14 +31,16 @@ class Group:
         city: for windows and limits.
         columns: their columns in the zone's grid.
         every: their cadence, in seconds.
+        scales: indices to compute.
     """
 
-    def __init__(self, city: City, columns: NDArray[np.integer], every: int) -> None:
+    def __init__(self, city: City, columns: NDArray[np.integer], every: int, scales: indices.Scales) -> None:
         self.columns = columns
         self.every = every
         self.cadence = max(1, every // 60)
         self.step = max(minutes(city.windows.step), self.cadence)
         self.grace = GRACE_FAST if self.cadence <= FAST else GRACE_SLOW
+        self.scales = scales
         self.limits = surroundings.limits(city, self.cadence)
         self.lookback = surroundings.lookback(self.limits) * self.cadence
         kept = [
@@ -121,6 +125,7 @@ class Evaluated:
 
     means: list[Means] = field(default_factory=list)
     findings: list[Findings] = field(default_factory=list)
+    indexed: list[indices.Rows] = field(default_factory=list)
 
 
 def close(grid: Grid, group: Group, last: int, revision: int, out: Evaluated) -> None:
@@ -141,6 +146,10 @@ def close(grid: Grid, group: Group, last: int, revision: int, out: Evaluated) ->
         out.findings.append(
             _findings(group.columns[station], parameter, ended[fresh][cell], after[fresh][cell, station, parameter], 0)
         )
+    hours = indices.hours_between(first, last)
+    if hours.size:
+        found = indices.evaluate(grid, group.scales, group.columns, group.cadence, hours)
+        out.indexed += indices.rows(group.columns, found, None, 0)
     totals, ends = _windows(grid, group, group.columns, first, last)
     group.closed = last
     closing = group.closing_of(ends)
@@ -175,7 +184,12 @@ def revise(
     closed = group.closed
     start = (first - 1) // group.cadence * group.cadence - group.cadence  # a spike is judged one cell back
     old, ends = _windows(grid, group, columns, start, closed)
+    hours = indices.hours_between(first - 1, closed)
+    known = indices.evaluate(grid, group.scales, columns, group.cadence, hours) if hours.size else None
     add_late()
+    if known:
+        now = indices.evaluate(grid, group.scales, columns, group.cadence, hours)
+        out.indexed += indices.rows(columns, now, known, revision)
     before, after, ended = _judge(grid, group, columns, start, closed, until)
     _store(grid, group, columns, ended, after)
     cell, station, parameter = np.nonzero(before != after)
@@ -191,8 +205,8 @@ def revise(
     )
     rows = np.nonzero((differs & (new.count > 0)).transpose(3, 1, 2, 0))
     if rows[0].size:
-        known = old.count.transpose(3, 1, 2, 0)[rows] > 0
-        revisions = np.where(known, revision, 0).astype(np.int32)
+        was_there = old.count.transpose(3, 1, 2, 0)[rows] > 0
+        revisions = np.where(was_there, revision, 0).astype(np.int32)
         out.means.append(_means(group, columns, new, ends, rows, revisions, None))
 
 

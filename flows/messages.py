@@ -15,12 +15,15 @@ from flows.evaluate import Means
 from flows.grid import SECONDS
 from flows.kernels import rolling
 from flows.rows import VALID, coverage
+from flows.watch import Said
 from schemas.city import City
 from schemas.reading import PARAMETERS
 from schemas.rejected import MAX_KEPT_BYTES, MAX_MESSAGE_BYTES, Reject
 from schemas.topics import dead_letters
 
 ROLLING_TOPIC = "env.air.rolling.v1"
+LIGHT_TOPIC = "env.light.state.v1"
+ALERT_TOPIC = "env.air.alert.v1"
 DEAD_LETTER = "cityair_"
 """What headers of ours begin with on a dead letter, beside those that it came with."""
 DEAD_LETTER_ID = f"{DEAD_LETTER}id"
@@ -100,6 +103,15 @@ class Events:
                 for station, ended, of_station in newest_means(means, self._ids, columns, self._timezone)
             ],
         )
+
+    def told(self, said: Said) -> list[Outgoing]:
+        """Make the messages of ``env.light.state.v1`` and ``env.air.alert.v1``."""
+        states = [
+            self.event(LIGHT_TOPIC, state.light_id, state.as_of, f"{state.light_id}:{state.seq}", state, state.seq)
+            for state in said.states
+        ]
+        alerts = [self.event(ALERT_TOPIC, alert.zone, alert.ended_at, alert.alert_id, alert) for alert in said.alerts]
+        return [Outgoing(topic, made) for topic, made in ((LIGHT_TOPIC, states), (ALERT_TOPIC, alerts)) if made]
 
 
 def newest_means(

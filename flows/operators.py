@@ -74,6 +74,8 @@ class _ZoneLogic(StatefulBatchLogic[tuple[str, ZoneArrivals], "Landing | Outgoin
             out.append(self._rows.outcome(name, zone.stations, outcome, item.parts, item.received))
             if self._events and outcome.evaluated.means:
                 out.append(self._events.rolling(outcome.evaluated.means, zone.stations))
+            if self._events:
+                out += self._events.told(outcome.said)
             if self._dead_letters:
                 out += letters(outcome.rejects, item.parts)
         return out, StatefulBatchLogic.RETAIN

@@ -26,10 +26,11 @@ from flows.operators import kept_state
 from flows.rows import Landing, Rows
 from flows.sources.files import FileSource
 from flows.zone import Zone
-from schemas.city import City, minutes, seconds
+from schemas.city import City
 from schemas.errors import ConfigurationError
 from schemas.reading import PARAMETERS, VALUES
 from schemas.rejected import Reject
+from schemas.strict import minutes, seconds
 from schemas.tables import TABLES
 from sinks import catalog, store
 from sinks.lake import LakeSink, create_tables

@@ -7,13 +7,16 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from msgspec import Struct
 from numpy.typing import NDArray
 
-from flows import arrow
+from flows import arrow, indices
 from flows.arrivals import Arrivals, Partition, Taken
 from flows.evaluate import Findings, Means
 from flows.grid import SECONDS
 from flows.kernels import rolling
+from flows.kernels.bands import NO_GRADE, NONE
+from flows.watch import Said
 from flows.zone import Outcome, Stored
 from schemas.city import City
 from schemas.quality import TEST_NAMES, Flag
@@ -55,6 +58,7 @@ class Rows:
         zones = sorted({s.zone for s in city.stations})
         self._zones = arrow.texts(zones)
         self._zone_of = np.array([zones.index(s.zone) for s in city.stations], np.int32)
+        self._indices = indices.names()
 
     def arrived(self, arrivals: Arrivals) -> Landing:
         """Land what was refused before it reached a zone, and the receipts."""
@@ -80,6 +84,8 @@ class Rows:
         landing.rows += [
             ("rolling", self._means(means, columns)) for means in outcome.evaluated.means if means.ended.size
         ]
+        landing.rows += [(found.table, self._indexed(found, columns)) for found in outcome.evaluated.indexed]
+        landing.rows += told(outcome.said)
         return landing
 
     def _stored(self, stored: Stored, parts: Sequence[Partition], landing: Landing) -> None:
@@ -140,6 +146,31 @@ class Rows:
             ],
         )
 
+    def _indexed(self, found: indices.Rows, columns: NDArray[np.int32]) -> pa.RecordBatch:
+        station = columns[found.station]
+        made = {
+            "zone": arrow.named(self._zones, self._zone_of[station]),
+            "station_id": arrow.named(self._stations, station),
+            "ended_at": arrow.numbers(found.ended * SLOT_US, TIME),
+            "revision": arrow.numbers(found.revision, pa.int32()),
+        }
+        for column in TABLES[found.table].schema:
+            if column.name not in made:
+                made[column.name] = self._index_column(column, found.columns[column.name])
+        return _batch(found.table, [made[column.name] for column in TABLES[found.table].schema])
+
+    def _index_column(self, column: pa.Field, values: NDArray[Any]) -> pa.Array:
+        """Make a column; what does not exist is NaN, ``NONE`` or, of grades, ``NO_GRADE``."""
+        if column.type == NAME:
+            names = self._indices if column.name == "index_name" else PARAMETERS
+            return arrow.named(arrow.texts(names), values.astype(np.int32), values < 0)
+        if column.type == pa.bool_():
+            return arrow.flags(values)
+        missing = np.isnan(values) if values.dtype.kind == "f" else values <= NO_GRADE
+        if values.dtype.kind != "f" and column.name != "grade":
+            missing = values == NONE
+        return arrow.numbers(values, column.type, missing)
+
     def _findings(self, found: Findings, columns: NDArray[np.int32]) -> pa.RecordBatch:
         station = columns[found.station]
         return _batch(
@@ -154,6 +185,21 @@ class Rows:
                 arrow.numbers(found.revision, pa.int32()),
             ],
         )
+
+
+def told(said: Said) -> list[tuple[str, pa.RecordBatch]]:
+    """Make rows of ``light_states`` and ``alerts``: the messages' fields."""
+    kept: list[tuple[str, Sequence[Struct]]] = [("light_states", said.states), ("alerts", said.alerts)]
+    return [(table, _fields(table, messages)) for table, messages in kept if messages]
+
+
+def _fields(table: str, messages: Sequence[Struct]) -> pa.RecordBatch:
+    """Make rows of messages; each column of the table is a field of theirs."""
+    columns = []
+    for column in TABLES[table].schema:
+        values = [getattr(message, column.name) for message in messages]
+        columns.append(arrow.anything(values, column.type))
+    return _batch(table, columns)
 
 
 def ledger(entries: Sequence[dict[str, Any]]) -> pa.RecordBatch:

@@ -7,21 +7,24 @@ function of the sequence of readings alone.
 
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flows import evaluate
+from flows import evaluate, indices
 from flows.arrivals import I32, I64, U8, Readings, no_readings
 from flows.clock import GENERATION, LARGEST_TABLE, NEVER, Clock, Time, closing_rows
 from flows.evaluate import Evaluated, Group
 from flows.grid import PAGE, Grid, second_of, slot_of
 from flows.kernels import quality, rolling
 from flows.waiting import WaitingRoom
-from schemas.city import City, minutes, seconds
+from flows.watch import Said, Watch
+from schemas.city import City
 from schemas.reading import PARAMETERS
 from schemas.rejected import Reason, Reject
+from schemas.strict import minutes, seconds
 
 P = len(PARAMETERS)
 DAY = 1440
@@ -45,6 +48,7 @@ class Outcome:
     stored: list[Stored] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
     evaluated: Evaluated = field(default_factory=Evaluated)
+    said: Said = field(default_factory=Said)
     waiting: NDArray[np.integer] = field(default_factory=lambda: np.empty(0, np.int32))
     """The partition of each reading that waits."""
 
@@ -73,7 +77,10 @@ class Zone:
         self.column = np.full(len(city.stations), -1, np.int32)
         self.column[self.stations] = np.arange(self.stations.size)
         cadences = np.array([seconds(city.stations[i].every) for i in self.stations])
-        self.groups = [Group(city, np.flatnonzero(cadences == every), int(every)) for every in np.unique(cadences)]
+        scales = indices.Scales(city.indices.korea)
+        self.groups = [
+            Group(city, np.flatnonzero(cadences == every), int(every), scales) for every in np.unique(cadences)
+        ]
         self._group_of = np.searchsorted(np.unique(cadences), cadences)
         limits = city.limits()
         self._fail = np.array([limit.fail for limit in limits])
@@ -81,12 +88,14 @@ class Zone:
         self._horizon = minutes(city.late.horizon)
         self._waiting = WaitingRoom(self._horizon, minutes(city.late.wait), city.late.waiting_room)
         lengths = (*city.windows.lengths, city.quality.flat_line_length, city.quality.attenuated_signal_length)
-        lookback = max(minutes(length) for length in lengths) + 2 * max(minutes(city.windows.step), SLOWEST)
+        longest = max(DAY, *(minutes(length) for length in lengths))
+        lookback = longest + 2 * max(minutes(city.windows.step), SLOWEST)
         assert all(max(group.longest, group.lookback) + group.step < lookback + 2 * PAGE for group in self.groups)
         self.grid = Grid(
             [city.stations[i].id for i in self.stations], self._horizon + lookback + 2 * PAGE, self._horizon + 4 * PAGE
         )
         self.clock = Clock(self.stations.size)
+        self.watch = Watch(city, zone, self.grid, self.groups)
         self._settled = np.full(self.stations.size, NEVER)
         self._gone = no_readings()
         """Readings that waited, of stations that have left the city file since."""
@@ -176,6 +185,7 @@ class Zone:
             run = _cut_mask(run, ~late)
         np.maximum.at(self._settled, self.column[run.readings.station], run.slot)
         closings = [self._closings(group, time, stop) for group in self.groups]
+        self.watch.foresee(self.clock, time, stop)
         begin = 0
         while begin < run.slot.size:
             fits = run.slot[begin:] <= self.grid.reach()
@@ -183,17 +193,20 @@ class Zone:
             if end > begin:
                 self._piece(_cut(run, begin, end), closings, out)
             if end < run.slot.size:  # what the next reading closes lies before it: evaluate that first, to make room
+                self.watch.decide(int(run.row[end]) + 1, out.said)
                 before = [(steps[steps < run.slot[end]], rows[steps < run.slot[end]]) for steps, rows in closings]
                 self._close(before, int(run.row[end]))
                 self._evaluate(out)
                 self.grid.move(min(group.closed for group in self.groups))
             begin = end
+        self.watch.decide(stop + 1, out.said)
         self._close(closings, stop)
 
     def _start(self, clock: int) -> None:
         """When the clock is set, a horizon of slots before it is open."""
         for group in self.groups:
             group.due = group.closed = group.floor(clock - self._horizon - 1)
+        self.watch.start(clock - 1)
         self.grid.move(min(group.closed for group in self.groups))
 
     def _closings(self, group: Group, time: Time, stop: int) -> tuple[I64, I64]:
@@ -228,8 +241,9 @@ class Zone:
         )
         late = run.slot <= closed[self._group_of[column], np.arange(run.slot.size)]
         if not late.any() and not self._held:
-            self.grid.add(column, run.slot, quanta, flags)
+            self._add(run, np.arange(run.slot.size), column, quanta, flags, out)
             return
+        self.watch.decide(int(run.row[0]) if run.row.size else 0, out.said)
         self._evaluate(out)
         self._between(run, column, quanta, flags, late, closings, out)
 
@@ -254,13 +268,23 @@ class Zone:
             end = run.row.size if event is None else int(np.searchsorted(run.row, event, side="right"))
             timely = begin + np.flatnonzero(~late[begin:end])
             tardy = begin + np.flatnonzero(late[begin:end])
-            self.grid.add(column[timely], run.slot[timely], quanta[timely], flags[timely])
+            self._add(run, timely, column, quanta, flags, out)
             if tardy.size:
                 self._held.append((column[tardy], run.slot[tardy], quanta[tardy], flags[tardy]))
             if event is not None:
+                self.watch.decide(event + 1, out.said)
                 self._close(closings, event)
                 self._evaluate(out)
             begin = end
+
+    def _add(self, run: _Run, rows: NDArray[np.integer], column: I32, quanta: I64, flags: U8, out: Outcome) -> None:
+        """Put readings on the grid; what closed before one that is late for it is looked at without it."""
+        cuts = self.watch.cuts(run.slot[rows], run.row[rows], self._group_of[column[rows]])
+        for begin, end in pairwise([0, *cuts.tolist(), rows.size]):
+            some = rows[begin:end]
+            if begin:
+                self.watch.decide(int(run.row[some[0]]), out.said)
+            self.grid.add(column[some], run.slot[some], quanta[some], flags[some])
 
     def _close(self, closings: list[tuple[I64, I64]], upto: int) -> None:
         """Note what is closed after row ``upto``, closing by closing."""
@@ -324,6 +348,7 @@ class Zone:
         self._refuse(
             self._waiting.leave(), "future", "more than the horizon ahead of the clock when the input ended", out
         )
+        self.watch.finish(out.said)
         self._closings_seen += 1
         for group in self.groups:
             if group.due > NEVER:
@@ -346,6 +371,7 @@ class Zone:
             "clock": self.clock.snapshot(),
             "closed": {group.every: (group.due, group.closed, list(group.closings)) for group in self.groups},
             "closings": self._closings_seen,
+            "watch": self.watch.snapshot(),
             "settled": self._settled.copy(),
             "waiting": self._waiting.snapshot(self.column),
             "held": [(column.copy(), *rest) for column, *rest in self._held],
@@ -370,6 +396,7 @@ class Zone:
             here = column_now[column] >= 0
             self._held.append((column_now[column][here], *(part[here] for part in rest)))
         self._revision, self._closings_seen = kept["revision"], kept["closings"]
+        self.watch.restore(kept["watch"])
         self._gone = self._waiting.restore(kept["waiting"], column_now, self.stations)
 
 

@@ -10,45 +10,23 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 from msgspec import Meta, Struct, field
 
+from schemas.city_rules import Alerts, Lights
 from schemas.errors import ConfigurationError
 from schemas.reading import PARAMETERS
+from schemas.strict import Duration, Strict, seconds
 
 Id = Annotated[str, Meta(pattern=r"^\w[\w.-]{0,63}$", description="letters, digits, '_', '.', '-'")]
 Latitude = Annotated[float, Meta(ge=-90, le=90)]
 Longitude = Annotated[float, Meta(ge=-180, le=180)]
-Duration = Annotated[str, Meta(pattern=r"^[1-9]\d*(s|m|h|d)$", description="a whole number and s, m, h or d")]
 Limit = Annotated[float, Meta(ge=0)]
 """A limit of a test of the surroundings; 0 or none: the test is not made."""
 
-SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 LARGEST = 100_000.0
 """No value that counts may be larger: 86,400 of them, in units of 1e-9, must fit a 64-bit sum."""
 
 
-def seconds(duration: str) -> int:
-    """Seconds of a duration.
-
-    >>> seconds("10m")
-    600
-    """
-    return int(duration[:-1]) * SECONDS[duration[-1]]
-
-
-def minutes(duration: str) -> int:
-    """Whole minutes of a duration, rounded up: the slots it takes on the grid.
-
-    >>> minutes("90s"), minutes("8h")
-    (2, 480)
-    """
-    return -(-seconds(duration) // 60)
-
-
 class CityError(ConfigurationError):
     """A city file that does not hold together; the message names the key and the cure."""
-
-
-class Strict(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Unknown keys are refused."""
 
 
 class Identity(Strict, frozen=True, kw_only=True):
@@ -97,7 +75,7 @@ class Light(Strict, frozen=True, kw_only=True):
     lat: Latitude
     lon: Longitude
     name: str = ""
-    stations: list[str] = []
+    stations: list[str] = field(default_factory=list)
     synthetic: bool = False
 
 
@@ -232,7 +210,7 @@ class Late(Strict, frozen=True, kw_only=True):
     horizon: Duration = "24h"
     """A late reading is put in its slot up to here behind the clock; past it, it is ``too_late``."""
     future: Duration = "5m"
-    """A reading stamped further past the time stamp of its Kafka message has a wrong clock; files have no such stamp."""
+    """A reading stamped further past its Kafka message's time stamp has a wrong clock; files have no such stamp."""
     wait: Duration = "1h"
     """So far the clock may advance while a reading from beyond the horizon ahead waits; then its clock is wild."""
     waiting_room: Annotated[int, Meta(ge=1000, le=1_000_000)] = 100_000
@@ -261,19 +239,29 @@ class Quality(Strict, frozen=True, kw_only=True):
             raise ValueError("quality: no length may exceed 24h")
 
 
+class Indices(Strict, frozen=True, kw_only=True):
+    """Which versions of indices are computed."""
+
+    korea: Literal["", "three-decimal", "four-decimal"] = ""
+    """Breakpoints of the gases; the default is the file's own: all official rows at hand fit the three-decimal ones."""
+
+
 class City(Strict, frozen=True, kw_only=True):
     """A whole city file."""
 
     city: Identity
     stations: list[Station]
-    lights: list[Light] = []
-    odor_sensors: list[OdorSensor] = []
-    odor_sources: list[OdorSource] = []
-    weather_stations: list[WeatherStation] = []
-    parameters: dict[str, Parameter] = {}
+    lights: list[Light] = field(default_factory=list)
+    odor_sensors: list[OdorSensor] = field(default_factory=list)
+    odor_sources: list[OdorSource] = field(default_factory=list)
+    weather_stations: list[WeatherStation] = field(default_factory=list)
+    parameters: dict[str, Parameter] = field(default_factory=dict)
     windows: Windows = field(default_factory=Windows)
     late: Late = field(default_factory=Late)
     quality: Quality = field(default_factory=Quality)
+    light_rules: Lights = field(default_factory=Lights)
+    alerts: Alerts = field(default_factory=Alerts)
+    indices: Indices = field(default_factory=Indices)
 
     def __post_init__(self) -> None:
         for kind in ("stations", "lights", "odor_sensors", "odor_sources", "weather_stations"):

@@ -8,6 +8,8 @@ The views stand one per file in ``views/``; line 1 of each says what it answers.
 * ``{stations}``, ``{lights}``: what the city file says.
 
 Views that build on others name them plainly; they are made after the views of the tables.
+
+Beside them are the macros of ``sinks/twins.py``.
 """
 
 import re
@@ -22,6 +24,7 @@ from schemas.errors import ConfigurationError
 from schemas.tables import TABLES
 from sinks.relations import city_sources, columns_of, everything, literal, newest, only_newest, options_of, typed
 from sinks.snapshot import Snapshot, take_snapshot
+from sinks.twins import create_macros, install
 
 SOURCE = re.compile(r"\{(\w+)\}")
 """A source that a view names in braces."""
@@ -71,7 +74,7 @@ def create_views(made: Mapping[str, str]) -> Iterator[str]:
 
 
 class Catalog:
-    """A DuckDB connection with the lake's views; whatever DuckDB's own connection can do, this can.
+    """A DuckDB connection with the lake's views and macros; whatever DuckDB's own connection can do, this can.
 
     It keeps showing the moment it was opened until ``refresh()``. Files that the lake replaced meanwhile are kept for
     24 hours, so refresh at least once a day.
@@ -88,6 +91,7 @@ class Catalog:
         self.connection: Any = duckdb.connect(config={} if threads is None else {"threads": threads})
         # Footers of hundreds of daily files are read once; DuckDB still notices a file that changed.
         self.connection.execute("SET GLOBAL parquet_metadata_cache = true")
+        install(self.connection)
         self._show(self.snapshot)
 
     def refresh(self) -> None:
@@ -145,7 +149,7 @@ def connect(lake: str | Path, *, threads: int | None = None) -> Catalog:
 
 
 def portable_views(lake: str | Path, scan_table: str = "delta_scan") -> str:
-    """Write SQL that makes the same views in a plain DuckDB with its delta extension.
+    """Write SQL that makes the same views and macros in a plain DuckDB with its delta extension.
 
     Tables that do not exist yet are empty views; print them again once there are rows.
 
@@ -167,4 +171,4 @@ def portable_views(lake: str | Path, scan_table: str = "delta_scan") -> str:
         if table.revised:
             made[name] = typed(columns, *(only_newest(rows, rows, table.key) for rows in found))
     head = ["INSTALL delta", "LOAD delta", f"SET TimeZone = {literal(snapshot.city.city.timezone)}"]
-    return "".join(f"{statement};\n" for statement in [*head, *create_views(made)])
+    return "".join(f"{statement};\n" for statement in [*head, *create_macros(), *create_views(made)])

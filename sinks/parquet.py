@@ -25,7 +25,7 @@ MOST_KEPT = 4 * ROW_GROUP
 """Rows kept back over all tables and days."""
 MOST_OPEN = 64
 """Files open at once; a backfill of years touches thousands of days in one epoch."""
-WITHOUT_DICTIONARY = {"mean", "koff", "payload", "detail"}
+WITHOUT_DICTIONARY = {"mean", "koff", "payload", "detail", "concentration", "pm10_24h", "pm25_24h"}
 """Columns of which hardly two values are alike."""
 RANGES = ("revision", "koff", "station_id")
 """Columns beside the time whose least and greatest value a reader may skip files by."""

@@ -8,7 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from schemas.city import City, seconds
+from schemas.city import City
+from schemas.strict import seconds
 from schemas.tables import Table
 from sinks.snapshot import DataFile
 

@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.kernels.rolling import QUANTUM, prefix, trailing
-from schemas.city import City, minutes
+from schemas.city import City
 from schemas.quality import Test
 from schemas.reading import PARAMETERS
+from schemas.strict import minutes
 
 F64 = NDArray[np.float64]
 U8 = NDArray[np.uint8]

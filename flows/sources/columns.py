@@ -16,9 +16,9 @@ import msgspec
 from msgspec import Meta, Struct
 
 from flows.shipped import shipped
-from schemas.city import Duration, seconds
 from schemas.errors import ConfigurationError
 from schemas.reading import PARAMETERS, VALUES
+from schemas.strict import Duration, seconds
 
 DEFAULT_MISSING: tuple[str | float, ...] = ("", "-", "NA", "N/A", "NaN", "nan", "null", "NULL", -999)
 FORMATS = {"YYYYMMDDHH": "%Y%m%d%H"}

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.sources.simulated_air import F64, I64, MINUTE_US, MINUTES, PM10, PM25, distances, generator, kilometres
-from schemas.city import City, seconds
+from schemas.city import City
 from schemas.errors import UsageError
 from schemas.reading import VALUES
+from schemas.strict import seconds
 
 HOUR_US = 60 * MINUTE_US
 DAY_US = 24 * HOUR_US

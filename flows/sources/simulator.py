@@ -32,10 +32,11 @@ from flows.sources.simulated_lines import (
     moment,
     table,
 )
-from schemas.city import City, minutes, seconds
+from schemas.city import City
 from schemas.errors import UsageError
 from schemas.reading import VALUES
 from schemas.rejected import REASONS
+from schemas.strict import minutes, seconds
 
 DECIMALS = (1, 1, 4, 4, 2, 4, 1, 1)
 """What devices send of each of ``VALUES``."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flows import rebuild, settings
-from flows.cli.run import Tally, play
+from flows.cli.run import Tally, Wanted, play
 from flows.decode import Decoder
 from flows.sources import files
 from schemas.errors import ConfigurationError
@@ -40,7 +40,7 @@ def place(tmp_path):
 
 def run(place: Path, name: str) -> None:
     city = settings.load_city(place / "city.toml")
-    play(city, str(place / "in.ndjson"), None, place / name, None, place / f"{name}-store", Tally())
+    play(city, Wanted(str(place / "in.ndjson")), place / name, place / f"{name}-store", Tally())
 
 
 def make_anew(place: Path, name: str) -> dict:

@@ -14,10 +14,10 @@ from flows.arrivals import no_readings
 from flows.grid import PAGE, slot_of
 from flows.kernels.surroundings import limits, surroundings
 from flows.zone import Zone
-from schemas.city import minutes, seconds
 from schemas.errors import ConfigurationError
 from schemas.quality import Flag
 from schemas.reading import PARAMETERS, VALUES
+from schemas.strict import minutes, seconds
 
 P = len(PARAMETERS)
 START = 1_767_225_600

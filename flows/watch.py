@@ -1,0 +1,299 @@
+"""Who looks after a zone's lights and alerts: at each slot that closes, with what is on the grid right then.
+
+Lights are decided at every slot of the zone's fastest stations, alerts at every hour that closed for all the stations
+that drive them. Both are history: what a late reading changes, it changes from then on. Where decisions stand among
+readings is a function of the readings alone, so that neither a cut nor a crash changes what is said.
+"""
+
+from bisect import bisect_left
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flows.arrivals import F64, I64
+from flows.clock import NEVER, Clock, Time, closing_rows
+from flows.evaluate import Group
+from flows.grid import Grid
+from flows.kernels import alerts, light_changes, light_rules, light_words, lights, rolling
+from flows.kernels.alerts import Kind
+from flows.shipped import index
+from schemas.alert import Alert
+from schemas.city import City
+from schemas.light import LightState
+from schemas.reading import PARAMETERS
+
+HOUR = 60
+LONGEST_GAP = 180
+"""Minutes after and before a gap in the city's air whose slots are decided one by one; between, nothing changes."""
+AT_ONCE = 4_000_000
+"""Candidates looked at together: so many slots times lights times stations."""
+MOST_HOURS = 24
+"""Hours judged after a gap; those before it break the row like hours without a figure."""
+VALID = 0.75
+"""Share of an hour that a station's mean must cover to drive an alert."""
+PM = [PARAMETERS.index(name) for name in light_rules.PM]
+KINDS: dict[str, Kind] = {"reference": "official", "low_cost": "early_sign"}
+
+
+@dataclass(slots=True)
+class Said:
+    """What lights and people are told, in the order it was decided."""
+
+    states: list[LightState] = field(default_factory=list)
+    alerts: list[Alert] = field(default_factory=list)
+
+
+class _Moment(NamedTuple):
+    """What closed at one row: newest closed slot of each group, shape (G,), and slots to decide lights at."""
+
+    closed: I64
+    slots: I64
+
+
+class _Look(NamedTuple):
+    """The air at n slots, and whether what lights depend on may differ from the slot before."""
+
+    slots: list[int]
+    airs: list[lights.Air]
+    changed: list[bool]
+
+
+@dataclass(slots=True)
+class _Machine:
+    """An alert of one pollutant and kind."""
+
+    rule: alerts.Rule
+    kind: Kind
+    columns: NDArray[np.int32]
+    groups: list[int]
+    state: alerts.State
+
+
+class Watch:
+    """Lights and alerts of one zone.
+
+    Args:
+        city: the city file.
+        zone: the zone's id.
+        grid: of the zone; what is decided is read from it.
+        groups: its stations by cadence.
+    """
+
+    def __init__(self, city: City, zone: str, grid: Grid, groups: list[Group]) -> None:
+        self._zone, self._grid, self._groups = zone, grid, groups
+        self._timezone = ZoneInfo(city.city.timezone)
+        ours = [station for station in city.stations if station.zone == zone]
+        self._ids = [station.id for station in ours]
+        korea = index("korea").table().parameters
+        grades = np.array([[high for _, high in korea[name].bands[:-1]] for name in light_rules.PM])
+        self.rules = light_rules.rules(city, city.light_rules, grades, zone)
+        self.shown = lights.start(self.rules)
+        self.messages: dict[str, tuple[str, int]] = {}
+        """By light: an operator's text, and the slot from which on it is gone."""
+        self._fastest = min(range(len(groups)), key=lambda i: groups[i].cadence)
+        self.closed = np.full(len(groups), NEVER)
+        self._begin = NEVER
+        self._ticks: list[tuple[I64, I64]] = []
+        """Of each group the newest slot closed before a run and those that close in it, and the rows of these."""
+        self._due = NEVER
+        self._people: list[str] = []
+        self._pending: list[tuple[int, int, int]] = []
+        """Closings not looked at yet: row, group, and the slot up to which it closes."""
+        kinds = [(kind, [i for i, s in enumerate(ours) if s.kind == kind]) for kind in KINDS]
+        self._machines = [
+            _Machine(rule, KINDS[kind], np.array(columns, np.int32), self._groups_of(columns), alerts.start(rule))
+            for kind, columns in kinds
+            if columns
+            for rule in alerts.rules(city.alerts).values()
+        ]
+
+    def _groups_of(self, columns: list[int]) -> list[int]:
+        return [i for i, group in enumerate(self._groups) if np.isin(group.columns, columns).any()]
+
+    def start(self, slot: int) -> None:
+        """The clock is set: what closes from here on is decided."""
+        self.closed[:] = self._begin = slot
+
+    def foresee(self, clock: Clock, time: Time, stop: int) -> None:
+        """Note which slots close up to row ``stop`` of a run; they are looked at once its rows are on the grid."""
+        self._ticks = []
+        if self._begin == NEVER:
+            return
+        for i, group in enumerate(self._groups):
+            slots, rows = self._closings(group, int(self.closed[i]), clock, time, stop)
+            newest = np.flatnonzero(np.append(rows[1:] != rows[:-1], True)[: rows.size])
+            self._pending += [(int(rows[k]), i, int(slots[k])) for k in newest]
+            self._ticks.append((np.concatenate([[self.closed[i]], slots]), rows))
+        self._pending.sort()
+
+    def finish(self, out: Said) -> None:
+        """The input ends: what is still open closes, up to the last slot that holds a reading."""
+        if self._begin > NEVER:
+            newest = self._grid.newest
+            self._pending = [(0, i, newest // group.cadence * group.cadence) for i, group in enumerate(self._groups)]
+            self.decide(1, out)
+
+    def _closings(self, group: Group, closed: int, clock: Clock, time: Time, stop: int) -> tuple[I64, I64]:
+        """Slots that close, in rising order, and the rows after which they do."""
+        heard = clock.heard_from(time)
+        reached = np.unique(np.concatenate([time.reach.slots, heard]))
+        marks = np.concatenate([reached, reached - group.grace])  # between these nothing closes that did not before
+        every = [HOUR, group.cadence] if self.rules.lights else [HOUR]
+        slots = np.unique(np.concatenate([marks // length * length for length in every]))
+        slots = slots[(slots > closed) & (slots <= time.clock[stop])]
+        if not slots.size:
+            return slots, slots
+        rows = closing_rows(time, slots, group.columns, heard, group.cadence, group.grace)
+        return slots[rows <= stop], rows[rows <= stop]
+
+    def cuts(self, slot: I64, row: I64, group_of: NDArray[np.integer]) -> NDArray[np.integer]:
+        """Return where rows stand that are late for a slot closed before them: what closed is looked at first."""
+        late = np.zeros(slot.size, bool)
+        for i, (slots, rows) in enumerate(self._ticks):
+            before = slots[np.searchsorted(rows, row, side="left")]
+            late |= (group_of == i) & (slot <= before)
+        return np.flatnonzero(late)
+
+    def decide(self, before: int, out: Said) -> None:
+        """Look at what closes before row ``before``, in its order."""
+        upto = bisect_left(self._pending, before, key=lambda closing: closing[0])
+        pending, self._pending = self._pending[:upto], self._pending[upto:]
+        moments = self._moments(pending)
+        slots = np.concatenate([moment.slots for moment in moments]) if moments else np.empty(0, np.int64)
+        if slots.size and self.rules.lights:
+            most = max(1, AT_ONCE // max(1, self.rules.candidates.size))
+            asked = np.concatenate([np.tile(m.closed, (m.slots.size, 1)) for m in moments])
+            asked[:, self._fastest] = slots
+            looks = [self._look(slots[i : i + most], asked[i : i + most]) for i in range(0, slots.size, most)]
+        else:
+            looks = []
+        done = 0
+        for moment in moments:
+            self.closed = moment.closed
+            self._judge(out)
+            for k in range(done, done + moment.slots.size) if looks else ():
+                self._tell(looks[k // most], k % most, out)
+            done += moment.slots.size
+
+    def _moments(self, pending: list[tuple[int, int, int]]) -> list[_Moment]:
+        """Put closings of the same row together."""
+        moments: list[_Moment] = []
+        closed = self.closed
+        for _, closings in groupby(pending, key=lambda closing: closing[0]):
+            was, closed = int(closed[self._fastest]), closed.copy()
+            for _, i, slot in closings:
+                closed[i] = max(closed[i], slot)
+            moments.append(_Moment(closed, self._between(was, int(closed[self._fastest]))))
+        return moments
+
+    def _between(self, was: int, now: int) -> I64:
+        """Slots of the fastest stations after ``was`` up to ``now``; of a long gap its ends alone."""
+        every = self._groups[self._fastest].cadence
+        slots: I64 = np.arange(was // every * every + every, now + 1, every, dtype=np.int64)
+        return slots[(slots <= was + LONGEST_GAP) | (slots > now - LONGEST_GAP)]
+
+    def _judge(self, out: Said) -> None:
+        """Judge the hours that have closed for all the stations that drive an alert."""
+        for machine in self._machines:
+            last = int(min(self.closed[i] for i in machine.groups)) // HOUR * HOUR
+            since = max(machine.state["ended"], self._begin, last - MOST_HOURS * HOUR, self._oldest() + HOUR - 2)
+            first = since // HOUR * HOUR + HOUR
+            if last < first:
+                continue
+            hours: I64 = np.arange(first, last + 1, HOUR, dtype=np.int64)
+            parameter = PARAMETERS.index(machine.rule.parameter)
+            values = np.full((hours.size, machine.columns.size), np.nan)
+            for i in machine.groups:
+                ours = np.isin(machine.columns, self._groups[i].columns)
+                mean, coverage = self._hour(i, machine.columns[ours], hours, [parameter])
+                values[:, ours] = np.where(coverage >= VALID, mean, np.nan)[:, :, 0]
+            machine.state, changes = alerts.evaluate(machine.rule, machine.state, hours, values)
+            out.alerts += [
+                alerts.alert(
+                    change._replace(stations=machine.columns[change.stations].tolist()),
+                    self._zone,
+                    machine.rule.parameter,
+                    machine.kind,
+                    self._ids,
+                    self._timezone,
+                )
+                for change in changes
+            ]
+
+    def _look(self, slots: I64, closed: I64) -> _Look:
+        """Look at the newest hour of every station at each of n slots.
+
+        Args:
+            slots: shape (n,).
+            closed: newest closed slot of each group then, shape (n, G).
+        """
+        n, stations = slots.size, len(self._ids)
+        mean, coverage = np.full((n, stations, 2), np.nan), np.zeros((n, stations, 2))
+        as_of = np.full((n, stations), NEVER)
+        for i, group in enumerate(self._groups):
+            ends = closed[:, i]
+            held = ends - HOUR >= self._oldest() - 1
+            if held.any():
+                ends = np.where(held, ends, ends[held].max())
+                means, covered = self._hour(i, group.columns, ends, PM)
+                mean[:, group.columns] = np.where(held[:, None, None], means, np.nan)
+                coverage[:, group.columns] = np.where(held[:, None, None], covered, 0.0)
+                as_of[:, group.columns] = np.where(held, ends, NEVER)[:, None]
+        fault = np.zeros((stations, 2), bool)  # until anomalies are told from faults
+        airs = [lights.Air(mean[k], coverage[k], as_of[k], fault) for k in range(n)]
+        return _Look(slots.tolist(), airs, light_changes.changed(self.rules, slots, mean, coverage, as_of).tolist())
+
+    def _hour(self, i: int, columns: NDArray[np.integer], ends: I64, which: list[int]) -> tuple[F64, F64]:
+        """Means of hours that end at ``ends``, and how much of them values cover; shape (n, columns, which)."""
+        reach = self._grid.reach()
+        low, high = min(int(ends.min()) - HOUR + 1, reach), min(int(ends.max()), reach)
+        sums = rolling.prefix(self._grid.layer("sums", low, high)[:, columns][:, :, which], np.int64)
+        counts = self._grid.layer("counts", low, high)[:, columns][:, :, which]
+        number, filled = rolling.prefix(counts, np.int64), rolling.prefix(counts > 0, np.int64)
+        end, begin = np.minimum(ends, high) - low + 1, np.minimum(ends - HOUR, high) - low + 1
+        total, count, slots = (amounts[end] - amounts[begin] for amounts in (sums, number, filled))
+        return rolling.mean(total, count), rolling.coverage(slots, self._groups[i].cadence, HOUR)
+
+    def _tell(self, look: _Look, k: int, out: Said) -> None:
+        """Decide at one slot, unless nothing that lights depend on can have changed since the last decision."""
+        slot = look.slots[k]
+        stages = {m.rule.parameter: alerts.STAGES[m.state["stage"]] for m in self._machines if m.kind == "official"}
+        people = light_words.texts(self.rules, stages, self.messages, slot)
+        if not look.changed[k] and slot < self._due and people == self._people:
+            return
+        self._people = people
+        self.shown, sent = lights.decide(self.rules, self.shown, slot, look.airs[k], people)
+        self._due = light_changes.due(self.rules, self.shown)
+        if sent.light.size:
+            out.states += light_words.messages(self.rules, sent, look.airs[k], self._timezone)
+
+    def _oldest(self) -> int:
+        assert self._grid.base is not None
+        return self._grid.base
+
+    def snapshot(self) -> dict[str, Any]:
+        """Plain data; lights by their ids, closings by cadence."""
+        assert not self._pending, "what closed was not looked at"
+        return {
+            "closed": {group.every: int(slot) for group, slot in zip(self._groups, self.closed, strict=True)},
+            "begin": self._begin,
+            "lights": lights.snapshot(self.rules, self.shown),
+            "messages": dict(self.messages),
+            "alerts": {(m.kind, m.rule.parameter): dict(m.state) for m in self._machines},
+        }
+
+    def restore(self, kept: dict[str, Any]) -> None:
+        """Go on from a snapshot."""
+        newest = max(kept["closed"].values())
+        self.closed = np.array([kept["closed"].get(group.every, newest) for group in self._groups], np.int64)
+        self._begin = kept["begin"]
+        self.shown = lights.restore(self.rules, kept["lights"])
+        self.messages = dict(kept["messages"])
+        for machine in self._machines:
+            known = kept["alerts"].get((machine.kind, machine.rule.parameter))
+            if known and len(known["runs"]) == len(machine.rule.issue):
+                machine.state = known

@@ -1,0 +1,2 @@
+-- What was each light told, and why?
+FROM {light_states}
