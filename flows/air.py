@@ -1,5 +1,6 @@
 """The air dataflow: readings in, judged, kept on the grid of their zone, averaged, and landed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,14 +9,16 @@ from bytewax.dataflow import Dataflow
 from bytewax.inputs import Source
 from bytewax.outputs import Sink
 
-from flows.arrivals import Arrivals
+from flows.arrivals import Arrivals, Words
 from flows.messages import ALERT_TOPIC, LIGHT_TOPIC, ROLLING_TOPIC, Events, Message, letters
-from flows.operators import by_zone, judge
+from flows.operators import Wanted, by_zone, judge, to_every_zone
 from flows.rows import Landing, Rows
 from schemas.city import City
+from schemas.light import LightState
 
 FLOW = "air"
 INPUT = ["env.air.reading.v1"]
+WORDS = "env.light.message.v1"
 TOPICS = [ROLLING_TOPIC, LIGHT_TOPIC, ALERT_TOPIC]
 
 
@@ -25,15 +28,21 @@ class Edges:
 
     Attributes:
         source: emits ``(name, Arrivals)``.
+        words: emits what people have lights say.
         lake: takes ``("lake", Landing)``.
         topics: takes ``(topic, messages)``; none where no topics are wanted.
         dead_letters: topics take what was refused too.
+        live: the input has no end, so that its silence says something.
+        told: what the topic of lights says they were told.
     """
 
     source: Source[tuple[str, Arrivals]]
     lake: Sink[tuple[str, Landing]]
+    words: Source[Words] | None = None
     topics: Sink[tuple[str, list[Message]]] | None = None
     dead_letters: bool = False
+    live: bool = False
+    told: Sequence[LightState] = ()
 
 
 def build(city: City, edges: Edges) -> Dataflow:
@@ -43,14 +52,22 @@ def build(city: City, edges: Edges) -> Dataflow:
     arrivals = op.map("arrivals", op.input("input", flow, edges.source), lambda item: item[1])
     received = op.map("receipts", arrivals, lambda item: ("lake", rows.arrived(item)))
     events = Events(city, FLOW) if edges.topics is not None else None
-    judged = judge("grid", by_zone("by_zone", arrivals, city), city, events, dead_letters=edges.dead_letters)
+    wanted = Wanted(events, edges.dead_letters, edges.live, edges.told)
+    zones: Any = by_zone("by_zone", arrivals, city)
+    refused: list[Any] = [arrivals]
+    if edges.words is not None:
+        words = op.input("words", flow, edges.words)
+        zones = op.merge("said_or_measured", zones, to_every_zone("words_by_zone", words, city))
+        refused.append(words)
+    judged = judge("grid", zones, city, wanted)
     parts = op.branch("landing_or_line", judged, lambda item: isinstance(item[1], Landing))
     landed: Any = op.map("landings", parts.trues, lambda item: ("lake", item[1]))
     op.output("lake", op.merge("lake_rows", received, landed), edges.lake)
     if edges.topics is not None:
         outgoing: Any = op.map("outgoing", parts.falses, lambda item: item[1])
         if edges.dead_letters:
-            refused = op.flat_map("refused", arrivals, lambda item: letters(item.rejects, item.parts))
-            outgoing = op.merge("all_outgoing", outgoing, refused)
+            everything = op.merge("all_input", *refused)
+            dead: Any = op.flat_map("dead_letters", everything, lambda item: letters(item.rejects, item.parts))
+            outgoing = op.merge("all_outgoing", outgoing, dead)
         op.output("topics", outgoing, edges.topics)
     return flow

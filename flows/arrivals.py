@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.light import LightMessage
 from schemas.reading import PARAMETERS, VALUES
 from schemas.rejected import NO_ENVELOPE, Envelope, Reject
 
@@ -163,6 +164,15 @@ def no_readings() -> Readings:
         np.empty(0, np.int64),
         Texts(()),
     )
+
+
+@dataclass(slots=True)
+class Words:
+    """What people have lights say: messages of ``env.light.message.v1``, and those refused."""
+
+    parts: Sequence[Partition]
+    words: list[LightMessage]
+    rejects: list[Reject]
 
 
 @dataclass(slots=True)

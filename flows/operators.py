@@ -1,7 +1,9 @@
 """Grid and kernels as Bytewax steps: the only place that knows both."""
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -9,11 +11,15 @@ from bytewax import operators as op
 from bytewax.dataflow import Stream
 from bytewax.operators import KeyedStream, StatefulBatchLogic
 
-from flows.arrivals import Arrivals, Partition, Readings
+from flows.arrivals import Arrivals, Partition, Readings, Words
 from flows.messages import Events, Outgoing, letters
 from flows.rows import Landing, Rows
-from flows.zone import Zone
+from flows.zone import Outcome, Zone
 from schemas.city import City
+from schemas.light import LightState
+
+LOOKED_EVERY = timedelta(seconds=20)
+"""How often a live zone looks whether air still comes."""
 
 
 @dataclass(slots=True)
@@ -25,6 +31,23 @@ class ZoneArrivals:
     received: int
     more: bool
     last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a zone has to say beside its rows.
+
+    Attributes:
+        events: makes messages; none where no topics are wanted.
+        dead_letters: of what is refused.
+        live: the input has no end, so that its silence says something.
+        told: what lights were told, by the topic.
+    """
+
+    events: Events | None
+    dead_letters: bool
+    live: bool
+    told: Sequence[LightState] = ()
 
 
 def by_zone(step_id: str, arrivals: Stream[Arrivals], city: City) -> KeyedStream[ZoneArrivals]:
@@ -43,42 +66,79 @@ def by_zone(step_id: str, arrivals: Stream[Arrivals], city: City) -> KeyedStream
     return op.flat_map(step_id, arrivals, part)
 
 
+def to_every_zone(step_id: str, words: Stream[Words], city: City) -> KeyedStream[Words]:
+    """Give what people say to each zone, which knows its own lights."""
+    zones = sorted({station.zone for station in city.stations})
+    return op.flat_map(step_id, words, lambda item: [(zone, item) for zone in zones])
+
+
 def judge(
-    step_id: str, zones: KeyedStream[ZoneArrivals], city: City, events: Events | None, *, dead_letters: bool
+    step_id: str, zones: KeyedStream[ZoneArrivals | Words], city: City, wanted: "Wanted"
 ) -> KeyedStream[Landing | Outgoing]:
-    """Keep the grid of each zone; emit rows for the lake, with ``events`` messages, and dead letters if wanted."""
+    """Keep the grid of each zone; emit rows for the lake, and messages as wanted."""
     rows = Rows(city)
 
     def build(kept: dict[str, Any] | None) -> _ZoneLogic:
-        return _ZoneLogic(city, rows, events, kept, dead_letters=dead_letters)
+        return _ZoneLogic(city, rows, wanted, kept)
 
     keyed = op.map(f"{step_id}_key", zones, lambda item: (item[0], (item[0], item[1])))
     return op.stateful_batch(step_id, keyed, build)
 
 
-class _ZoneLogic(StatefulBatchLogic[tuple[str, ZoneArrivals], "Landing | Outgoing", dict[str, Any]]):
+class _ZoneLogic(StatefulBatchLogic[tuple[str, ZoneArrivals | Words], "Landing | Outgoing", dict[str, Any]]):
     """One zone's state in the engine's hands."""
 
-    def __init__(
-        self, city: City, rows: Rows, events: Events | None, kept: dict[str, Any] | None, *, dead_letters: bool
-    ) -> None:
-        self._city, self._rows, self._events, self._kept = city, rows, events, kept
-        self._dead_letters = dead_letters
+    def __init__(self, city: City, rows: Rows, wanted: "Wanted", kept: dict[str, Any] | None) -> None:
+        self._city, self._rows, self._wanted, self._kept = city, rows, wanted, kept
+        self._recalled: list[LightState] = []
+        self._air_came = time.monotonic()
+        self._wakes = _soon()
+        self._parts: Sequence[Partition] = ()
         self._zone: Zone | None = None
 
-    def on_batch(self, values: list[tuple[str, ZoneArrivals]]) -> tuple[list[Landing | Outgoing], bool]:
+    def on_batch(self, values: list[tuple[str, ZoneArrivals | Words]]) -> tuple[list[Landing | Outgoing], bool]:
         out: list[Landing | Outgoing] = []
         for name, item in values:
             zone = self._open(name)
+            if isinstance(item, Words):
+                zone.watch.say(item.words)
+                continue
             outcome = zone.take(item.readings, more=item.more, last=item.last)
-            out.append(self._rows.outcome(name, zone.stations, outcome, item.parts, item.received))
-            if self._events and outcome.evaluated.means:
-                out.append(self._events.rolling(outcome.evaluated.means, zone.stations))
-            if self._events:
-                out += self._events.told(outcome.said)
-            if self._dead_letters:
-                out += letters(outcome.rejects, item.parts)
+            if self._recalled:
+                outcome.said.states[:0], self._recalled = self._recalled, []
+            out += self._landed(name, outcome, item.parts, item.received)
+            if len(item.readings):
+                self._air_came = time.monotonic()
         return out, StatefulBatchLogic.RETAIN
+
+    def on_notify(self) -> tuple[list[Landing | Outgoing], bool]:
+        """Look whether lights have to be grayed, because no air comes."""
+        self._wakes = _soon()
+        minutes = int((time.monotonic() - self._air_came) // 60)
+        if self._zone is None or minutes < 1:
+            return [], StatefulBatchLogic.RETAIN
+        outcome = self._zone.quiet(minutes)
+        now = time.time_ns() // 1000
+        out = self._landed(self._zone.id, outcome, self._parts, now) if outcome.said.states else []
+        return out, StatefulBatchLogic.RETAIN
+
+    def notify_at(self) -> datetime | None:
+        """Live, wake up now and then: a bounded input knows the air's clock alone."""
+        return self._wakes if self._wanted.live else None
+
+    def _landed(
+        self, name: str, outcome: Outcome, parts: Sequence[Partition], received: int
+    ) -> list[Landing | Outgoing]:
+        assert self._zone is not None
+        self._parts = parts
+        out: list[Landing | Outgoing] = [self._rows.outcome(name, self._zone.stations, outcome, parts, received)]
+        if self._wanted.events is not None:
+            if outcome.evaluated.means:
+                out.append(self._wanted.events.rolling(outcome.evaluated.means, self._zone.stations))
+            out += self._wanted.events.told(outcome.said)
+        if self._wanted.dead_letters:
+            out += letters(outcome.rejects, parts)
+        return out
 
     def on_eof(self) -> tuple[list[Landing | Outgoing], bool]:
         """Close nothing: only a bounded input's last item does."""
@@ -92,7 +152,12 @@ class _ZoneLogic(StatefulBatchLogic[tuple[str, ZoneArrivals], "Landing | Outgoin
             self._zone = Zone(self._city, name)
             if self._kept:
                 self._zone.restore(self._kept["state"])
+            self._recalled = self._zone.watch.told.recall(self._wanted.told)
         return self._zone
+
+
+def _soon() -> datetime:
+    return datetime.now(UTC) + LOOKED_EVERY
 
 
 def kept_state(zone: str, state: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ readings is a function of the readings alone, so that neither a cut nor a crash 
 """
 
 from bisect import bisect_left
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -21,9 +22,10 @@ from flows.grid import Grid
 from flows.kernels import alerts, light_changes, light_rules, light_words, lights, rolling
 from flows.kernels.alerts import Kind
 from flows.shipped import index
+from flows.told import Told, quiet
 from schemas.alert import Alert
 from schemas.city import City
-from schemas.light import LightState
+from schemas.light import LightMessage, LightState
 from schemas.reading import PARAMETERS
 
 HOUR = 60
@@ -91,7 +93,7 @@ class Watch:
         korea = index("korea").table().parameters
         grades = np.array([[high for _, high in korea[name].bands[:-1]] for name in light_rules.PM])
         self.rules = light_rules.rules(city, city.light_rules, grades, zone)
-        self.shown = lights.start(self.rules)
+        self.told = Told(self.rules)
         self.messages: dict[str, tuple[str, int]] = {}
         """By light: an operator's text, and the slot from which on it is gone."""
         self._fastest = min(range(len(groups)), key=lambda i: groups[i].cadence)
@@ -261,15 +263,39 @@ class Watch:
     def _tell(self, look: _Look, k: int, out: Said) -> None:
         """Decide at one slot, unless nothing that lights depend on can have changed since the last decision."""
         slot = look.slots[k]
-        stages = {m.rule.parameter: alerts.STAGES[m.state["stage"]] for m in self._machines if m.kind == "official"}
-        people = light_words.texts(self.rules, stages, self.messages, slot)
-        if not look.changed[k] and slot < self._due and people == self._people:
+        people = self._people_at(slot)
+        recalled = self.told.before(slot)
+        if not (recalled or look.changed[k] or slot >= self._due or people != self._people):
             return
         self._people = people
-        self.shown, sent = lights.decide(self.rules, self.shown, slot, look.airs[k], people)
-        self._due = light_changes.due(self.rules, self.shown)
+        self.told.state, sent = lights.decide(self.rules, self.told.state, slot, look.airs[k], people)
+        out.states += recalled
         if sent.light.size:
-            out.states += light_words.messages(self.rules, sent, look.airs[k], self._timezone)
+            out.states += self.told.as_said(light_words.messages(self.rules, sent, look.airs[k], self._timezone))
+        self._due = light_changes.due(self.rules, self.told.state)
+
+    def say(self, words: Iterable[LightMessage]) -> None:
+        """Take what people have lights say; an empty text withdraws what was said before."""
+        for message in words:
+            if message.light_id in self.rules.lights:
+                self.messages[message.light_id] = (message.text, (message.valid_until - lights.EPOCH) // lights.MINUTE)
+
+    def quiet(self, minutes: int, out: Said) -> None:
+        """Gray the lights whose air has grown too old in the minutes since the last slot closed, in which none came."""
+        if self._begin == NEVER or not self.rules.lights:
+            return
+        slot = int(self.closed[self._fastest]) + minutes
+        out.states += self.told.before(slot)
+        look = self._look(np.array([slot]), self.closed[None, :])
+        after, sent = lights.decide(self.rules, self.told.state, slot, look.airs[0], self._people_at(slot))
+        gray = lights.some(sent, self.told.turned_gray(after, sent))
+        out.states += quiet(light_words.messages(self.rules, gray, look.airs[0], self._timezone))
+        self._due = NEVER
+
+    def _people_at(self, slot: int) -> list[str]:
+        """Words of people for each light: alerts in force, and what operators say."""
+        stages = {m.rule.parameter: alerts.STAGES[m.state["stage"]] for m in self._machines if m.kind == "official"}
+        return light_words.texts(self.rules, stages, self.messages, slot)
 
     def _oldest(self) -> int:
         assert self._grid.base is not None
@@ -281,7 +307,7 @@ class Watch:
         return {
             "closed": {group.every: int(slot) for group, slot in zip(self._groups, self.closed, strict=True)},
             "begin": self._begin,
-            "lights": lights.snapshot(self.rules, self.shown),
+            "lights": lights.snapshot(self.rules, self.told.state),
             "messages": dict(self.messages),
             "alerts": {(m.kind, m.rule.parameter): dict(m.state) for m in self._machines},
         }
@@ -291,7 +317,7 @@ class Watch:
         newest = max(kept["closed"].values())
         self.closed = np.array([kept["closed"].get(group.every, newest) for group in self._groups], np.int64)
         self._begin = kept["begin"]
-        self.shown = lights.restore(self.rules, kept["lights"])
+        self.told.state = lights.restore(self.rules, kept["lights"])
         self.messages = dict(kept["messages"])
         for machine in self._machines:
             known = kept["alerts"].get((machine.kind, machine.rule.parameter))

@@ -122,6 +122,12 @@ class Zone:
         out.waiting = self._waiting.readings.part
         return out
 
+    def quiet(self, minutes: int) -> Outcome:
+        """No air came for so many minutes: what lights must be told then."""
+        out = Outcome(waiting=self._waiting.readings.part)
+        self.watch.quiet(minutes, out.said)
+        return out
+
     def adopt(self, closed: dict[int, int], revision: int) -> None:
         """Take over from a zone whose state was lost: what it had closed, by cadence in seconds, and its revisions."""
         for group in self.groups:

@@ -1,8 +1,10 @@
 """Where a flow keeps its place: the recovery store, its lock and its identity; and durable writes."""
 
+import contextlib
 import fcntl
 import os
 import shutil
+import sqlite3
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,12 +57,31 @@ def open_recovery(folder: Path) -> str:
         except OSError as err:
             shutil.rmtree(new, ignore_errors=True)
             raise ConfigurationError(f"recovery store {folder} cannot be made: {err}") from err
+    forget_undone(folder)
     try:
         return (folder / "identity").read_text()
     except OSError as err:
         raise ConfigurationError(
             f"{folder} is no recovery store of cityair: {err}; give an empty or a new folder"
         ) from err
+
+
+def forget_undone(folder: Path) -> None:
+    """Remove the snapshots of an epoch that a crash kept from becoming durable. The store must be locked.
+
+    The engine writes the snapshots of an epoch first and that the epoch is done after them. It does not load those of
+    an epoch that was not done, but leaves them where they are; the epoch then goes by once more under the same number,
+    and whatever has nothing to do in it is not written again. After another crash its snapshot of the undone epoch
+    would be loaded beside a source that stands before it: readings already on the grid, but never in the lake.
+    """
+    for path in sorted(folder.glob("part-*.sqlite3")):
+        with contextlib.closing(sqlite3.connect(path)) as store, store:
+            store.execute(
+                "DELETE FROM snaps WHERE snap_epoch >= ("
+                "SELECT max(resume_epoch, coalesce(min(worker_frontier), resume_epoch)) "
+                "FROM exs LEFT JOIN fronts USING (ex_num) WHERE ex_num = (SELECT max(ex_num) FROM exs) "
+                "GROUP BY ex_num)"
+            )
 
 
 def write_durably(path: Path, content: bytes) -> None:

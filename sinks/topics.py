@@ -5,6 +5,7 @@ the topic that no replay has given yet; a resume reads the topic from there, and
 again. A compacted topic loses older messages of a key, so there the newest sequence of each key decides instead.
 """
 
+import contextlib
 import json
 import logging
 import time
@@ -12,18 +13,24 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from flows import broker
 from flows.messages import DEAD_LETTER_ID, EVENT_ID, SEQUENCE, Message
 from schemas.errors import BrokerError, ConfigurationError
+from schemas.light import LightState
 from schemas.topics import TOPICS
 from sinks import store
 from sinks.crash import point
 
 MOST_UNSENT = 100_000
 """Messages on their way at once; then the worker waits for the broker."""
+MOST_UNSENT_KB = 65_536
+"""The same in KiB: dead letters may be large."""
+STOPS_AFTER = 2.0
+"""Seconds in which a broker must take something, or a stop does not wait for it."""
 SAID_EVERY = 10.0
 """Seconds between two words about a broker that is away."""
 LARGEST = 4 << 20
@@ -87,6 +94,7 @@ class TopicSink(FixedPartitionedSink[list[Message], dict[str, Any]]):
                 message_timeout_ms=0,  # a broker that is away is waited for
                 message_max_bytes=LARGEST,
                 queue_buffering_max_messages=MOST_UNSENT,
+                queue_buffering_max_kbytes=MOST_UNSENT_KB,
             )
         )
         if compacted(for_part):
@@ -126,8 +134,10 @@ class _Topic(StatefulSinkPartition[list[Message], dict[str, Any]]):
                     self._send(message)
         self._producer.poll(0)
         self._check()
+        point("topics.after_write")
 
     def snapshot(self) -> dict[str, Any]:
+        point("topics.before_flush")
         self._wait(lambda: self._producer.flush(0.2))
         point("topics.after_flush")
         return {"v": 1, "offsets": dict(self._offsets)}
@@ -146,8 +156,8 @@ class _Topic(StatefulSinkPartition[list[Message], dict[str, Any]]):
                     self._name, message.value, message.key, headers=list(message.headers), on_delivery=self._delivered
                 )
                 return
-            except BufferError:
-                self._wait(lambda: len(self._producer) >= MOST_UNSENT and self._producer.poll(0.2) == 0)
+            except BufferError:  # too many messages, or too many bytes
+                self._wait(lambda: self._producer.poll(0.2) == 0)  # until it says that something has arrived
             except KafkaException as err:
                 raise BrokerError(f"{self._name}: {message.id}: {err.args[0].str()}") from err
 
@@ -159,19 +169,27 @@ class _Topic(StatefulSinkPartition[list[Message], dict[str, Any]]):
         self._offsets[number] = max(self._offsets.get(number, 0), offset + 1)
 
     def _wait(self, unsent: Callable[[], Any]) -> None:
-        """Wait until nothing is left to be waited for, and say so where that takes long."""
-        began = said = time.monotonic()
+        """Wait until nothing is left to be waited for, and say so where that takes long.
+
+        Raises:
+            KeyboardInterrupt: we are to stop, and the broker takes nothing.
+        """
+        moved = said = time.monotonic()
+        left = len(self._producer)
         while unsent():
             self._check()
             now = time.monotonic()
-            if self._stop() and now - began > 1:
-                raise BrokerError(f"{self._name}: stopped while the broker was away; nothing is lost, start again")
-            if now - said > SAID_EVERY:
+            if len(self._producer) != left:
+                left, moved = len(self._producer), now
+            if self._stop() and now - moved > STOPS_AFTER:
+                log.warning("%s: stopped while %s was away; nothing is lost, start again", self._name, broker.servers())
+                raise KeyboardInterrupt
+            if now - max(said, moved) > SAID_EVERY:
                 log.warning(
                     "%s: waiting for %s since %.0f s (%s)",
                     self._name,
                     broker.servers(),
-                    now - began,
+                    now - moved,
                     self._trouble.last,
                 )
                 said = now
@@ -252,6 +270,22 @@ def read_newest(topic: str) -> dict[bytes, Newest]:
         ):
             newest[message.key()] = found
     return newest
+
+
+def read_states(topic: str) -> list[LightState]:
+    """Read what a topic of light states holds, in its order; what does not keep the contract is not ours.
+
+    Raises:
+        BrokerError: the broker cannot be reached, or refuses us.
+    """
+    trouble = broker.Trouble()
+    name = broker.topic(topic)
+    decode = msgspec.json.Decoder(LightState).decode
+    states = []
+    for message in read(name, None, _ends(name, trouble), trouble):
+        with contextlib.suppress(msgspec.MsgspecError):
+            states.append(decode(message.value() or b""))
+    return states
 
 
 def read(name: str, begins: Offsets | None, ends: Offsets, trouble: broker.Trouble) -> Iterator[Any]:

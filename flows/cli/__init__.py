@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 import typer
 from deltalake.exceptions import DeltaError
 
-from flows.cli import config, demo, lake, rebuild, run, simulate, sql
+from flows.cli import config, demo, lake, rebuild, redrive, run, simulate, sql, topics
 from schemas.errors import CityairError
 
 INTERRUPTED = 130
@@ -34,6 +34,8 @@ app.command("sql")(sql.sql)
 app.command("demo")(demo.demo)
 app.command("rebuild")(rebuild.rebuild)
 app.add_typer(lake.app, name="lake")
+app.add_typer(topics.app, name="topics")
+app.command("redrive")(redrive.redrive)
 app.command("simulate")(simulate.simulate)
 app.add_typer(config.app, name="config")
 

@@ -19,15 +19,18 @@ from rich.status import Status
 
 from flows import air, settings
 from flows.decode import Decoder
+from flows.messages import LIGHT_TOPIC
 from flows.rows import Landing
 from flows.sources import files, kafka
-from schemas.city import City, seconds
+from flows.sources.words import WordsSource
+from schemas.city import City
 from schemas.errors import DataQualityError, UsageError
+from schemas.strict import seconds
 from schemas.topics import dead_letters
 from sinks import store
 from sinks.files import NdjsonSink
 from sinks.lake import HOME, LakeSink, exclusive
-from sinks.topics import TopicSink
+from sinks.topics import TopicSink, read_states
 
 KNOWN = (air.FLOW,)
 KAFKA = "kafka"
@@ -175,9 +178,14 @@ def play(city: City, wanted: Wanted, lake: Path, recovery: Path, tally: Tally) -
         source = _input(city, wanted, stop)
         identity = store.open_recovery(recovery / air.FLOW)
         sink = LakeSink(lake, air.FLOW, city, tally.land)
-        edges = air.Edges(source, sink, dead_letters=wanted.input == wanted.output == KAFKA)
+        live = wanted.input == KAFKA and not wanted.stop_at_end
+        edges = air.Edges(source, sink, dead_letters=wanted.input == wanted.output == KAFKA, live=live)
+        if wanted.input == KAFKA and city.lights:
+            group = f"cityair-{air.FLOW}"
+            edges.words = WordsSource(air.WORDS, group, city, stop=stop.is_set, bounded=wanted.stop_at_end)
         if wanted.output == KAFKA:
-            letters = [dead_letters(topic) for topic in air.INPUT] if edges.dead_letters else []
+            edges.told = read_states(LIGHT_TOPIC)
+            letters = [dead_letters(topic) for topic in (*air.INPUT, air.WORDS)] if edges.dead_letters else []
             edges.topics = TopicSink([*air.TOPICS, *letters], recovery / air.FLOW, stop.is_set)
         elif wanted.output:
             edges.topics = NdjsonSink(Path(wanted.output), air.TOPICS, identity)

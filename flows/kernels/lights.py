@@ -168,6 +168,14 @@ def decide(rules: Rules, state: State, now: int, air: Air, people: Sequence[str]
     return after, sent
 
 
+def some(sent: Sent, rows: I64) -> Sent:
+    """Return these rows, in this order."""
+    return Sent(
+        **{name: getattr(sent, name)[rows] for name in Sent.__slots__ if name != "text"},
+        text=[sent.text[i] for i in rows.tolist()],
+    )
+
+
 def first_usable(candidates: I32, usable: B1) -> I64:
     """Return the place of the first usable candidate of each light, shape (L,); -1 where there is none.
 

@@ -23,12 +23,11 @@ SLOPE, OFFSET = 0.85, 0.0045
 """Surrogate of ozone's NowCast: 0.85 times the newest hour and 4.5 ppb, in ppm."""
 OZONE_HOURS = 3
 """It is taken from the newest of so many hours."""
-MEAN_HOURS = {"1h": 1, "8h": 8, "24h": 24}
 COVERAGE = 0.75
 """Share of the hours of a mean that must be there: 6 of 8, 18 of 24."""
 HOURS: dict[Average, int] = {"1h": 1, "8h": 8, "24h": 24, "c24e": cai.HOURS, "nowcast_pm": 12, "surrogate_o3": 3}
 """Hours behind each average, of which ``missing`` counts those that are missing."""
-LOOKBACK = 24
+LOOKBACK = max(cai.LOOKBACK, *HOURS.values())
 """Hours, the newest among them, that any average may rest on."""
 
 
@@ -97,7 +96,7 @@ def average(hours: F64, first: int, kind: Average, parameter: str) -> F64:
         case "surrogate_o3":
             return surrogate_o3(hours, first)
         case _:
-            return mean(hours, first, MEAN_HOURS[kind])
+            return mean(hours, first, HOURS[kind])
 
 
 def nowcast_pm(hours: F64, first: int) -> F64:

@@ -91,10 +91,18 @@ class KafkaSource(FixedPartitionedSource[Item, Snapshot]):
                 partition = Partition(name, number)
                 if partition not in [lane.partition for lane in lanes]:
                     lanes.append(self._lane(consumer, len(lanes), partition, None, LOWEST))
-        consumer.assign([lane.at(lane.next) for lane in lanes])
         self._part = Lanes(
-            consumer, lanes, ids, self._decoder, self._future, self._stop, self._now, accept_gaps=self._accept_gaps
+            consumer,
+            lanes,
+            ids,
+            self._decoder,
+            self._future,
+            self._stop,
+            self._now,
+            self._trouble,
+            accept_gaps=self._accept_gaps,
         )
+        self._part.assign()
         return self._part
 
     def finish(self) -> None:
@@ -147,6 +155,6 @@ class KafkaSource(FixedPartitionedSource[Item, Snapshot]):
         if koff < low:
             lost_to_retention(f"{topic} [{partition.kpart}]", koff, low, accepted=self._accept_gaps)
         track = Track(None, part, koff, high)
-        lane = Lane(topic, partition, track, max(koff, low), end if self._bounded else None, time.monotonic())
-        lane.reached(lane.next)
+        lane = Lane(topic, partition, track, koff, low, end if self._bounded else None, time.monotonic())
+        lane.reached(koff)
         return lane

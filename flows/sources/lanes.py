@@ -17,7 +17,8 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from flows import broker
 from flows.arrivals import Arrivals, Partition, no_readings
 from flows.decode import Decoder
-from flows.sources.merge import Merged, Track, leaving, released
+from flows.sources.merge import LOWEST, Merged, Track, leaving, released
+from flows.sources.readers import Block
 from flows.sources.records import block_of
 from schemas.errors import BrokerError, ConfigurationError, DataQualityError
 
@@ -29,11 +30,26 @@ QUIET = 1.0
 """A partition read to its end that says nothing for so many seconds no longer holds the others back."""
 PATIENCE = 10.0
 """The same for one that is behind: perhaps its broker is away."""
+LEAD = 30 * 60_000_000
+"""Microseconds that others may go ahead of one that is behind and out of reach: half the shortest horizon."""
 HEARTBEAT = 0.5
 """Seconds after which an empty item goes out, so that epochs without air are committed too."""
 MOST_WAITING = 131_072
 """Messages of a partition that may wait for those of others; then it is not read on."""
 MINUTE = 60_000_000
+GONE = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
+AWAY = (
+    KafkaError._TRANSPORT,
+    KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._TIMED_OUT,
+    KafkaError._RESOLVE,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.NOT_COORDINATOR,
+)
+"""What a broker that comes back, or another in its place, mends by itself."""
 
 log = logging.getLogger("cityair")
 Snapshot = dict[str, Any]
@@ -48,6 +64,7 @@ class Lane:
         topic: its name on the broker.
         track: what has been read and has not left.
         next: offset after the last message read.
+        low: the first offset that the broker has, as far as we know.
         end: of a bounded input: the offset before which it ends.
         finished: whether a bounded input has been read to its end here.
         behind: whether the broker has more of it.
@@ -59,6 +76,7 @@ class Lane:
     partition: Partition
     track: Track
     next: int
+    low: int
     end: int | None
     heard: float
     finished: bool = False
@@ -73,9 +91,25 @@ class Lane:
         """Note that nothing before this offset is still to come."""
         self.finished = self.end is not None and offset >= self.end
 
+    def skip_to(self, offset: int) -> None:
+        """Note that the broker has no message before this offset: transactions and compaction leave such gaps."""
+        if offset > self.next:
+            self.track.put(Block(no_readings(), [], self.next, offset, {"koff": self.next}))
+            self.next = offset
+        self.reached(offset)
+
     def holds(self, now: float) -> bool:
         """Whether others have to wait for what it may still say."""
         return not self.finished and now - self.heard < (PATIENCE if self.behind else QUIET)
+
+    def holds_at(self, now: float) -> int | None:
+        """The largest ``observed`` that others may go to for its sake; none where it holds nobody.
+
+        One that is behind and cannot be reached must not come back to find all that it has too late.
+        """
+        if self.holds(now):
+            return self.track.high
+        return self.track.high + LEAD if self.behind and not self.finished and self.track.high > LOWEST else None
 
     @property
     def place(self) -> str:
@@ -87,13 +121,14 @@ class Lanes(StatefulSourcePartition[Item, Snapshot]):
     """All partitions of a source.
 
     Args:
-        consumer: assigned to the lanes, each at its ``next``.
+        consumer: not assigned yet: ``assign`` does that.
         lanes: in the order of their index among the partitions.
         ids: of the topics, by contract name.
         decoder: judges what they hold.
         future: microseconds that a reading may be stamped past its message's time stamp.
         stop: whether to end early.
         now: microseconds since 1970 UTC.
+        trouble: what the client complained of.
         accept_gaps: go on where messages are lost to retention.
     """
 
@@ -106,17 +141,18 @@ class Lanes(StatefulSourcePartition[Item, Snapshot]):
         future: int,
         stop: Callable[[], bool],
         now: Callable[[], int],
+        trouble: broker.Trouble,
         *,
         accept_gaps: bool,
     ) -> None:
         self._consumer, self._lanes, self._ids = consumer, lanes, ids
         self._decoder, self._future, self._stop, self._now = decoder, future, stop, now
-        self._accept_gaps = accept_gaps
+        self._trouble, self._accept_gaps = trouble, accept_gaps
         self._parts = [lane.partition for lane in lanes]
         self._tracks = [lane.track for lane in lanes]
         self._by_name = {(lane.topic, lane.partition.kpart): lane for lane in lanes}
         self._bounded = any(lane.end is not None for lane in lanes)
-        self._finished = False
+        self._finished = self._moved = False
         self._kept: list[TopicPartition] = []
         self._more = True
         self._said = time.monotonic()
@@ -127,9 +163,9 @@ class Lanes(StatefulSourcePartition[Item, Snapshot]):
             raise StopIteration
         self._read()
         now = time.monotonic()
-        holding = [lane.track.high for lane in self._lanes if lane.holds(now)]
+        holding = [high for lane in self._lanes if (high := lane.holds_at(now)) is not None]
         limit = -(-min(holding) // MINUTE) * MINUTE if holding else None  # a whole slot: in it, order is free
-        behind = any(lane.behind and not lane.finished for lane in self._lanes)
+        behind = any(lane.behind and lane.holds(now) for lane in self._lanes)
         items = []
         pieces = released(self._tracks, (limit, len(self._tracks)), ROWS) or [no_readings()]
         for i, piece in enumerate(pieces, 1):
@@ -153,6 +189,13 @@ class Lanes(StatefulSourcePartition[Item, Snapshot]):
         ]
         return {"v": 1, "topics": dict(self._ids), "parts": parts}
 
+    def assign(self) -> None:
+        """Have the client read each lane from where it stands; what it holds already is read again."""
+        self._consumer.assign([lane.at(max(lane.next, lane.low)) for lane in self._lanes])
+        self._moved = False
+        for lane in self._lanes:
+            lane.paused = False
+
     def leave(self) -> None:
         """Show the group the last snapshot, and leave the broker."""
         self._show(wait=True)
@@ -174,16 +217,17 @@ class Lanes(StatefulSourcePartition[Item, Snapshot]):
     def _read(self) -> None:
         """Take what the client has, and give it to the lanes."""
         first = self._consumer.poll(WAIT)
-        if first is None:
-            return
-        found = [first, *self._consumer.consume(ROWS - 1, 0)]
+        found = [] if first is None else [first, *self._consumer.consume(ROWS - 1, 0)]
         now = time.monotonic()
-        for (topic, number, fault), run in groupby(found, lambda m: (m.topic(), m.partition(), m.error())):
-            lane = self._by_name.get((topic, number))
-            if fault is not None:
-                self._fault(lane, fault, list(run), now)
+        for (topic, number, code), run in groupby(found, _kind):
+            lane, messages = self._by_name.get((topic, number)), list(run)
+            if code is not None:
+                self._fault(lane, messages[-1].error(), messages[-1].offset(), now)
             elif lane is not None:
-                self._take(lane, list(run), now)
+                self._take(lane, messages, now)
+        if self._moved:
+            self.assign()
+        self._pace()
 
     def _take(self, lane: Lane, messages: list[Any], now: float) -> None:
         after = messages[-1].offset() + 1
@@ -195,35 +239,50 @@ class Lanes(StatefulSourcePartition[Item, Snapshot]):
         lane.reached(after)
         _, high = self._consumer.get_watermark_offsets(lane.at(0), cached=True)
         lane.behind, lane.heard = after < high, now
-        self._pace(lane)
 
-    def _fault(self, lane: Lane | None, fault: Any, messages: list[Any], now: float) -> None:
+    def _fault(self, lane: Lane | None, fault: Any, offset: int | None, now: float) -> None:
         """Deal with what the client says instead of a message."""
         code = fault.code()
-        if code == KafkaError._PARTITION_EOF and lane is not None:
-            lane.reached(messages[-1].offset())
+        if code == KafkaError._PARTITION_EOF and lane is not None and offset is not None:
+            lane.skip_to(offset if lane.end is None else min(offset, lane.end))
             lane.behind, lane.heard = False, now
         elif code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE) and lane is not None:
-            low, high = self._consumer.get_watermark_offsets(lane.at(0), timeout=30)
+            asked = lane.at(0)
+            low, high = broker.reach(
+                lambda limit: self._consumer.get_watermark_offsets(asked, timeout=limit), self._trouble
+            )
             if lane.next > high:
                 raise ConfigurationError(
-                    f"{lane.place} ends at offset {high}, but {lane.next} were read: it was deleted and made again"
+                    f"{lane.place} ends at offset {high}, but {lane.next} were read: it was deleted and made again; "
+                    "bring it back, or start a new lake and store"
                 )
             lost_to_retention(lane.place, lane.next, low, accepted=self._accept_gaps)
-            self._consumer.seek(lane.at(low))
-        elif not fault.retriable():
+            lane.low = low
+            self._moved = True
+        elif code in GONE:
+            raise ConfigurationError(
+                f"{lane.place if lane else broker.servers()}: {fault.str()}: the topic was deleted while it was read; "
+                "bring it back, or start a new lake and store"
+            )
+        elif code not in AWAY:
             raise BrokerError(f"{lane.place if lane else broker.servers()}: {fault.name()}: {fault.str()}")
 
-    def _pace(self, lane: Lane) -> None:
+    def _pace(self) -> None:
         """Read no further where too much waits; go on where it has gone."""
-        for other in self._lanes:
-            waiting = other.track.waiting()
-            if other is lane and not other.paused and (waiting > MOST_WAITING or other.finished):
-                self._consumer.pause([other.at(other.next)])
-                other.paused = True
-            elif other.paused and not other.finished and waiting < MOST_WAITING // 2:
-                self._consumer.resume([other.at(other.next)])
-                other.paused = False
+        for lane in self._lanes:
+            waiting = lane.track.waiting()
+            if not lane.paused and (waiting > MOST_WAITING or lane.finished):
+                self._consumer.pause([lane.at(lane.next)])
+                lane.paused = True
+            elif lane.paused and not lane.finished and waiting < MOST_WAITING // 2:
+                self._consumer.resume([lane.at(lane.next)])
+                lane.paused = False
+
+
+def _kind(message: Any) -> tuple[str, int, int | None]:
+    """What tells runs of messages apart; two errors, or an error and none, cannot be compared themselves."""
+    error = message.error()
+    return message.topic(), message.partition(), None if error is None else error.code()
 
 
 def lost_to_retention(place: str, next_offset: int, low: int, *, accepted: bool) -> None:

@@ -32,7 +32,7 @@ class Records(Payloads):
 
     def envelopes(self, rows: Sequence[int] | NDArray[np.integer]) -> list[Envelope]:
         """Return what each of ``rows`` came in."""
-        return [_envelope(self._messages[self._rows[row]]) for row in rows]
+        return [envelope_of(self._messages[self._rows[row]]) for row in rows]
 
 
 def block_of(part: int, first: int, messages: Sequence[Any], decoder: Decoder, future: int) -> Block:
@@ -83,7 +83,7 @@ def _stamps(messages: Sequence[Any]) -> I64:
 
 def _whole(reject: Reject, messages: Sequence[Any], koff: I64) -> Reject:
     message = messages[int(np.searchsorted(koff, reject.koff))]
-    return reject._replace(payload=message.value() or b"", envelope=_envelope(message))
+    return reject._replace(payload=message.value() or b"", envelope=envelope_of(message))
 
 
 def _future(part: int, messages: Sequence[Any], rows: I64, observed: I64, koff: I64) -> list[Reject]:
@@ -92,9 +92,10 @@ def _future(part: int, messages: Sequence[Any], rows: I64, observed: I64, koff: 
         message = messages[row]
         ahead = (at - message.timestamp()[1] * MILLISECOND) / 60e6
         detail = f"stamped {ahead:.1f} min past its message's time stamp - at `$.observed_at`"
-        rejects.append(Reject(part, int(koff[row]), "future", detail, message.value() or b"", _envelope(message)))
+        rejects.append(Reject(part, int(koff[row]), "future", detail, message.value() or b"", envelope_of(message)))
     return rejects
 
 
-def _envelope(message: Any) -> Envelope:
+def envelope_of(message: Any) -> Envelope:
+    """What a message has beside its bytes."""
     return Envelope(message.key(), tuple(message.headers() or ()))

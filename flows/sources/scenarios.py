@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from flows.kernels.light_rules import preference
 from flows.sources.simulated_air import F64, I64, MINUTE_US, MINUTES, PM10, PM25, distances, generator, kilometres
 from schemas.city import City
 from schemas.errors import UsageError
@@ -30,6 +31,7 @@ SCENARIOS: dict[str, str] = {
     "future_clock": "a station's clock runs 400 days ahead for an hour",
     "duplicates": "5 % of readings come again, up to an hour later",
     "garbage": "1 % of lines are no readings: broken bytes, broken contracts, unknown stations",
+    "blackout": "a power cut silences for 3.5 h every station that the loneliest light may follow",
 }
 MIXES: dict[str, tuple[str, ...]] = {"clear": (), "trouble": tuple(SCENARIOS)}
 EVERY_DAYS = {
@@ -44,6 +46,8 @@ EVERY_DAYS = {
     "future_clock": 5,
 }
 """How many days until it happens again, to another station; 0: once. All begin on a run's first day."""
+BLACKOUT_DAYS = 7
+"""Likewise. It strikes the same place at the same hour and draws nothing."""
 
 FUTURE_US = 400 * DAY_US
 """Far enough that no run of a year catches up with it: its readings are refused, however long one waits."""
@@ -122,6 +126,9 @@ class Plan:
         self._distance = distances(self._xy)
         low_cost = [i for i, station in enumerate(city.stations) if station.kind == "low_cost"]
         order = generator(seed, 2).permutation(low_cost or len(city.stations))
+        near = [order for order in preference(city, city.light_rules.nearest_within_km).stations if order.size]
+        lonely = min(near, key=len, default=np.arange(len(city.stations)))
+        self._dark = tuple(sorted(lonely.tolist()))
         self._for_ever, self._others = order[:2], order[2:] if order.size > 2 else order
         """Two stations are kept for what lasts, the rest takes turns; in a tiny city they must share."""
 
@@ -143,6 +150,9 @@ class Plan:
                     events += [self._spike(where, start + int(at)) for at in spikes]
                 else:
                     events.append(self._event(name, where, begun, turn[len(EVERY_DAYS) :]))
+        if "blackout" in self._scenarios and day % BLACKOUT_DAYS == 0:
+            dark = start + 18 * HOUR_US + 10 * MINUTE_US
+            events.append(Event("blackout", self._dark, None, dark, dark + 7 * HOUR_US // 2))
         return events
 
     def _event(self, name: str, where: int, at: int, spare: I64) -> Event:
@@ -224,7 +234,7 @@ def spoil(sent: Sent, events: Sequence[Event]) -> None:
             case "spikes":
                 sent.kept[rows] = True
                 sent.values[rows, column] = np.round(np.nan_to_num(sent.values[rows, column]) + 400, 1)
-            case "dead" | "silent":
+            case "dead" | "silent" | "blackout":
                 sent.kept[rows] = False
             case "outage":
                 order = rows[np.lexsort((sent.station[rows], sent.sampled[rows]))]

@@ -98,4 +98,3 @@ def test_help_has_examples_that_hold(run, monkeypatch):
     shown = run("--help").stdout
     assert "cityair simulate --start 2026-11-22 --output day.ndjson" in shown
     assert "dust_front" in shown
-    assert "kafka" not in shown

@@ -1,0 +1,116 @@
+"""`cityair simulate --output kafka`: the readings of a file, in a topic; and the script of the README."""
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+
+from flows import broker as connection
+from schemas.errors import BrokerError
+from sinks.publish import Publisher
+from tests.server import free_ports
+
+READINGS = "env.air.reading.v1"
+ROOT = Path(__file__).resolve().parents[2]
+HOURS = ("--start", "2026-03-02", "--days", "0.25", "--seed", "3", "--scenario", "trouble")
+
+
+@pytest.fixture
+def by_partition(broker, city_topics):
+    """The messages of the readings' topic, partition by partition."""
+
+    def read():
+        consumer = Consumer({"bootstrap.servers": broker.servers, "group.id": "test", "enable.partition.eof": True})
+        name = city_topics + READINGS
+        found = {n: [] for n in consumer.list_topics(name, timeout=10).topics[name].partitions}
+        consumer.assign([TopicPartition(name, n, 0) for n in found])
+        ended = 0
+        while ended < len(found):
+            for message in consumer.consume(10_000, 1):
+                if message.error():
+                    ended += 1
+                else:
+                    found[message.partition()].append(message)
+        consumer.close()
+        return found
+
+    return read
+
+
+def test_a_topic_holds_what_a_file_holds(cityair, city_file, by_partition, tmp_path):
+    cityair("simulate", *HOURS, "--output", str(tmp_path / "day.ndjson"))
+    said = cityair("simulate", *HOURS, "--output", "kafka", "--truth", str(tmp_path / "truth.json"))
+    assert f"the truth to {tmp_path / 'truth.json'}" in said
+    assert (tmp_path / "truth.json").read_bytes() == (tmp_path / "day.ndjson.truth.json").read_bytes()
+
+    lines = (tmp_path / "day.ndjson").read_bytes().splitlines()
+    found = by_partition()
+    assert sum(map(len, found.values())) == len(lines)
+    keys = {}
+    for messages in found.values():
+        values = [message.value() for message in messages]
+        left = iter(lines)
+        assert all(value in left for value in values), "they are in the order they arrived"
+        for message in messages:
+            keys.setdefault(message.key(), set()).add(message.partition())
+    assert sorted(keys) == [b"s-0", b"s-1", b"s-2", b"s-3"], "garbage has the key of who sent it"
+    assert {len(partitions) for partitions in keys.values()} == {1}
+
+
+def test_the_flow_finds_the_truth(cityair, city_file, city_topics, tmp_path):
+    cityair("simulate", *HOURS, "--output", "kafka", "--truth", str(tmp_path / "truth.json"))
+    totals = json.loads((tmp_path / "truth.json").read_text())["totals"]
+    said = json.loads(cityair("run", "air", "--input", "kafka", "--stop-at-end", "--json"))
+    assert said["received"] == totals["lines"]
+    assert (said["stored"], said["duplicate"]) == (totals["readings"], totals["refused"]["duplicate"])
+
+
+def test_pace(cityair, city_file, by_partition):
+    began = time.monotonic()
+    cityair("simulate", "--start", "2026-03-02", "--days", "0.02", "--output", "kafka", "--pace", "600")
+    stamps = [message.timestamp()[1] for messages in by_partition().values() for message in messages]
+    lasts = 0.02 * 86400 / 600
+    assert lasts - 0.5 < (max(stamps) - min(stamps)) / 1000 < time.monotonic() - began
+
+
+def test_errors_name_their_cure(cityair, city_topics, broker, monkeypatch, tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    day = ("simulate", "--start", "2026-03-02", "--output")
+    assert "needs --output kafka" in cityair(*day, str(tmp_path / "x.ndjson"), "--pace", "60", status=2)
+    assert "--force overwrites it" in cityair(*day, "kafka", "--truth", str(tmp_path / "mine"), status=2)
+    broker.delete(city_topics + READINGS)
+    assert "make it with: cityair topics create" in cityair(*day, "kafka", status=3)
+    monkeypatch.setenv("CITYAIR_KAFKA", "127.0.0.1:9")
+    monkeypatch.setattr(connection.reach, "__defaults__", (1.0,))
+    with pytest.raises(BrokerError, match="no broker answered"):
+        Publisher(READINGS)
+
+
+def test_the_live_script_shows_a_city_living_until_ctrl_c(machine):
+    [port] = free_ports(1)
+    with subprocess.Popen(
+        [ROOT / "examples" / "live.sh"],
+        env={**os.environ, "PORT": str(port)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as script:
+        watch = threading.Timer(150, os.killpg, (script.pid, signal.SIGKILL))
+        watch.start()
+        shown = list(itertools.islice((line for line in script.stdout if line.startswith("gimhae-")), 60))
+        os.killpg(script.pid, signal.SIGINT)
+        _, said = script.communicate()
+        watch.cancel()
+    assert len(shown) == 60
+    assert "pm25" in shown[0]
+    assert (script.returncode, "Traceback" in said) == (0, False), said[-3000:]
+    with pytest.raises(ProcessLookupError):
+        os.killpg(script.pid, 0)  # nothing that it started is left
