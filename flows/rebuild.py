@@ -25,9 +25,11 @@ from flows.arrivals import Partition, Readings, Texts
 from flows.operators import kept_state
 from flows.rows import Landing, Rows
 from flows.sources.files import FileSource
+from flows.sources.kafka import KafkaSource
 from flows.zone import Zone
 from schemas.city import City
 from schemas.errors import ConfigurationError
+from schemas.light import LightState
 from schemas.reading import PARAMETERS, VALUES
 from schemas.rejected import Reject
 from schemas.strict import minutes, seconds
@@ -39,7 +41,7 @@ SLOT_US = 60_000_000
 LOST = "it waited for the clock when the recovery store was lost; send it again from the input"
 
 
-def rebuild(city: City, source: FileSource, lake: Path, recovery: Path) -> dict[str, Any]:
+def rebuild(city: City, source: FileSource | KafkaSource, lake: Path, recovery: Path) -> dict[str, Any]:
     """Make the recovery store of the air flow anew.
 
     Args:
@@ -140,10 +142,21 @@ def _zone(con: Any, city: City, name: str, parts: list[Partition]) -> tuple[Zone
         if station in every:
             newest[every[station]] = max(newest.get(every[station], 0), ended // SLOT_US)
     revision = con.execute(
-        "SELECT greatest((SELECT max(revision) FROM rolling_history), (SELECT max(revision) FROM flags_history))"
+        "SELECT greatest((SELECT max(revision) FROM rolling_history), (SELECT max(revision) FROM flags_history), "
+        "(SELECT max(revision) FROM cai_history), (SELECT max(revision) FROM aqi_history))"
     ).fetchone()[0]
     zone.adopt(newest, int(revision or 0))
+    zone.watch.told.begin_with(_told(con))
     return zone, n
+
+
+def _told(con: Any) -> list[LightState]:
+    """The newest state of each light."""
+    fields = ", ".join(LightState.__struct_fields__)
+    newest = con.execute(
+        f"SELECT {fields} FROM light_states QUALIFY row_number() OVER (PARTITION BY light_id ORDER BY seq DESC) = 1"
+    ).fetchall()
+    return [LightState(**dict(zip(LightState.__struct_fields__, row, strict=True))) for row in newest]
 
 
 def _status_of(flags: Any) -> Any:
@@ -213,7 +226,7 @@ class _SeedSource(FixedPartitionedSource[tuple[str, None], Any]):
         self._state = state
 
     def list_parts(self) -> list[str]:
-        return ["files"]
+        return ["input"]
 
     def build_part(self, step_id: str, for_part: str, resume_state: Any) -> "_SeedInput":
         return _SeedInput(self._state)
@@ -227,7 +240,7 @@ class _SeedInput(StatefulSourcePartition[tuple[str, None], Any]):
         if self._given:
             raise StopIteration
         self._given = True
-        return [("files", None)]
+        return [("input", None)]
 
     def snapshot(self) -> Any:
         return self._state

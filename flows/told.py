@@ -34,6 +34,10 @@ class Told:
         self.state: State = lights.start(rules)
         self._ahead: dict[str, dict[int, LightState]] = {}
 
+    def begin_with(self, newest: Iterable[LightState]) -> None:
+        """Forget what was decided, and go on from what lights were told last."""
+        self.state = lights.adopt(self.rules, lights.start(self.rules), newest)
+
     def recall(self, messages: Iterable[LightState]) -> list[LightState]:
         """Take what the topic holds; return what of it is not to be decided again, but lacks in the lake.
 

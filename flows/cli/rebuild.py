@@ -1,7 +1,6 @@
 """``cityair rebuild``: a way back where a recovery store was lost."""
 
 import json
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -10,8 +9,7 @@ import typer
 from flows import rebuild as making
 from flows import settings
 from flows.air import FLOW
-from flows.decode import Decoder
-from flows.sources import files
+from flows.cli.run import Wanted, open_input
 from schemas.errors import UsageError
 from sinks.lake import HOME, exclusive
 
@@ -47,7 +45,7 @@ def rebuild(
     known = settings.load_city(city)
     place = recovery or lake / HOME / "recovery"
     with exclusive(lake, place, FLOW):
-        source = files.open_input(input, map, Decoder(known), lambda: False, lambda: time.time_ns() // 1000)
+        source = open_input(known, Wanted(input, map, stop_at_end=True), lambda: False)
         made = making.rebuild(known, source, lake, place)
     if as_json:
         print(json.dumps(made))

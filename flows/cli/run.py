@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -175,7 +175,7 @@ def play(city: City, wanted: Wanted, lake: Path, recovery: Path, tally: Tally) -
     stop = _StopFlag()
     with contextlib.ExitStack() as held:
         held.enter_context(exclusive(lake, recovery, air.FLOW))
-        source = _input(city, wanted, stop)
+        source = open_input(city, wanted, stop.is_set)
         identity = store.open_recovery(recovery / air.FLOW)
         sink = LakeSink(lake, air.FLOW, city, tally.land)
         live = wanted.input == KAFKA and not wanted.stop_at_end
@@ -204,16 +204,21 @@ def play(city: City, wanted: Wanted, lake: Path, recovery: Path, tally: Tally) -
     return stop.is_set()
 
 
-def _input(city: City, wanted: Wanted, stop: "_StopFlag") -> files.FileSource | kafka.KafkaSource:
+def open_input(city: City, wanted: Wanted, stop: Callable[[], bool]) -> files.FileSource | kafka.KafkaSource:
+    """Open what ``--input`` names.
+
+    Raises:
+        ConfigurationError: it cannot be read, or does not fit.
+    """
     decoder = Decoder(city)
     if wanted.input != KAFKA:
-        return files.open_input(wanted.input, wanted.map, decoder, stop.is_set, _now)
+        return files.open_input(wanted.input, wanted.map, decoder, stop, _now)
     return kafka.KafkaSource(
         air.INPUT,
         f"cityair-{air.FLOW}",
         decoder,
         future=seconds(city.late.future) * 1_000_000,
-        stop=stop.is_set,
+        stop=stop,
         now=_now,
         bounded=wanted.stop_at_end,
         accept_gaps=wanted.accept_gaps,

@@ -116,7 +116,7 @@ def _file(path: Path, topic: str, column_map: ColumnMap | None) -> InputFile:
 
 
 class FileSource(FixedPartitionedSource[Item, Snapshot]):
-    """Bounded input from files: exactly once under recovery, in one partition named ``files``.
+    """Bounded input from files: exactly once under recovery, in one partition named ``input``.
 
     Args:
         paths: files and folders; or "-", standard input.
@@ -150,7 +150,7 @@ class FileSource(FixedPartitionedSource[Item, Snapshot]):
 
     def list_parts(self) -> list[str]:
         """List the one partition."""
-        return ["files"]
+        return ["input"]
 
     def build_part(self, step_id: str, for_part: str, resume_state: Snapshot | None) -> "FilesPartition":
         """Go on where a snapshot was taken.
@@ -169,7 +169,7 @@ class FileSource(FixedPartitionedSource[Item, Snapshot]):
             return FilesPartition([Partition("stdin", 0)], [track], None, self._rows, self._stop, self._now)
         if resume_state is not None and "files" not in resume_state:
             raise ConfigurationError(
-                "this recovery store has read standard input; start a new lake and store for files"
+                "this recovery store has read standard input, or topics; start a new lake and store for files"
             )
         known, tracks = _resume(self._files, resume_state, self._decoder)
         parts = [Partition(one["path"], one["kpart"]) for one in known]

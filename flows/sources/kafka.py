@@ -4,7 +4,7 @@ A topic that is another than it was, or has lost what was to be read, is refused
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bytewax.inputs import FixedPartitionedSource
@@ -23,7 +23,7 @@ Item = tuple[str, Arrivals]
 
 
 class KafkaSource(FixedPartitionedSource[Item, Snapshot]):
-    """All partitions of some topics, in one engine partition named ``kafka``. Exactly once under recovery.
+    """All partitions of some topics, in one engine partition named ``input``. Exactly once under recovery.
 
     Args:
         topics: contract names; ``CITYAIR_KAFKA_PREFIX`` stands before them on the broker.
@@ -64,7 +64,7 @@ class KafkaSource(FixedPartitionedSource[Item, Snapshot]):
 
     def list_parts(self) -> list[str]:
         """List the one partition."""
-        return ["kafka"]
+        return ["input"]
 
     def build_part(self, step_id: str, for_part: str, resume_state: Snapshot | None) -> "Lanes":
         """Go on where a snapshot was taken; partitions that are new since then begin at their first message.
@@ -74,8 +74,8 @@ class KafkaSource(FixedPartitionedSource[Item, Snapshot]):
             ConfigurationError: a topic is not there, is another than it was, or has lost what was read of it.
             DataQualityError: messages that were not read yet are gone, and that was not accepted.
         """
-        if resume_state is not None and resume_state.get("v") != 1:
-            raise ConfigurationError("the recovery store is of another version of cityair; start a new lake and store")
+        if resume_state is not None and "parts" not in resume_state:
+            raise ConfigurationError("this recovery store has read files; start a new lake and store for topics")
         known = resume_state or {"topics": {}, "parts": []}
         ids = self._identities(known["topics"])
         consumer = Consumer(self._config)
@@ -104,6 +104,27 @@ class KafkaSource(FixedPartitionedSource[Item, Snapshot]):
         )
         self._part.assign()
         return self._part
+
+    def state_at(self, offsets: Mapping[Partition, tuple[int, int]]) -> Snapshot:
+        """Make the snapshot of a source that has taken each partition up to an offset.
+
+        Args:
+            offsets: of each partition the next offset, and the largest ``observed`` before it.
+
+        Raises:
+            BrokerError: the broker cannot be reached, or refuses us.
+            ConfigurationError: a topic is not there, or was none of the input.
+        """
+        for partition in offsets:
+            if partition.topic not in self._topics:
+                raise ConfigurationError(
+                    f"the lake has readings of {partition.topic}, which is not a topic of the flow"
+                )
+        parts = [
+            {"topic": partition.topic, "kpart": partition.kpart, "koff": koff, "high": high}
+            for partition, (koff, high) in sorted(offsets.items())
+        ]
+        return {"v": 1, "topics": self._identities({}), "parts": parts}
 
     def finish(self) -> None:
         """After the engine has returned, the last snapshot is durable: show it to the group, and leave."""

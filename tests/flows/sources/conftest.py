@@ -91,7 +91,7 @@ def read(source):
     def run(paths, column_map=None, rows=None, cuts=()):
         out, state, cuts = Pass(), None, list(cuts)
         while True:
-            part = source(paths, column_map, rows).build_part("read", "files", state)
+            part = source(paths, column_map, rows).build_part("read", "input", state)
             calls = cuts.pop(0) if cuts else 1_000_000
             try:
                 for _ in range(calls):

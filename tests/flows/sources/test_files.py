@@ -417,7 +417,7 @@ def test_standard_input_is_read_as_it_comes(piped, wire):
 def test_open_input_finds_shipped_maps(tmp_path, write, decoder):
     path = write(tmp_path / "x.tsv", [b"2017-01-01 0:00\ta\t1\t1\t1\t1\t1\t1"])
     source = open_input(str(path), "seoul", decoder, lambda: False, lambda: 7)
-    assert source.list_parts() == ["files"]
+    assert source.list_parts() == ["input"]
     ((_, arrivals),) = source.build_part("", "", None).next_batch()
     assert [x.reason for x in arrivals.rejects] == ["unknown_station"]
     assert "seoul-a" in arrivals.rejects[0].detail

@@ -25,7 +25,7 @@ def read(path: Path, rows: int, stop_after: int | None = None, snapshot=None):
     source = files.FileSource(
         [path], Decoder(parse(CITY)), columns.parse(MAP, "map"), stop=lambda: False, now=lambda: 0, rows=rows
     )
-    part = source.build_part("input", "files", snapshot)
+    part = source.build_part("input", "input", snapshot)
     got = []
     while stop_after is None or len(got) < stop_after:
         try:
