@@ -56,6 +56,7 @@ def child(command: Sequence[str], environment: Mapping[str, str] | None = None) 
         BenchmarkError: it failed; the end of what it said on stderr is in the message.
     """
     variables = {**os.environ, **ONE_THREAD, **(environment or {})}
+    variables.pop("PYTHONDONTWRITEBYTECODE", None)  # peers were compiled when they were installed, we were not
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         began = time.perf_counter()
         process = subprocess.Popen(command, stdout=out, stderr=err, cwd=ROOT, env=variables)
