@@ -13,8 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from flows import arrow
+from schemas.reading import VALUES
 from schemas.tables import TABLES
 from sinks import dates, store
 from sinks.dates import LocalDates
@@ -25,8 +27,18 @@ MOST_KEPT = 4 * ROW_GROUP
 """Rows kept back over all tables and days."""
 MOST_OPEN = 64
 """Files open at once; a backfill of years touches thousands of days in one epoch."""
-WITHOUT_DICTIONARY = {"mean", "koff", "payload", "detail", "concentration", "pm10_24h", "pm25_24h"}
-"""Columns of which hardly two values are alike."""
+DICTIONARY = {*VALUES, "coverage"}
+"""Numbers of few different values; looking each up costs more than the writing of other numbers."""
+ENCODING = {"mean": "BYTE_STREAM_SPLIT", "koff": "DELTA_BINARY_PACKED", "count": "DELTA_BINARY_PACKED"}
+"""The rest is plain: repeats are left to the compression."""
+STATISTICS = {"station_id", "parameter", "koff", "revision"}
+"""Columns beside the time by whose range a reader may skip groups of rows."""
+PAGE_BYTES = 8 << 20
+"""A group of rows is a page of each column: readers skip groups, and every page costs the compressor a start."""
+BATCH_ROWS = 16_384
+"""Rows that are encoded at once."""
+NULLABLE: dict[str, set[str]] = {"air_readings": {*VALUES}, "rolling": set()}
+"""Columns of the large tables that may hold nulls; of the others all may."""
 RANGES = ("revision", "koff", "station_id")
 """Columns beside the time whose least and greatest value a reader may skip files by."""
 
@@ -53,26 +65,26 @@ class _Open:
         self.path = f"dt={dt}/{name}-{uuid.uuid4().hex[:12]}.parquet"
         self.dt, self._table, self._full = dt, table, root / table / self.path
         self._full.parent.mkdir(parents=True, exist_ok=True)
-        schema = TABLES[table].schema.remove_metadata()
-        coded = [column for column in schema.names if column not in WITHOUT_DICTIONARY]
+        self._schema = _file_schema(table)
         self._writer = pq.ParquetWriter(
             self._full,
-            schema,
+            self._schema,
             compression="zstd",
             compression_level=1,
-            use_dictionary=coded,
-            column_encoding={
-                c: e
-                for c, e in {"mean": "BYTE_STREAM_SPLIT", "koff": "DELTA_BINARY_PACKED"}.items()
-                if c in schema.names
-            },
+            use_dictionary=[f.name for f in self._schema if f.name in DICTIONARY or pa.types.is_dictionary(f.type)],
+            column_encoding={name: ENCODING[name] for name in self._schema.names if name in ENCODING},
+            write_statistics=[name for name in self._schema.names if name in STATISTICS or name == TABLES[table].time],
             write_page_index=False,
+            write_batch_size=BATCH_ROWS,
+            data_page_size=PAGE_BYTES,
+            max_rows_per_page=MOST_KEPT,
         )
         self._rows = 0
         self._ranges: dict[str, tuple[Any, Any]] = {}
 
     def write(self, batches: list[pa.RecordBatch]) -> None:
         rows = pa.Table.from_batches(batches).unify_dictionaries()
+        rows = pa.Table.from_arrays(rows.columns, schema=self._schema)
         for column in (TABLES[self._table].time, *RANGES):
             if column in rows.schema.names:
                 self._widen(column, rows.column(column))
@@ -91,7 +103,8 @@ class _Open:
 
     def _widen(self, column: str, values: pa.ChunkedArray) -> None:
         if pa.types.is_dictionary(values.type):
-            values = pc.unique(values.cast(pa.string()))
+            used = np.unique(np.concatenate([_seen(chunk) for chunk in values.chunks]))
+            values = values.chunk(0).dictionary.take(arrow.numbers(used, pa.int64()))
         elif pa.types.is_timestamp(values.type):
             values = values.cast(pa.int64())
         span = pc.min_max(values).as_py()
@@ -99,6 +112,17 @@ class _Open:
         if column in self._ranges:
             low, high = min(low, self._ranges[column][0]), max(high, self._ranges[column][1])
         self._ranges[column] = (low, high)
+
+
+def _seen(names: pa.DictionaryArray) -> NDArray[np.int64]:
+    """Which of the names occur."""
+    return np.flatnonzero(np.bincount(arrow.plain(names.indices, np.int32)))
+
+
+def _file_schema(table: str) -> pa.Schema:
+    """Schema in the file; where a value is always there, its marks for nulls are spared."""
+    schema = TABLES[table].schema.remove_metadata()
+    return pa.schema([f.with_nullable(f.name in NULLABLE.get(table, schema.names)) for f in schema])
 
 
 def _iso(microseconds: int) -> str:
