@@ -115,9 +115,15 @@ class Grid:
         self.touch(slot)
         taken = self._layers["taken"].reshape(-1, MESSAGE + 1)
         cell, alone = self._cells(station, slot)
-        bit = np.left_shift(np.uint64(1), (second - (slot - 1) * SECONDS - 1).astype(np.uint64))[:, None]
-        wanted = np.ones((station.size, MESSAGE + 1), bool)
+        bit = np.left_shift(np.uint64(1), (second - (slot - 1) * SECONDS - 1).astype(np.uint64))
+        wanted = np.ones((station.size, MESSAGE + 1), bool, order="F")
         np.equal(values, values, out=wanted[:, :MESSAGE])
+        if alone and not (taken[:, MESSAGE][cell] & bit).any():  # nothing of any of these seconds was seen
+            for column, wants in zip(taken.T, wanted.T, strict=True):
+                if wants.any():
+                    column[cell] |= np.where(wants, bit, np.uint64(0))
+            return wanted[:, :MESSAGE], np.zeros(station.size, bool)
+        bit = bit[:, None]
         fresh = wanted & ((taken[cell] & bit) == 0)
         if alone:
             taken[cell] |= np.where(fresh, bit, np.uint64(0))
@@ -145,17 +151,16 @@ class Grid:
         self.touch(slot)
         self.newest = max(self.newest, int(slot.max()))
         cell, alone = self._cells(station, slot)
-        counts = flags <= Flag.SUSPECT
-        suspect = flags == Flag.SUSPECT
-        amounts = {"sums": np.where(counts, quanta, 0), "counts": counts, "suspects": suspect}
-        for name, amount in amounts.items():
+        counts, suspect = flags <= Flag.SUSPECT, flags == Flag.SUSPECT
+        for name, amounts in (("sums", np.where(counts, quanta, 0)), ("counts", counts), ("suspects", suspect)):
             layer = self._layers[name].reshape(-1, P)
-            if name == "suspects" and not suspect.any():
-                continue
-            if alone:
-                layer[cell] += amount.astype(layer.dtype)
-            else:
-                np.add.at(layer, cell, amount.astype(layer.dtype))
+            for column, amount in zip(layer.T, amounts.T, strict=True):  # one by one: rows of six are slow to pick
+                if not amount.any():
+                    continue
+                if alone:
+                    column[cell] += amount.astype(layer.dtype, copy=False)
+                else:
+                    np.add.at(column, cell, amount.astype(layer.dtype, copy=False))
 
     def _cells(self, station: I32, slot: I64) -> tuple[I64, bool]:
         """Number of each row's cell, shape (n,), and whether no two rows share one."""

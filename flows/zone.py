@@ -237,7 +237,7 @@ class Zone:
             run = _cut_mask(run, ~duplicate)
             readings, column, fresh = run.readings, column[~duplicate], fresh[~duplicate]
         if not fresh.all():
-            readings.values[~fresh] = np.nan
+            np.copyto(readings.values, np.nan, where=~fresh)
         flags = quality.judge(readings.values[:, :P], readings.status, self._fail, self._suspect)
         out.stored.append(Stored(readings, flags))
         counted = np.where(flags <= 3, readings.values[:, :P], 0.0)
