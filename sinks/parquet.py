@@ -6,6 +6,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -183,14 +184,16 @@ class EpochFiles:
         day = self.days.of(times)
         if not day.size:
             return
-        if day.min() == day.max():
-            yield int(day[0]), batch
-            return
-        distinct = np.flatnonzero(np.bincount(day - day.min())) + day.min()
-        for one in distinct:
-            rows = np.flatnonzero(day == one)
-            alone = rows[-1] - rows[0] + 1 == rows.size
-            yield int(one), batch.slice(rows[0], rows.size) if alone else batch.take(arrow.numbers(rows, pa.int64()))
+        changes = np.flatnonzero(day[1:] != day[:-1]) + 1
+        # Rows come nearly in order: what stands before the first change and after the last needs no picking.
+        bounds = [0, *sorted({*changes[:1].tolist(), *changes[-1:].tolist()}), day.size]
+        for begin, end in pairwise(bounds):
+            within = day[begin:end]
+            if within[0] == within.min() == within.max():
+                yield int(within[0]), batch.slice(begin, end - begin)
+                continue
+            for one in np.flatnonzero(np.bincount(within - within.min())) + within.min():
+                yield int(one), batch.take(arrow.numbers(begin + np.flatnonzero(within == one), pa.int64()))
 
     def _write(self, key: tuple[str, int]) -> None:
         batches = self._kept.pop(key)
