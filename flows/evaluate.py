@@ -4,9 +4,12 @@ One evaluation for live air, for late readings and for backfill: the same functi
 same numbers to the last bit, however the input was cut or ordered.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +22,9 @@ from flows.kernels import rolling, surroundings
 from schemas.city import City
 from schemas.strict import minutes, seconds
 
+DAY = 1440
+BY_SERIES = (3, 1, 2, 0)
+"""Axes of (ends, windows, stations, parameters) as (parameters, windows, stations, ends)."""
 FAST = 10
 """Cadences up to ten minutes are fast: their slots close a minute past due; official hours arrive late."""
 GRACE_FAST, GRACE_SLOW = 1, 45
@@ -35,6 +41,7 @@ class Group:
     """
 
     def __init__(self, city: City, columns: NDArray[np.integer], every: int, scales: indices.Scales) -> None:
+        self._timezone = ZoneInfo(city.city.timezone)
         self.columns = columns
         self.every = every
         self.cadence = max(1, every // 60)
@@ -73,6 +80,17 @@ class Group:
         numbers = np.array([number for _, number in self.closings], np.int64)
         self.closings = [(slot, number) for slot, number in self.closings if slot > self.closed]
         return numbers[np.searchsorted(steps, ended)]
+
+    def days(self, ends: I64) -> Iterator[slice]:
+        """Part ends in rising order by local day, as the lake does.
+
+        Where clocks change among them the cut is an hour off, which only costs the lake a second look.
+        """
+        if ends.size:
+            ahead = datetime.fromtimestamp(int(ends[0]) * 60, self._timezone).utcoffset() or timedelta()
+            day = (ends - 1 + ahead // timedelta(minutes=1)) // DAY
+            for begin, end in pairwise([0, *(np.flatnonzero(np.diff(day)) + 1).tolist(), ends.size]):
+                yield slice(begin, end)
 
     def floor(self, slot: int) -> int:
         """Newest multiple of the step up to ``slot``."""
@@ -153,10 +171,9 @@ def close(grid: Grid, group: Group, last: int, revision: int, out: Evaluated) ->
     totals, ends = _windows(grid, group, group.columns, first, last)
     group.closed = last
     closing = group.closing_of(ends)
-    if ends.size:
-        rows = np.nonzero(totals.count.transpose(3, 1, 2, 0))
-        revisions = np.zeros(rows[0].size, np.int32)
-        out.means.append(_means(group, group.columns, totals, ends, rows, revisions, closing[rows[3]]))
+    for day in group.days(ends):
+        there = (totals.count[day] > 0).transpose(BY_SERIES)
+        out.means.append(_means(group, group.columns, totals.ending(day), ends[day], there, 0, closing[day]))
 
 
 def revise(
@@ -203,11 +220,10 @@ def revise(
     differs = (
         (old.sum != new.sum) | (old.count != new.count) | (old.filled != new.filled) | (old.suspect != new.suspect)
     )
-    rows = np.nonzero((differs & (new.count > 0)).transpose(3, 1, 2, 0))
-    if rows[0].size:
-        was_there = old.count.transpose(3, 1, 2, 0)[rows] > 0
-        revisions = np.where(was_there, revision, 0).astype(np.int32)
-        out.means.append(_means(group, columns, new, ends, rows, revisions, None))
+    differs &= new.count > 0
+    if differs.any():
+        revisions = np.where(old.count > 0, revision, 0).transpose(BY_SERIES)
+        out.means.append(_means(group, columns, new, ends, differs.transpose(BY_SERIES), revisions, None))
 
 
 def _judge(
@@ -292,23 +308,38 @@ def _means(
     columns: NDArray[np.integer],
     totals: rolling.Windows,
     ends: I64,
-    rows: tuple[NDArray[np.integer], ...],
-    revision: I32,
+    there: NDArray[np.bool_],
+    revision: int | NDArray[np.integer],
     closing: I64 | None,
 ) -> Means:
-    """Rows at (parameter, window, station, end): so sorted, like values stand together and pack well."""
-    parameter, window, station, end = rows
-    at = (end, window, station, parameter)
+    """Rows by (parameter, window, station, end): so sorted, like values stand together and pack well.
+
+    Args:
+        group: whose windows.
+        columns: its stations concerned.
+        totals: of the windows.
+        ends: their ends.
+        there: which of them become rows, shape (6, windows, columns, ends).
+        revision: of all rows, or of each, of the same shape.
+        closing: of each end.
+    """
+    some = None if there.all() else np.flatnonzero(there)
+
+    def rows(values: NDArray[Any]) -> NDArray[Any]:
+        flat = np.broadcast_to(values, there.shape).reshape(-1)
+        return flat if some is None else flat[some]
+
+    parameters, windows, stations, _ = (np.arange(size, dtype=np.int32) for size in there.shape)
     return Means(
         group,
-        columns[station].astype(np.int32),
-        parameter.astype(np.int32),
-        window.astype(np.int32),
-        ends[end],
-        totals.sum[at],
-        totals.count[at],
-        totals.filled[at],
-        totals.suspect[at],
-        revision,
-        closing,
+        rows(columns[stations].astype(np.int32)[:, None]),
+        rows(parameters[:, None, None, None]),
+        rows(windows[:, None, None]),
+        rows(ends),
+        rows(totals.sum.transpose(BY_SERIES)),
+        rows(totals.count.transpose(BY_SERIES)),
+        rows(totals.filled.transpose(BY_SERIES)),
+        rows(totals.suspect.transpose(BY_SERIES)),
+        rows(np.asarray(revision, np.int32)),
+        None if closing is None else rows(closing),
     )

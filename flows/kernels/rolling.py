@@ -37,6 +37,10 @@ class Windows:
     suspect: I32
     """Values, or slots, that a test found suspect: whatever the caller counted."""
 
+    def ending(self, ends: slice) -> "Windows":
+        """Return those that end with some of the blocks."""
+        return Windows(self.sum[ends], self.count[ends], self.filled[ends], self.suspect[ends])
+
 
 def quantise(values: F64) -> I64:
     """Turn values into whole quanta.
