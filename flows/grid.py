@@ -92,7 +92,9 @@ class Grid:
         if shift <= 0:
             return
         for layer in self._layers.values():
-            layer[: self._length - shift] = layer[shift:]
+            for line in range(shift, self._length, shift):  # all at once, numpy would make a copy first
+                part = layer[line : line + shift]
+                layer[line - shift : line - shift + len(part)] = part
             layer[self._length - shift :] = 0
         self.base = base
         for page in [page for page in self._pages if page + PAGE <= base]:

@@ -119,6 +119,8 @@ def mean(total: I64, count: Whole) -> F64:
     >>> mean(np.array([63_000_000_000, 0]), np.array([3, 0]))
     array([21., nan])
     """
+    if np.all(count):
+        return np.asarray(total / np.multiply(count, float(PER_UNIT)))
     means = np.full(np.broadcast_shapes(np.shape(total), np.shape(count)), np.nan)
     np.divide(total, np.multiply(count, float(PER_UNIT)), out=means, where=np.asarray(count) > 0)
     return means
