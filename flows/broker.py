@@ -22,6 +22,13 @@ FILES = {
     "CITYAIR_KAFKA_CERTIFICATE": "ssl.certificate.location",
     "CITYAIR_KAFKA_KEY": "ssl.key.location",
 }
+AWAY = (
+    *("_TRANSPORT", "_TIMED_OUT", "_TIMED_OUT_QUEUE", "_ALL_BROKERS_DOWN", "_RESOLVE", "REQUEST_TIMED_OUT"),
+    *("LEADER_NOT_AVAILABLE", "NOT_LEADER_FOR_PARTITION", "REPLICA_NOT_AVAILABLE", "BROKER_NOT_AVAILABLE"),
+    *("COORDINATOR_NOT_AVAILABLE", "COORDINATOR_LOAD_IN_PROGRESS", "NOT_COORDINATOR", "NOT_CONTROLLER"),
+    *("OFFSET_NOT_AVAILABLE", "FENCED_LEADER_EPOCH", "UNKNOWN_LEADER_EPOCH", "KAFKA_STORAGE_ERROR"),
+)
+"""What a broker that comes back, or another in its place, mends by itself. (``retriable()`` is for transactions.)"""
 PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 
 Config = dict[str, Any]
@@ -140,7 +147,7 @@ def reach(ask: Callable[[float], Any], trouble: Trouble, patience: float = PATIE
             return ask(min(2.0, patience))
         except KafkaException as err:
             error = err.args[0]
-            if not error.retriable() and error.name() not in ("_TRANSPORT", "_TIMED_OUT", "_ALL_BROKERS_DOWN"):
+            if error.name() not in AWAY:
                 raise BrokerError(f"broker {servers()}: {error.name()}: {error.str()}") from err
             if time.monotonic() > end:
                 said = f" ({trouble.last})" if trouble.last else ""

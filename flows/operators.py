@@ -13,8 +13,9 @@ from bytewax.operators import KeyedStream, StatefulBatchLogic
 
 from flows.arrivals import Arrivals, Partition, Readings, Words
 from flows.messages import Events, Outgoing, letters
+from flows.outcome import Outcome
 from flows.rows import Landing, Rows
-from flows.zone import Outcome, Zone
+from flows.zone import Zone
 from schemas.city import City
 from schemas.light import LightState
 

@@ -16,8 +16,8 @@ from flows.evaluate import Findings, Means
 from flows.grid import SECONDS
 from flows.kernels import rolling
 from flows.kernels.bands import NO_GRADE, NONE
+from flows.outcome import Outcome, Stored
 from flows.watch import Said
-from flows.zone import Outcome, Stored
 from schemas.city import City
 from schemas.quality import TEST_NAMES, Flag
 from schemas.reading import PARAMETERS, VALUES

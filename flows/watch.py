@@ -21,6 +21,7 @@ from flows.evaluate import Group
 from flows.grid import Grid
 from flows.kernels import alerts, light_changes, light_rules, light_words, lights, rolling
 from flows.kernels.alerts import Kind
+from flows.kernels.lights import ALWAYS
 from flows.shipped import index
 from flows.told import Told, quiet
 from schemas.alert import Alert
@@ -33,8 +34,6 @@ LONGEST_GAP = 180
 """Minutes after and before a gap in the city's air whose slots are decided one by one; between, nothing changes."""
 AT_ONCE = 4_000_000
 """Candidates looked at together: so many slots times lights times stations."""
-MOST_HOURS = 24
-"""Hours judged after a gap; those before it break the row like hours without a figure."""
 VALID = 0.75
 """Share of an hour that a station's mean must cover to drive an alert."""
 PM = [PARAMETERS.index(name) for name in light_rules.PM]
@@ -96,11 +95,16 @@ class Watch:
         self.told = Told(self.rules)
         self.messages: dict[str, tuple[str, int]] = {}
         """By light: an operator's text, and the slot from which on it is gone."""
-        self._fastest = min(range(len(groups)), key=lambda i: groups[i].cadence)
+        self._cadences = np.array([group.cadence for group in groups], np.int64)
+        self._fastest = int(self._cadences.argmin())
         self.closed = np.full(len(groups), NEVER)
         self._begin = NEVER
         self._ticks: list[tuple[I64, I64]] = []
         """Of each group the newest slot closed before a run and those that close in it, and the rows of these."""
+        self._gap: tuple[int, int] | None = None
+        """Where a gap began whose beginning alone was looked at, and up to where it was."""
+        self._hours = np.full(len(groups), NEVER)
+        """Newest hours of each group that alerts have seen."""
         self._due = NEVER
         self._people: list[str] = []
         self._pending: list[tuple[int, int, int]] = []
@@ -164,22 +168,42 @@ class Watch:
         """Look at what closes before row ``before``, in its order."""
         upto = bisect_left(self._pending, before, key=lambda closing: closing[0])
         pending, self._pending = self._pending[:upto], self._pending[upto:]
-        moments = self._moments(pending)
+        self._go_through(self._moments(pending), out)
+
+    def decide_gap(self, row: int, until: int, out: Said) -> None:
+        """Look at the beginning of the gap that row ``row`` ends, before the grid forgets it.
+
+        Args:
+            row: whatever closes before it has been looked at.
+            until: newest slot that the row's own reading does not touch; later ones are decided when it is on the grid.
+            out: takes what is said.
+        """
+        was, closed = int(self.closed[self._fastest]), self.closed.copy()
+        for at, i, slot in self._pending:
+            if at == row:
+                closed[i] = max(closed[i], min(slot, until))
+        head = self._slots(was, min(was + LONGEST_GAP, int(closed[self._fastest])))
+        self._go_through([_Moment(closed, head)], out)
+        self._gap = (was, min(was + LONGEST_GAP, until))
+
+    def _go_through(self, moments: list[_Moment], out: Said) -> None:
+        """Decide at each slot of each moment, with the air that had ended by that slot."""
         slots = np.concatenate([moment.slots for moment in moments]) if moments else np.empty(0, np.int64)
         if slots.size and self.rules.lights:
             most = max(1, AT_ONCE // max(1, self.rules.candidates.size))
-            asked = np.concatenate([np.tile(m.closed, (m.slots.size, 1)) for m in moments])
-            asked[:, self._fastest] = slots
+            asked = np.concatenate([np.minimum(m.closed, m.slots[:, None]) for m in moments])
+            asked = asked // self._cadences * self._cadences
             looks = [self._look(slots[i : i + most], asked[i : i + most]) for i in range(0, slots.size, most)]
         else:
             looks = []
         done = 0
         for moment in moments:
             self.closed = moment.closed
-            self._judge(out)
             for k in range(done, done + moment.slots.size) if looks else ():
+                self._judge(int(slots[k]), out)
                 self._tell(looks[k // most], k % most, out)
             done += moment.slots.size
+            self._judge(ALWAYS, out)
 
     def _moments(self, pending: list[tuple[int, int, int]]) -> list[_Moment]:
         """Put closings of the same row together."""
@@ -189,24 +213,33 @@ class Watch:
             was, closed = int(closed[self._fastest]), closed.copy()
             for _, i, slot in closings:
                 closed[i] = max(closed[i], slot)
-            moments.append(_Moment(closed, self._between(was, int(closed[self._fastest]))))
+            began, done = self._gap or (was, was)
+            self._gap = None
+            now = int(closed[self._fastest])
+            slots = self._slots(began, now)
+            ends = (slots <= began + LONGEST_GAP) | (slots > now - LONGEST_GAP)
+            moments.append(_Moment(closed, slots[ends & (slots > done)]))
         return moments
 
-    def _between(self, was: int, now: int) -> I64:
-        """Slots of the fastest stations after ``was`` up to ``now``; of a long gap its ends alone."""
-        every = self._groups[self._fastest].cadence
-        slots: I64 = np.arange(was // every * every + every, now + 1, every, dtype=np.int64)
-        return slots[(slots <= was + LONGEST_GAP) | (slots > now - LONGEST_GAP)]
+    def _slots(self, was: int, now: int) -> I64:
+        """Slots of the fastest stations after ``was`` up to ``now``."""
+        every = int(self._cadences[self._fastest])
+        return np.arange(was // every * every + every, now + 1, every, dtype=np.int64)
 
-    def _judge(self, out: Said) -> None:
-        """Judge the hours that have closed for all the stations that drive an alert."""
+    def _judge(self, upto: int, out: Said) -> None:
+        """Judge the hours up to slot ``upto`` that have closed for all the stations that drive an alert."""
+        closed = np.minimum(self.closed, upto) // HOUR * HOUR
+        if (closed == self._hours).all():
+            return
+        self._hours = closed
         for machine in self._machines:
-            last = int(min(self.closed[i] for i in machine.groups)) // HOUR * HOUR
-            since = max(machine.state["ended"], self._begin, last - MOST_HOURS * HOUR, self._oldest() + HOUR - 2)
+            last = int(closed[machine.groups].min())
+            since = max(machine.state["ended"], self._begin, self._oldest() + HOUR - 2)
             first = since // HOUR * HOUR + HOUR
             if last < first:
                 continue
             hours: I64 = np.arange(first, last + 1, HOUR, dtype=np.int64)
+            hours = hours[(hours <= self._grid.reach()) | (hours == last)]  # beyond lies nothing, which ends no alert
             parameter = PARAMETERS.index(machine.rule.parameter)
             values = np.full((hours.size, machine.columns.size), np.nan)
             for i in machine.groups:

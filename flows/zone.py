@@ -6,7 +6,7 @@ function of the sequence of readings alone.
 """
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 from flows import evaluate, indices
 from flows.arrivals import I32, I64, U8, Readings, no_readings
 from flows.clock import GENERATION, LARGEST_TABLE, NEVER, Clock, Time, closing_rows
-from flows.evaluate import Evaluated, Group
+from flows.evaluate import Group
 from flows.grid import PAGE, Grid, second_of, slot_of
+from flows.held import Held
 from flows.kernels import quality, rolling
+from flows.outcome import Outcome, Stored
 from flows.waiting import WaitingRoom
-from flows.watch import Said, Watch
+from flows.watch import Watch
 from schemas.city import City
 from schemas.reading import PARAMETERS
 from schemas.rejected import Reason, Reject
@@ -31,26 +33,6 @@ DAY = 1440
 SLOWEST = 60
 """The longest cadence. The grid's shape follows the city file's lengths alone, so that a station of any cadence may
 come and go."""
-
-
-@dataclass(slots=True)
-class Stored:
-    """Readings accepted, with the flags of their own values, shape (n, 6)."""
-
-    readings: Readings
-    flags: U8
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What became of a run of readings."""
-
-    stored: list[Stored] = field(default_factory=list)
-    rejects: list[Reject] = field(default_factory=list)
-    evaluated: Evaluated = field(default_factory=Evaluated)
-    said: Said = field(default_factory=Said)
-    waiting: NDArray[np.integer] = field(default_factory=lambda: np.empty(0, np.int32))
-    """The partition of each reading that waits."""
 
 
 @dataclass(slots=True)
@@ -99,7 +81,7 @@ class Zone:
         self._settled = np.full(self.stations.size, NEVER)
         self._gone = no_readings()
         """Readings that waited, of stations that have left the city file since."""
-        self._held: list[tuple[I32, I64, I64, U8]] = []
+        self._held = Held()
         self._revision = 0
         self._closings_seen = 0
 
@@ -198,15 +180,42 @@ class Zone:
             end = begin + (fits.size if fits.all() else int(np.argmin(fits)))
             if end > begin:
                 self._piece(_cut(run, begin, end), closings, out)
-            if end < run.slot.size:  # what the next reading closes lies before it: evaluate that first, to make room
-                self.watch.decide(int(run.row[end]) + 1, out.said)
-                before = [(steps[steps < run.slot[end]], rows[steps < run.slot[end]]) for steps, rows in closings]
-                self._close(before, int(run.row[end]))
-                self._evaluate(out)
-                self.grid.move(min(group.closed for group in self.groups))
+            if end < run.slot.size:
+                self._make_room(int(run.row[end]), int(run.slot[end]), closings, out)
             begin = end
-        self.watch.decide(stop + 1, out.said)
-        self._close(closings, stop)
+        self._pass(closings, stop, out)
+
+    def _make_room(self, row: int, slot: int, closings: list[tuple[I64, I64]], out: Outcome) -> None:
+        """Move the grid on, so that the reading of a row fits; what closed before it is evaluated first."""
+        self._pass(closings, row - 1, out)
+        self._evaluate(out)
+        self.grid.move(min(group.closed for group in self.groups))
+        if slot <= self.grid.reach():
+            return
+        self.watch.decide_gap(row, slot - 1, out.said)  # the reading ends a gap: what it closes lies before it
+        self._close([(steps[steps < slot], rows[steps < slot]) for steps, rows in closings], row)
+        self._evaluate(out)
+        self.grid.move(min(group.closed for group in self.groups))
+
+    def _pass(self, closings: list[tuple[I64, I64]], upto: int, out: Outcome) -> None:
+        """Decide and close up to row ``upto``; readings that are held get in at the first closing after them."""
+        for event in self._events(closings, upto) if self._held else ():
+            self._pass_event(closings, event, out)
+        self.watch.decide(upto + 1, out.said)
+        self._close(closings, upto)
+
+    def _pass_event(self, closings: list[tuple[I64, I64]], event: int, out: Outcome) -> None:
+        self.watch.decide(event + 1, out.said)
+        self._close(closings, event)
+        self._evaluate(out)
+
+    def _events(self, closings: list[tuple[I64, I64]], upto: int) -> list[int]:
+        """Rows up to ``upto`` at which something closes that is open still."""
+        rows = [
+            rows[(steps > group.due) & (rows <= upto)]
+            for group, (steps, rows) in zip(self.groups, closings, strict=True)
+        ]
+        return [int(row) for row in np.unique(np.concatenate(rows))]
 
     def _start(self, clock: int) -> None:
         """When the clock is set, a horizon of slots before it is open."""
@@ -249,7 +258,9 @@ class Zone:
         if not late.any() and not self._held:
             self._add(run, np.arange(run.slot.size), column, quanta, flags, out)
             return
-        self.watch.decide(int(run.row[0]) if run.row.size else 0, out.said)
+        if not run.row.size:
+            return
+        self._pass(closings, int(run.row[0]) - 1, out)
         self._evaluate(out)
         self._between(run, column, quanta, flags, late, closings, out)
 
@@ -264,23 +275,15 @@ class Zone:
         out: Outcome,
     ) -> None:
         """Add readings up to each closing, close, and go on: with late ones about, its place among them counts."""
-        if not run.row.size:
-            return
-        open_still = [rows[steps > group.due] for group, (steps, rows) in zip(self.groups, closings, strict=True)]
-        events = np.unique(np.concatenate(open_still))
-        events = events[events < run.row[-1]]
         begin = 0
-        for event in [*events.tolist(), None]:
+        for event in [*self._events(closings, int(run.row[-1]) - 1), None]:
             end = run.row.size if event is None else int(np.searchsorted(run.row, event, side="right"))
             timely = begin + np.flatnonzero(~late[begin:end])
             tardy = begin + np.flatnonzero(late[begin:end])
             self._add(run, timely, column, quanta, flags, out)
-            if tardy.size:
-                self._held.append((column[tardy], run.slot[tardy], quanta[tardy], flags[tardy]))
+            self._held.add(column[tardy], run.slot[tardy], quanta[tardy], flags[tardy])
             if event is not None:
-                self.watch.decide(event + 1, out.said)
-                self._close(closings, event)
-                self._evaluate(out)
+                self._pass_event(closings, event, out)
             begin = end
 
     def _add(self, run: _Run, rows: NDArray[np.integer], column: I32, quanta: I64, flags: U8, out: Outcome) -> None:
@@ -288,7 +291,7 @@ class Zone:
         cuts = self.watch.cuts(run.slot[rows], run.row[rows], self._group_of[column[rows]])
         for begin, end in pairwise([0, *cuts.tolist(), rows.size]):
             some = rows[begin:end]
-            if begin:
+            if some.size:
                 self.watch.decide(int(run.row[some[0]]), out.said)
             self.grid.add(column[some], run.slot[some], quanta[some], flags[some])
 
@@ -327,13 +330,10 @@ class Zone:
 
     def _revise(self, group: Group, until: int, out: Outcome) -> None:
         """Put held readings of a group into their slots and evaluate again what they touch."""
-        ours = [np.isin(column, group.columns) for column, *_ in self._held]
-        rows = [tuple(part[mask] for part in held) for held, mask in zip(self._held, ours, strict=True)]
-        if not any(column.size for column, *_ in rows):
+        rows = self._held.take(group.columns)
+        if rows is None:
             return
-        self._held = [tuple(part[~mask] for part in held) for held, mask in zip(self._held, ours, strict=True)]  # type: ignore[misc]
-        self._held = [held for held in self._held if held[0].size]
-        column, slot, quanta, flags = (np.concatenate(part) for part in zip(*rows, strict=True))
+        column, slot, quanta, flags = rows
         self._revision += 1
         evaluate.revise(
             self.grid,
@@ -380,7 +380,7 @@ class Zone:
             "watch": self.watch.snapshot(),
             "settled": self._settled.copy(),
             "waiting": self._waiting.snapshot(self.column),
-            "held": [(column.copy(), *rest) for column, *rest in self._held],
+            "held": self._held.snapshot(),
             "revision": self._revision,
         }
 
@@ -398,9 +398,7 @@ class Zone:
         self._settled[ours] = kept["settled"][theirs]
         column_now = np.full(len(kept["grid"]["stations"]), -1, np.int32)
         column_now[theirs] = ours
-        for column, *rest in kept["held"]:
-            here = column_now[column] >= 0
-            self._held.append((column_now[column][here], *(part[here] for part in rest)))
+        self._held.restore(kept["held"], column_now)
         self._revision, self._closings_seen = kept["revision"], kept["closings"]
         self.watch.restore(kept["watch"])
         self._gone = self._waiting.restore(kept["waiting"], column_now, self.stations)

@@ -148,6 +148,13 @@ def connect(lake: str | Path, *, threads: int | None = None) -> Catalog:
     return Catalog(lake, threads)
 
 
+def macros_alone() -> Any:
+    """Open DuckDB with the macros and no lake."""
+    connection: Any = duckdb.connect()
+    install(connection)
+    return connection
+
+
 def portable_views(lake: str | Path, scan_table: str = "delta_scan") -> str:
     """Write SQL that makes the same views and macros in a plain DuckDB with its delta extension.
 

@@ -297,6 +297,7 @@ def read(name: str, begins: Offsets | None, ends: Offsets, trouble: broker.Troub
             enable_auto_commit=False,
             enable_partition_eof=True,
             auto_offset_reset="earliest",
+            isolation_level="read_uncommitted",  # what stands behind an open transaction is there too
         )
     )
     try:
@@ -324,7 +325,7 @@ def read(name: str, begins: Offsets | None, ends: Offsets, trouble: broker.Troub
 
 def _ends(name: str, trouble: broker.Trouble) -> Offsets:
     """Ask where each partition of a topic ends."""
-    consumer = Consumer(broker.client(trouble, group_id="cityair-read-back"))
+    consumer = Consumer(broker.client(trouble, group_id="cityair-read-back", isolation_level="read_uncommitted"))
     try:
         found = broker.reach(lambda limit: consumer.list_topics(name, timeout=limit), trouble).topics[name]
         if found.error is not None:

@@ -2,9 +2,10 @@
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from datetime import date, datetime, time
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
+from time import monotonic
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
@@ -16,12 +17,25 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from flows.settings import load_city
 from flows.sources.scenarios import MIXES, SCENARIOS
 from flows.sources.simulator import Simulation, Summary, write, write_lines
+from schemas.city import City
 from schemas.errors import UsageError
+from schemas.strict import seconds
+from sinks.publish import Publisher
+
+KAFKA = "kafka"
+TOPIC = "env.air.reading.v1"
+SHOWN_EVERY = 0.2
+"""Seconds between two words about the progress."""
 
 CITY = "Stations to simulate, a TOML file; the shipped Gimhae if left out."
 START = "A date (midnight of the city's time) or an RFC 3339 time with an offset."
 SCENARIO = f"What goes wrong; may be given several times. Mixes: {', '.join(MIXES)}. Single: {', '.join(SCENARIOS)}."
-OUTPUT = "NDJSON; compressed if it ends in .gz, Parquet if in .parquet, standard output if it is '-'."
+OUTPUT = (
+    "NDJSON; compressed if it ends in .gz, Parquet if in .parquet, standard output if it is '-', "
+    f"the topic {TOPIC} if it is kafka."
+)
+PACE = "Simulated seconds to a second, with --output kafka; as fast as the broker takes them if left out."
+TRUTH = "Where to write the truth with --output kafka or -; with a file it lies beside that."
 
 
 def simulate(
@@ -31,6 +45,8 @@ def simulate(
     days: Annotated[float, typer.Option(help="Length in days of 24 h; may be a fraction.")] = 1.0,
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
     scenario: Annotated[list[str] | None, typer.Option(help=SCENARIO, show_default=False)] = None,
+    pace: Annotated[float | None, typer.Option(help=PACE, show_default=False)] = None,
+    truth: Annotated[Path | None, typer.Option(help=TRUTH, show_default=False)] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the output if it is there.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the truth as JSON.")] = False,
 ) -> None:
@@ -40,12 +56,25 @@ def simulate(
     cityair simulate --start 2026-11-22 --output day.ndjson
     cityair simulate --start 2026-11-22 --days 7 --seed 3 --scenario trouble --output week.ndjson.gz
     cityair simulate --start 2026-11-22 --scenario dust_front --scenario stuck --output - | head
+    cityair simulate --start 2026-11-22 --output kafka --pace 600 --truth day.truth.json
     """  # noqa: D301, \b keeps these lines apart
     shape = load_city(city)
     begin = beginning(start, ZoneInfo(shape.city.timezone))
-    path = None if output == "-" else free(Path(output), force=force)
-    if path is None and as_json:
+    path = None if output in ("-", KAFKA) else free(Path(output), force=force)
+    if output == "-" and as_json:
         raise UsageError("--json and --output - would mix on standard output: write to a file")
+    if pace is not None and (output != KAFKA or not pace > 0):
+        raise UsageError(f"--pace {pace:g} needs --output kafka and more than 0 simulated seconds to a second")
+    if truth is not None:
+        if path is not None:
+            raise UsageError(f"--truth is for --output kafka and -; of {path} it lies in {path}.truth.json anyway")
+        free(truth, "--truth", force=force)
+    simulation = Simulation(shape, begin, days, seed, scenario or ())
+    publisher = None
+    if output == KAFKA:
+        publisher = Publisher(TOPIC)
+        if ahead := too_new(shape, simulation, pace, datetime.now(UTC)):
+            typer.echo(f"warning: {ahead}", err=True)
     with Progress(
         TextColumn("simulating {task.description}"),
         BarColumn(),
@@ -60,17 +89,67 @@ def simulate(
         def progress(share: float) -> None:
             bar.update(task, completed=share)
 
-        if path is None:
-            simulation = Simulation(shape, begin, days, seed, scenario or ())
+        if path is not None:
+            summary = write(shape, begin, days, seed, scenario or (), path, progress)
+        elif publisher is not None:
+            publish(simulation, publisher, pace, progress)
+            summary = Summary(simulation.truth, None, truth)
+        else:
             write_lines(simulation, sys.stdout.buffer, progress)
             sys.stdout.buffer.flush()
-            summary = Summary(simulation.truth, None, None)
-        else:
-            summary = write(shape, begin, days, seed, scenario or (), path, progress)
+            summary = Summary(simulation.truth, None, truth)
+    told = msgspec.json.format(msgspec.json.encode(summary.truth), indent=2)
+    if truth is not None:
+        truth.write_bytes(told + b"\n")
     if as_json:
-        typer.echo(msgspec.json.format(msgspec.json.encode(summary.truth), indent=2))
+        typer.echo(told)
     else:
-        typer.echo("\n".join(report(summary, ZoneInfo(shape.city.timezone))), err=path is None)
+        where = publisher.name if publisher else ""
+        typer.echo("\n".join(report(summary, ZoneInfo(shape.city.timezone), where)), err=output == "-")
+
+
+def publish(
+    simulation: Simulation, publisher: Publisher, pace: float | None, progress: Callable[[float], None]
+) -> None:
+    """Send the readings of a run into a topic in the order they arrive, at their pace.
+
+    Args:
+        simulation: whose readings; its truth is complete afterwards.
+        publisher: takes them.
+        pace: simulated seconds to a second; none: at once.
+        progress: told the share that is done, 0 to 1.
+
+    Raises:
+        BrokerError: the broker went away or refused a message.
+    """
+    keys = [station.id.encode() for station in simulation.city.stations]
+    start, end = (int(at.timestamp() * 1e6) for at in (simulation.truth.started_at, simulation.truth.ended_at))
+    began = shown = 0.0
+    for lines in simulation.days():
+        rows = zip(lines.station.tolist(), lines.arrival.tolist(), simulation.encode(lines), strict=True)
+        began = began or monotonic()  # the first day is made before its time begins
+        for station, arrival, text in rows:
+            now = monotonic()
+            if now - shown > SHOWN_EVERY:
+                shown = now
+                progress(min(1.0, (arrival - start) / (end - start)))
+            if pace is not None and (early := began + (arrival - start) / 1e6 / pace - now) > 0:
+                publisher.wait(early)
+            publisher.send(keys[station], text)
+    publisher.finish()
+    progress(1.0)
+
+
+def too_new(city: City, simulation: Simulation, pace: float | None, now: datetime) -> str:
+    """Say so if readings will be stamped later than they are sent: a flow refuses those of a topic; else nothing."""
+    start, end = simulation.truth.started_at, simulation.truth.ended_at
+    lasts = timedelta() if pace is None else (end - start) / pace
+    if max(start - now, end - now - lasts) <= timedelta(seconds=seconds(city.late.future)):
+        return ""
+    return (
+        f"readings up to {end:%Y-%m-%d %H:%M} UTC are sent before their time, and a flow refuses those as 'future'; "
+        "begin earlier with --start, or make it shorter with --days"
+    )
 
 
 def beginning(text: str, zone: ZoneInfo) -> datetime:
@@ -94,23 +173,23 @@ def beginning(text: str, zone: ZoneInfo) -> datetime:
     return moment
 
 
-def free(path: Path, *, force: bool) -> Path:
+def free(path: Path, option: str = "--output", *, force: bool) -> Path:
     """Return ``path`` if a file may be written there.
 
     Raises:
         UsageError: it is taken, or its folder is missing.
     """
     if path.is_dir():
-        raise UsageError(f"--output {path} is a folder; name a file in it, such as {path / 'day.ndjson'}")
+        raise UsageError(f"{option} {path} is a folder; name a file in it, such as {path / 'day.ndjson'}")
     if not path.parent.is_dir():
-        raise UsageError(f"--output {path}: there is no folder {path.parent}; make it first")
+        raise UsageError(f"{option} {path}: there is no folder {path.parent}; make it first")
     if path.exists() and not force:
-        raise UsageError(f"--output {path} is there already; --force overwrites it")
+        raise UsageError(f"{option} {path} is there already; --force overwrites it")
     return path
 
 
-def report(summary: Summary, zone: ZoneInfo) -> Iterator[str]:
-    """Say what was written, line by line, times in ``zone``."""
+def report(summary: Summary, zone: ZoneInfo, topic: str = "") -> Iterator[str]:
+    """Say what was written to a file, a topic or standard output, line by line, times in ``zone``."""
     truth, totals = summary.truth, summary.truth.totals
     refused = [f"{count:,} {reason}" for reason, count in totals.refused.items() if count]
     events = Counter(event.scenario for event in truth.events)
@@ -120,7 +199,8 @@ def report(summary: Summary, zone: ZoneInfo) -> Iterator[str]:
     yield f"  never sent           {totals.lost:,}"
     yield f"  to be refused        {', '.join(refused) or 'none'}"
     yield f"  events               {', '.join(f'{count} {name}' for name, count in events.items()) or 'none'}"
-    if summary.path:
-        yield f"written to {summary.path}, the truth to {summary.truth_path}"
+    where = summary.path or (f"topic {topic}" if topic else "standard output")
+    if summary.truth_path:
+        yield f"written to {where}, the truth to {summary.truth_path}"
     else:
-        yield "no truth was written: name a file to have it beside"
+        yield f"written to {where}; no truth was written: --truth FILE writes it"

@@ -28,12 +28,15 @@ JSON = msgspec.json.Encoder(decimal_format="number")  # NaN becomes null, bytes 
 NUMBERS = ("int", "integer", "float", "double", "decimal")
 """How the names of numeric types end."""
 
-Lake = Annotated[Path, typer.Option("--lake", envvar="CITYAIR_LAKE", help="Directory of the lake.")]
+Lake = Annotated[
+    Path | None,
+    typer.Option("--lake", envvar="CITYAIR_LAKE", help="Directory of the lake; without one, macros alone are there."),
+]
 
 
 def sql(
     query: Annotated[str, typer.Argument(help="SQL of DuckDB; `SHOW TABLES` names what can be asked.")],
-    lake: Lake,
+    lake: Lake = None,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON array, an object a row.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV with a header (RFC 4180).")] = False,
     everything: Annotated[bool, typer.Option("--all", help=f"Every row of a table, not the first {SHOWN}.")] = False,
@@ -45,10 +48,11 @@ def sql(
     cityair sql "FROM latest_means WHERE parameter = 'pm25'" --lake lake
     cityair sql "SELECT reason, sum(messages) FROM rejects_by_reason GROUP BY ALL" --lake lake --json
     cityair sql "FROM rolling WHERE station_id = 'gimhae-17' AND dt = '2026-11-22'" --lake lake --csv
+    cityair sql "SELECT cai(o3 := 0.012, no2 := 0.061, pm10_24h := 66, pm25_24h := 40)"
     """  # noqa: D301, \b keeps these lines apart
     if as_json and as_csv:
         raise UsageError("--json and --csv exclude each other: choose one")
-    with catalog.connect(lake) as con:
+    with catalog.connect(lake) if lake else catalog.macros_alone() as con:
         try:
             if as_json or as_csv:
                 con.execute(query)

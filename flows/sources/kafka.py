@@ -59,6 +59,9 @@ class KafkaSource(FixedPartitionedSource[Item, Snapshot]):
             auto_offset_reset="error",
             fetch_queue_backoff_ms=10,  # at the default of a second, a full queue makes the client sleep
             isolation_level="read_committed",
+            # The group is never joined. All that this limits is how long a commit waits for a broker that is away.
+            session_timeout_ms=4000,
+            heartbeat_interval_ms=1000,
         )
         self._part: Lanes | None = None
 

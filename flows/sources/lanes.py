@@ -38,19 +38,6 @@ MOST_WAITING = 131_072
 """Messages of a partition that may wait for those of others; then it is not read on."""
 MINUTE = 60_000_000
 GONE = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
-AWAY = (
-    KafkaError._TRANSPORT,
-    KafkaError._ALL_BROKERS_DOWN,
-    KafkaError._TIMED_OUT,
-    KafkaError._RESOLVE,
-    KafkaError.LEADER_NOT_AVAILABLE,
-    KafkaError.NOT_LEADER_FOR_PARTITION,
-    KafkaError.COORDINATOR_NOT_AVAILABLE,
-    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-    KafkaError.NOT_COORDINATOR,
-)
-"""What a broker that comes back, or another in its place, mends by itself."""
-
 log = logging.getLogger("cityair")
 Snapshot = dict[str, Any]
 Item = tuple[str, Arrivals]
@@ -264,7 +251,7 @@ class Lanes(StatefulSourcePartition[Item, Snapshot]):
                 f"{lane.place if lane else broker.servers()}: {fault.str()}: the topic was deleted while it was read; "
                 "bring it back, or start a new lake and store"
             )
-        elif code not in AWAY:
+        elif fault.name() not in broker.AWAY:
             raise BrokerError(f"{lane.place if lane else broker.servers()}: {fault.name()}: {fault.str()}")
 
     def _pace(self) -> None:

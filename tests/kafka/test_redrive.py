@@ -206,7 +206,8 @@ def test_a_flow_that_goes_on_makes_no_letter_twice(cityair, city_file, send, con
 
 def test_an_open_redrive_hides_no_letter_from_the_flow(cityair, city_file, send, contents, broker, city_topics, killed):
     run = ("run", "air", "--input", "kafka", "--output", "kafka", "--stop-at-end")
-    producer = Producer({"bootstrap.servers": broker.servers, "transactional.id": "cityair-redrive-open"})
+    open_long = {"transactional.id": "cityair-redrive-open", "transaction.timeout.ms": 300_000}
+    producer = Producer({"bootstrap.servers": broker.servers, **open_long})
     producer.init_transactions()
     producer.begin_transaction()
     producer.produce(city_topics + DEAD, b"put back")

@@ -669,6 +669,8 @@ def test_only_newer_messages_are_adopted():
     )
     _, [shown] = told(rules, lights.adopt(rules, state, [gray]), HOUR_0 + 2, air(HOUR_0 + 2, [1], [1]))
     assert (shown.color, shown.seq) == ("blue", 2)  # from gray the true grade at once
+    still = lights.adopt(rules, state, [msgspec.structs.replace(gray, text="점검중")])
+    assert told(rules, still, HOUR_0 + 2, air(HOUR_0 + 2, [1], [1], fault=True))[1] == []  # as it was told
 
 
 def test_nothing_is_written_to():

@@ -86,6 +86,7 @@ def oracle(hours):
     return sum(weight**k * hour for k, hour in there.items()) / sum(weight**k for k in there)
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.just(NA), st.floats(-5, 900)), min_size=12, max_size=12))
 def test_nowcast_is_what_the_rule_says(hours):
     found = nowcast.nowcast_pm(np.array([hours[::-1]], float), 11)[0, 0]

@@ -295,7 +295,7 @@ def test_events_of_later_days_meet_other_stations(city):
     for _ in run.days():
         pass
     told = Counter(event.scenario for event in run.truth.events)
-    first_day = {"dust_front": 1, "drift": 1, "dead": 1}
+    first_day = {"dust_front": 1, "drift": 1, "dead": 1, "blackout": 1}
     again = {"plume": 3, "stuck": 3, "spikes": 24, "silent": 4, "outage": 3, "future_clock": 2}
     assert told == first_day | again
     lasting = {e.station_ids[0] for e in run.truth.events if e.scenario in ("dead", "drift")}

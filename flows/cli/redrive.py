@@ -1,0 +1,80 @@
+"""``cityair redrive``: dead letters to their topic again, once their cause is mended."""
+
+from collections.abc import Iterator
+from typing import Annotated
+
+import msgspec
+import typer
+
+from flows.messages import KEPT_OUT
+from schemas.errors import UsageError
+from schemas.rejected import REASONS
+from schemas.topics import TOPICS, dead_letters
+from sinks.redrive import Asked, DeadLetters, Redriven
+
+INPUTS = tuple(name for name, topic in TOPICS.items() if topic.direction == "in")
+KNOWN = tuple(reason for reason in REASONS if reason not in KEPT_OUT)
+
+
+def redrive(
+    topic: Annotated[
+        list[str] | None,
+        typer.Argument(help="Topics whose dead letters to send again.", show_default="every input topic"),
+    ] = None,
+    reason: Annotated[
+        list[str] | None,
+        typer.Option(help=f"Only those refused for this; may be given several times: {', '.join(KNOWN)}."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Send at most so many of each topic.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent, and change nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The report as a JSON object.")] = False,
+) -> None:
+    """Send dead letters to their topic again, once their cause is mended: original bytes, key and headers.
+
+    Each is sent exactly once, even where this is killed on the way. Letters that were not asked for stay.
+
+    \b
+    cityair redrive --dry-run
+    cityair redrive env.air.reading.v1 --reason unknown_station
+    """  # noqa: D301, \b keeps these lines apart
+    for name in topic or ():
+        if name not in INPUTS:
+            raise UsageError(f"no dead letters are kept for {name!r}; known: {', '.join(INPUTS)}")
+    for name in reason or ():
+        if name not in KNOWN:
+            raise UsageError(f"--reason {name}: unknown; known are {', '.join(KNOWN)}")
+    asked = Asked(frozenset(reason or ()), limit)
+    reports = []
+    for name in topic or INPUTS:
+        letters = DeadLetters(name)
+        try:
+            report = letters.survey(asked) if dry_run else letters.redrive(asked)
+        finally:
+            letters.close()
+        reports.append(report)
+        if not as_json:
+            typer.echo("\n".join(told(report, dry_run=dry_run)))
+    if as_json:
+        typer.echo(msgspec.json.encode({"dry_run": dry_run, "topics": reports}).decode())
+
+
+def told(report: Redriven, *, dry_run: bool) -> Iterator[str]:
+    """Tell what became of a topic's dead letters.
+
+    >>> list(told(Redriven("t", {"contract": 2}, {"future": 1}), dry_run=False))
+    ['t: sent 2 contract', '  kept 1 future']
+    """
+    if not (report.sent or report.kept or report.cut):
+        yield f"{report.topic}: no dead letters"
+        return
+    yield f"{report.topic}: {'would send' if dry_run else 'sent'} {_counts(report.sent) or 'nothing'}"
+    if report.kept:
+        yield f"  kept {_counts(report.kept)}"
+    if report.cut:
+        yield f"  kept {report.cut:,} that cannot be sent again: of a message too large only the beginning was kept"
+    if report.put_back:
+        yield f"  {report.put_back:,} of those kept moved to the end of {dead_letters(report.topic)}"
+
+
+def _counts(by_reason: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {reason}" for reason, count in sorted(by_reason.items()))
