@@ -34,6 +34,8 @@ def page() -> str:
 def commands(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
     """Yield each command that does something, by its full name, in the order of the help."""
     for name, command in group.commands.items():
+        if getattr(command, "invoke_without_command", False):
+            yield f"{before}{name}", command
         if hasattr(command, "commands"):
             yield from commands(command, f"{before}{name} ")
         else:
