@@ -14,7 +14,7 @@ from flows.messages import ALERT_TOPIC, LIGHT_TOPIC, ROLLING_TOPIC, Events, Mess
 from flows.operators import Wanted, by_zone, judge, to_every_zone
 from flows.rows import Landing, Rows
 from schemas.city import City
-from schemas.light import LightState
+from schemas.light import LightMessage, LightState
 
 FLOW = "air"
 INPUT = ["env.air.reading.v1"]
@@ -34,6 +34,7 @@ class Edges:
         dead_letters: topics take what was refused too.
         live: the input has no end, so that its silence says something.
         told: what the topic of lights says they were told.
+        said: what people had lights say before the start.
     """
 
     source: Source[tuple[str, Arrivals]]
@@ -43,20 +44,21 @@ class Edges:
     dead_letters: bool = False
     live: bool = False
     told: Sequence[LightState] = ()
+    said: Sequence[LightMessage] = ()
 
 
 def build(city: City, edges: Edges) -> Dataflow:
     """Join the steps. Their names label what the recovery store keeps: never rename one that was deployed."""
     rows = Rows(city)
     flow = Dataflow(FLOW)
+    words = op.input("words", flow, edges.words) if edges.words is not None else None
     arrivals = op.map("arrivals", op.input("input", flow, edges.source), lambda item: item[1])
     received = op.map("receipts", arrivals, lambda item: ("lake", rows.arrived(item)))
     events = Events(city, FLOW) if edges.topics is not None else None
-    wanted = Wanted(events, edges.dead_letters, edges.live, edges.told)
+    wanted = Wanted(events, edges.dead_letters, edges.live, edges.told, edges.said)
     zones: Any = by_zone("by_zone", arrivals, city)
     refused: list[Any] = [arrivals]
-    if edges.words is not None:
-        words = op.input("words", flow, edges.words)
+    if words is not None:
         zones = op.merge("said_or_measured", zones, to_every_zone("words_by_zone", words, city))
         refused.append(words)
     judged = judge("grid", zones, city, wanted)

@@ -15,6 +15,8 @@ from schemas.reading import PARAMETERS
 HOUR = 60
 LOOKBACK = max(cai.LOOKBACK, nowcast.LOOKBACK) - 1
 """Hours before one that its indices rest on."""
+REACH = (LOOKBACK + 1) * HOUR
+"""Slots that an hour's indices rest on."""
 VALID = 0.75
 """Share of an hour that values must cover for its mean to count."""
 KOREA = "korea"

@@ -17,7 +17,7 @@ from flows.outcome import Outcome
 from flows.rows import Landing, Rows
 from flows.zone import Zone
 from schemas.city import City
-from schemas.light import LightState
+from schemas.light import LightMessage, LightState
 
 LOOKED_EVERY = timedelta(seconds=20)
 """How often a live zone looks whether air still comes."""
@@ -43,12 +43,14 @@ class Wanted:
         dead_letters: of what is refused.
         live: the input has no end, so that its silence says something.
         told: what lights were told, by the topic.
+        said: what people had lights say before the start, so that no air is judged without it.
     """
 
     events: Events | None
     dead_letters: bool
     live: bool
     told: Sequence[LightState] = ()
+    said: Sequence[LightMessage] = ()
 
 
 def by_zone(step_id: str, arrivals: Stream[Arrivals], city: City) -> KeyedStream[ZoneArrivals]:
@@ -153,6 +155,7 @@ class _ZoneLogic(StatefulBatchLogic[tuple[str, ZoneArrivals | Words], "Landing |
             self._zone = Zone(self._city, name)
             if self._kept:
                 self._zone.restore(self._kept["state"])
+            self._zone.watch.say(self._wanted.said)
             self._recalled = self._zone.watch.told.recall(self._wanted.told)
         return self._zone
 

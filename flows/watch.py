@@ -184,7 +184,7 @@ class Watch:
                 closed[i] = max(closed[i], min(slot, until))
         head = self._slots(was, min(was + LONGEST_GAP, int(closed[self._fastest])))
         self._go_through([_Moment(closed, head)], out)
-        self._gap = (was, min(was + LONGEST_GAP, until))
+        self._gap = (was, int(head[-1])) if head.size else None
 
     def _go_through(self, moments: list[_Moment], out: Said) -> None:
         """Decide at each slot of each moment, with the air that had ended by that slot."""
@@ -319,7 +319,7 @@ class Watch:
             return
         slot = int(self.closed[self._fastest]) + minutes
         out.states += self.told.before(slot)
-        look = self._look(np.array([slot]), self.closed[None, :])
+        look = self._look(np.array([slot]), self.closed[None, :] // self._cadences * self._cadences)
         after, sent = lights.decide(self.rules, self.told.state, slot, look.airs[0], self._people_at(slot))
         gray = lights.some(sent, self.told.turned_gray(after, sent))
         out.states += quiet(light_words.messages(self.rules, gray, look.airs[0], self._timezone))

@@ -320,7 +320,7 @@ class Zone:
                 until = min(group.due, group.floor(oldest + DAY + group.step))
                 if until <= group.closed:
                     continue
-                if self.grid.newest <= group.closed - max(group.longest, group.lookback) - group.cadence:
+                if self.grid.newest <= group.closed - max(group.longest, group.lookback, indices.REACH) - group.cadence:
                     group.closed, group.closings = group.due, []  # nothing on the grid that a window could still see
                     continue
                 if until > self.grid.reach():

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
@@ -20,7 +20,6 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from flows import broker
 from flows.messages import DEAD_LETTER_ID, EVENT_ID, SEQUENCE, Message
 from schemas.errors import BrokerError, ConfigurationError
-from schemas.light import LightState
 from schemas.topics import TOPICS
 from sinks import store
 from sinks.crash import point
@@ -38,6 +37,7 @@ LARGEST = 4 << 20
 
 log = logging.getLogger("cityair")
 Offsets = dict[int, int]
+T = TypeVar("T", bound=msgspec.Struct)
 
 
 class Newest(NamedTuple):
@@ -272,20 +272,20 @@ def read_newest(topic: str) -> dict[bytes, Newest]:
     return newest
 
 
-def read_states(topic: str) -> list[LightState]:
-    """Read what a topic of light states holds, in its order; what does not keep the contract is not ours.
+def read_messages(topic: str, kind: type[T]) -> list[T]:
+    """Read what a small topic holds, in its order; what does not keep the contract is left out.
 
     Raises:
         BrokerError: the broker cannot be reached, or refuses us.
     """
     trouble = broker.Trouble()
     name = broker.topic(topic)
-    decode = msgspec.json.Decoder(LightState).decode
-    states = []
+    decode = msgspec.json.Decoder(kind).decode
+    found = []
     for message in read(name, None, _ends(name, trouble), trouble):
         with contextlib.suppress(msgspec.MsgspecError):
-            states.append(decode(message.value() or b""))
-    return states
+            found.append(decode(message.value() or b""))
+    return found
 
 
 def read(name: str, begins: Offsets | None, ends: Offsets, trouble: broker.Trouble) -> Iterator[Any]:

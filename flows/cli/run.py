@@ -25,12 +25,13 @@ from flows.sources import files, kafka
 from flows.sources.words import WordsSource
 from schemas.city import City
 from schemas.errors import DataQualityError, UsageError
+from schemas.light import LightMessage, LightState
 from schemas.strict import seconds
 from schemas.topics import dead_letters
 from sinks import store
 from sinks.files import NdjsonSink
 from sinks.lake import HOME, LakeSink, exclusive
-from sinks.topics import TopicSink, read_states
+from sinks.topics import TopicSink, read_messages
 
 KNOWN = (air.FLOW,)
 KAFKA = "kafka"
@@ -182,9 +183,10 @@ def play(city: City, wanted: Wanted, lake: Path, recovery: Path, tally: Tally) -
         edges = air.Edges(source, sink, dead_letters=wanted.input == wanted.output == KAFKA, live=live)
         if wanted.input == KAFKA and city.lights:
             group = f"cityair-{air.FLOW}"
+            edges.said = read_messages(air.WORDS, LightMessage)
             edges.words = WordsSource(air.WORDS, group, city, stop=stop.is_set, bounded=wanted.stop_at_end)
         if wanted.output == KAFKA:
-            edges.told = read_states(LIGHT_TOPIC)
+            edges.told = read_messages(LIGHT_TOPIC, LightState)
             letters = [dead_letters(topic) for topic in (*air.INPUT, air.WORDS)] if edges.dead_letters else []
             edges.topics = TopicSink([*air.TOPICS, *letters], recovery / air.FLOW, stop.is_set)
         elif wanted.output:

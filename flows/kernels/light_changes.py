@@ -34,6 +34,6 @@ def changed(rules: Rules, slots: I64, mean: F64, coverage: F64, as_of: I64) -> B
 
 def due(rules: Rules, state: State) -> int:
     """Slot from which on a heartbeat, or a better grade that waits, is due though nothing changes."""
-    waits = state.below[(state.below > NEVER) & (state.below < ALWAYS)] + rules.dwell
-    waits = waits[waits > state.decided.max(initial=NEVER)]
+    waits = np.where((state.below > NEVER) & (state.below < ALWAYS), state.below + rules.dwell, ALWAYS)
+    waits = waits[waits > state.decided[:, None]]
     return int(min((state.sent + rules.heartbeat).min(initial=ALWAYS), waits.min(initial=ALWAYS)))

@@ -5,6 +5,7 @@ was read to its end and has gone quiet holds nobody.
 """
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ PATIENCE = 10.0
 """The same for one that is behind: perhaps its broker is away."""
 LEAD = 30 * 60_000_000
 """Microseconds that others may go ahead of one that is behind and out of reach: half the shortest horizon."""
+LEAVES_WITHIN = 3.0
+"""Seconds; a client whose broker is away would wait for half a minute, or for ever."""
 HEARTBEAT = 0.5
 """Seconds after which an empty item goes out, so that epochs without air are committed too."""
 MOST_WAITING = 131_072
@@ -184,9 +187,18 @@ class Lanes(StatefulSourcePartition[Item, Snapshot]):
             lane.paused = False
 
     def leave(self) -> None:
-        """Show the group the last snapshot, and leave the broker."""
+        """Show the group the last snapshot, and leave the broker; one that is away is not waited for long."""
+        leaving = threading.Thread(target=self._leave, daemon=True)
+        leaving.start()
+        leaving.join(LEAVES_WITHIN)
+        if leaving.is_alive():
+            log.warning(
+                "%s did not answer the consumer group's last offsets; the recovery store has them", broker.servers()
+            )
+
+    def _leave(self) -> None:
         self._show(wait=True)
-        self._consumer.close()
+        self._consumer.close()  # waits for every commit that is under way
 
     def _show(self, *, wait: bool) -> None:
         if not self._kept:

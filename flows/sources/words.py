@@ -66,17 +66,15 @@ class WordsSource(FixedPartitionedSource[Words, Snapshot]):
             raise ConfigurationError(f"topic {name}: {found.error.str()}; make it with: cityair topics create")
         begin = dict(resume_state["next"]) if resume_state else {}
         begin = {number: begin.get(number, 0) for number in sorted(found.partitions)}
-        ends = None
-        if self._bounded:
 
-            def end(number: int) -> int:
-                asked = TopicPartition(name, number)
-                high: int = broker.reach(lambda t: consumer.get_watermark_offsets(asked, timeout=t), self._trouble)[1]
-                return high
+        def end(number: int) -> int:
+            asked = TopicPartition(name, number)
+            high: int = broker.reach(lambda t: consumer.get_watermark_offsets(asked, timeout=t), self._trouble)[1]
+            return high
 
-            ends = {number: end(number) for number in begin}
+        ends = {number: end(number) for number in begin}
         consumer.assign([TopicPartition(name, number, offset or -2) for number, offset in begin.items()])
-        return _Words(consumer, self._topic, self._lights, begin, ends, self._stop)
+        return _Words(consumer, self._topic, self._lights, begin, ends, self._stop, bounded=self._bounded)
 
 
 class _Words(StatefulSourcePartition[Words, Snapshot]):
@@ -86,17 +84,19 @@ class _Words(StatefulSourcePartition[Words, Snapshot]):
         topic: str,
         lights: set[str],
         begin: dict[int, int],
-        ends: dict[int, int] | None,
+        ends: dict[int, int],
         stop: Callable[[], bool],
+        *,
+        bounded: bool,
     ) -> None:
         self._consumer, self._lights, self._next, self._stop = consumer, lights, begin, stop
-        self._open = None if ends is None else {n for n, end in ends.items() if end > begin[n]}
-        self._ends = ends or {}
+        self._ends, self._bounded = ends, bounded
+        self._open = {n for n, end in ends.items() if end > begin[n]}
         self._parts = [Partition(topic, number) for number in begin]
         self._decode = msgspec.json.Decoder(LightMessage).decode
 
     def next_batch(self) -> list[Words]:
-        if self._stop() or (self._open is not None and not self._open):
+        if self._stop() or (self._bounded and not self._open):
             raise StopIteration
         said = Words(self._parts, [], [])
         for message in self._consumer.consume(MOST, 0):
@@ -106,7 +106,7 @@ class _Words(StatefulSourcePartition[Words, Snapshot]):
                 self._next[number] = message.offset() + 1
             elif error.code() != KafkaError._PARTITION_EOF and error.fatal():
                 raise BrokerError(f"{message.topic()}: {error.name()}: {error.str()}")
-            if self._open and message.offset() + (error is None) >= self._ends[number]:
+            if number in self._open and message.offset() + (error is None) >= self._ends[number]:
                 self._open.discard(number)
         return [said] if said.words or said.rejects else []
 

@@ -4,6 +4,7 @@
 Under CI=true nothing is skipped: what would be, fails.
 """
 
+import json
 import os
 import secrets
 import shutil
@@ -12,6 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import NewTopic
 
 from schemas.topics import TOPICS, dead_letters
@@ -123,3 +125,50 @@ def cityair():
         return done.stdout if status == 0 else done.stderr
 
     return call
+
+
+@pytest.fixture
+def send(city_topics, broker):
+    """Puts messages into a topic: (key, value) or (key, value, headers)."""
+
+    def put(topic, messages, partition=None):
+        producer = Producer({"bootstrap.servers": broker.servers, "partitioner": "murmur2_random"})
+        where = {} if partition is None else {"partition": partition}
+        for key, value, *headers in messages:
+            producer.produce(city_topics + topic, value, key, headers=headers[0] if headers else None, **where)
+        assert producer.flush(30) == 0
+
+    return put
+
+
+@pytest.fixture
+def contents(city_topics, broker):
+    """Everything that is in a topic now, partition by partition."""
+
+    def read(topic):
+        consumer = Consumer({"bootstrap.servers": broker.servers, "group.id": "test", "enable.partition.eof": True})
+        name = city_topics + topic
+        parts = consumer.list_topics(name, timeout=10).topics[name].partitions
+        consumer.assign([TopicPartition(name, n, 0) for n in parts])
+        found, ended = [], 0
+        while ended < len(parts):
+            for message in consumer.consume(1000, 1):
+                if message.error():
+                    ended += 1
+                else:
+                    found.append(message)
+        consumer.close()
+        return sorted(found, key=lambda message: (message.partition(), message.offset()))
+
+    return read
+
+
+@pytest.fixture
+def reading():
+    """Makes key and value of a reading: station, minute of a day, and values."""
+
+    def make(station, minute, **values):
+        at = f"2026-03-02T{minute // 60:02d}:{minute % 60:02d}:00+09:00"
+        return station.encode(), json.dumps({"station_id": station, "observed_at": at, **values}).encode()
+
+    return make

@@ -2,9 +2,6 @@
 
 import json
 
-import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
-
 from sinks import catalog
 from sinks.audit import audit
 
@@ -12,48 +9,7 @@ READINGS, ROLLING = "env.air.reading.v1", "env.air.rolling.v1"
 DEAD = f"{READINGS}.dlq"
 
 
-@pytest.fixture
-def send(city_topics, broker):
-    """Puts messages into a topic: (key, value) or (key, value, headers)."""
-
-    def put(topic, messages, partition=None):
-        producer = Producer({"bootstrap.servers": broker.servers, "partitioner": "murmur2_random"})
-        where = {} if partition is None else {"partition": partition}
-        for key, value, *headers in messages:
-            producer.produce(city_topics + topic, value, key, headers=headers[0] if headers else None, **where)
-        assert producer.flush(30) == 0
-
-    return put
-
-
-@pytest.fixture
-def contents(city_topics, broker):
-    """Everything that is in a topic now, partition by partition."""
-
-    def read(topic):
-        consumer = Consumer({"bootstrap.servers": broker.servers, "group.id": "test", "enable.partition.eof": True})
-        name = city_topics + topic
-        parts = consumer.list_topics(name, timeout=10).topics[name].partitions
-        consumer.assign([TopicPartition(name, n, 0) for n in parts])
-        found, ended = [], 0
-        while ended < len(parts):
-            for message in consumer.consume(1000, 1):
-                if message.error():
-                    ended += 1
-                else:
-                    found.append(message)
-        consumer.close()
-        return sorted(found, key=lambda message: (message.partition(), message.offset()))
-
-    return read
-
-
-def reading(station, minute, **values):
-    line = {"station_id": station, "observed_at": f"2026-03-02T{minute // 60:02d}:{minute % 60:02d}:00+09:00", **values}
-    return station.encode(), json.dumps(line).encode()
-
-
-def test_readings_come_in_and_means_go_out(cityair, city_file, send, contents, tmp_path):
+def test_readings_come_in_and_means_go_out(cityair, city_file, send, contents, reading, tmp_path):
     send(READINGS, [reading(f"s-{s}", minute, pm10=10.0 * s + minute) for minute in range(1, 61) for s in range(4)])
     said = cityair("run", "air", "--input", "kafka", "--output", "kafka", "--stop-at-end", "--json")
     assert json.loads(said)["stored"] == 240
@@ -72,7 +28,7 @@ def test_readings_come_in_and_means_go_out(cityair, city_file, send, contents, t
     assert len(ids) == len(set(ids)) == 6 * 4
 
 
-def test_what_is_refused_becomes_a_dead_letter_as_it_came(cityair, city_file, send, contents, tmp_path):
+def test_what_is_refused_becomes_a_dead_letter_as_it_came(cityair, city_file, send, contents, reading, tmp_path):
     send(
         READINGS,
         [
@@ -103,7 +59,7 @@ def test_what_is_refused_becomes_a_dead_letter_as_it_came(cityair, city_file, se
         ]
 
 
-def test_a_second_start_goes_on(cityair, city_file, send, contents, tmp_path):
+def test_a_second_start_goes_on(cityair, city_file, send, contents, reading, tmp_path):
     for begin in (1, 31):
         send(READINGS, [reading(f"s-{s}", m, pm25=5.0) for m in range(begin, begin + 30) for s in range(4)])
         cityair("run", "air", "--input", "kafka", "--output", "kafka", "--stop-at-end")

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Producer
 
 from flows import broker as connection
 from schemas.errors import BrokerError
@@ -18,41 +18,6 @@ from sinks.redrive import Asked, DeadLetters
 READINGS = "env.air.reading.v1"
 DEAD = f"{READINGS}.dlq"
 COMMAND = Path(sys.executable).with_name("cityair")
-
-
-@pytest.fixture
-def send(city_topics, broker):
-    """Puts messages into a topic: (key, value) or (key, value, headers)."""
-
-    def put(topic, messages):
-        producer = Producer({"bootstrap.servers": broker.servers, "partitioner": "murmur2_random"})
-        for key, value, *headers in messages:
-            producer.produce(city_topics + topic, value, key, headers=headers[0] if headers else None)
-        assert producer.flush(30) == 0
-
-    return put
-
-
-@pytest.fixture
-def contents(city_topics, broker):
-    """Everything committed that is in a topic now, partition by partition."""
-
-    def read(topic):
-        consumer = Consumer({"bootstrap.servers": broker.servers, "group.id": "test", "enable.partition.eof": True})
-        name = city_topics + topic
-        parts = consumer.list_topics(name, timeout=10).topics[name].partitions
-        consumer.assign([TopicPartition(name, n, 0) for n in parts])
-        found, ended = [], 0
-        while ended < len(parts):
-            for message in consumer.consume(1000, 1):
-                if message.error():
-                    ended += 1
-                else:
-                    found.append(message)
-        consumer.close()
-        return sorted(found, key=lambda message: (message.partition(), message.offset()))
-
-    return read
 
 
 @pytest.fixture

@@ -1,0 +1,179 @@
+"""The source itself, on a real broker: its lanes step by step, without the engine."""
+
+import json
+import time
+
+import pytest
+from confluent_kafka import Producer
+
+from flows.decode import Decoder
+from flows.settings import load_city
+from flows.sources import lanes
+from flows.sources.kafka import KafkaSource
+from schemas.errors import BrokerError, ConfigurationError
+
+READINGS = "env.air.reading.v1"
+FUTURE = 300 * 1_000_000
+
+
+@pytest.fixture
+def source(city_topics, city_file):
+    made = []
+
+    def make(*, bounded=True, resume=None, stop=lambda: False, accept_gaps=False):
+        source = KafkaSource(
+            [READINGS],
+            "test",
+            Decoder(load_city(city_file)),
+            future=FUTURE,
+            stop=stop,
+            now=lambda: 0,
+            bounded=bounded,
+            accept_gaps=accept_gaps,
+        )
+        part = source.build_part("input", "kafka", resume)
+        made.append(part)
+        return part
+
+    yield make
+    for part in made:
+        part.leave()
+
+
+@pytest.fixture
+def put(city_topics, broker):
+    def put(messages):
+        """(partition, value) or (partition, value, time stamp in ms)."""
+        producer = Producer(broker.client(linger_ms=5))
+        for partition, value, *stamp in messages:
+            stamped = {"timestamp": stamp[0]} if stamp else {}
+            producer.produce(city_topics + READINGS, value, b"key", partition, **stamped)
+            producer.poll(0)
+        assert producer.flush(30) == 0
+
+    return put
+
+
+def reading(station, minute, **values):
+    at = f"2026-03-{2 + minute // 1440:02d}T{minute // 60 % 24:02d}:{minute % 60:02d}:00+09:00"
+    return json.dumps({"station_id": f"s-{station}", "observed_at": at, "pm10": 1.0, **values}).encode()
+
+
+def items_of(part, seconds=30.0, until=None):
+    """Everything that comes before the end, or until enough has."""
+    found, end = [], time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            found += [item for _, item in part.next_batch()]
+        except StopIteration:
+            return found
+        if until and until(found):
+            return found
+    raise AssertionError(f"after {seconds} s there are only {rows_of(found)} readings")
+
+
+def rows_of(items):
+    return sum(len(item.readings) for item in items)
+
+
+def observed(items):
+    return [at for item in items for at in item.readings.observed.tolist()]
+
+
+def test_partitions_are_held_together_in_event_time(source, put):
+    # One partition has ten days, written before the other has anything: replayed, neither is late.
+    put([(0, reading(0, minute)) for minute in range(14_400)])
+    put([(1, reading(1, minute)) for minute in range(14_400)])
+    items = items_of(source())
+    assert items[-1].last
+    assert rows_of(items) == 28_800
+    minutes = [at // 60_000_000 for at in observed(items)]
+    assert minutes == sorted(minutes)
+
+
+def test_one_partition_with_much_and_the_others_with_nothing(source, put):
+    """More than may wait lies in one partition; the silent ones let it go, and then it is read on."""
+    several = [reading(0, minute) for minute in range(10_000)]
+    count = lanes.MOST_WAITING + 40_000
+    put([(2, several[i % 10_000]) for i in range(count)])
+    items = items_of(source(bounded=False), until=lambda items: rows_of(items) >= count)
+    assert rows_of(items) == count
+
+
+def test_a_resume_goes_on_where_the_snapshot_was(source, put):
+    put([(n % 4, reading(n % 4, n // 4)) for n in range(400)])
+    first = source(bounded=False)
+    before = items_of(first, until=rows_of)
+    kept = first.snapshot()
+    assert kept["v"] == 1
+    after = items_of(source(resume=kept))
+    offsets = [(p, k) for item in before + after for p, k in zip(item.readings.part, item.readings.koff, strict=True)]
+    assert len(offsets) == len(set(offsets)) == 400
+
+
+def test_every_offset_is_taken_once(source, put):
+    lines = [reading(0, 1), b"{", reading(0, 2), b"", b"two\nlines", reading(0, 3)]
+    put([(3, line) for line in lines])
+    items = items_of(source())
+    taken = [(t.part, t.first, t.last, t.number, t.gap) for item in items for t in item.taken]
+    assert taken[0][1] == 0
+    assert [first for _, first, *_ in taken[1:]] == [last + 1 for _, _, last, *_ in taken[:-1]]
+    assert sum(number for *_, number, _ in taken) == 6
+    assert {r.koff: r.reason for item in items for r in item.rejects} == dict.fromkeys((1, 3, 4), "undecodable")
+
+
+def test_a_reading_from_after_its_message_is_refused(source, put):
+    at = 1_772_377_260_000  # 2026-03-02T00:01:00+09:00
+    put([(0, reading(0, 1), at - 300_000), (0, reading(0, 1), at - 301_000)])
+    items = items_of(source())
+    assert rows_of(items) == 1
+    (reject,) = [reject for item in items for reject in item.rejects]
+    assert (reject.koff, reject.reason, reject.envelope.key) == (1, "future", b"key")
+    assert reject.payload == reading(0, 1)
+
+
+def test_a_message_at_the_end_and_the_news_of_the_end_may_come_together(source, put):
+    part = source(bounded=False)
+    for minute in range(200):  # each time the client says that the partition has ended
+        put([(0, reading(0, minute))])
+        part.next_batch()
+    items_of(part, until=lambda items: rows_of(items) or not any(lane.behind for lane in part._lanes))
+
+
+def test_a_stop_ends_it(source, put):
+    put([(0, reading(0, 1))])
+    assert items_of(source(bounded=False, stop=lambda: True)) == []
+
+
+def test_a_store_that_has_read_files_is_refused(source):
+    with pytest.raises(ConfigurationError, match="has read files"):
+        source(resume={"v": 2})
+
+
+def test_offsets_that_went_back_are_refused(source, put):
+    put([(0, reading(0, 1))])
+    part = source(bounded=False)
+    kept = part.snapshot()
+    kept["parts"][0]["koff"] = 5
+    with pytest.raises(ConfigurationError, match="went back"):
+        source(resume=kept)
+
+
+def test_a_partition_that_is_gone_is_refused(source):
+    kept = source().snapshot()
+    kept["parts"].append({"topic": READINGS, "kpart": 9, "koff": 0, "high": 0})
+    with pytest.raises(ConfigurationError, match="partition 9"):
+        source(resume=kept)
+
+
+def test_a_topic_that_is_not_there_is_named(source, city_topics, broker):
+    broker.delete(city_topics + READINGS)
+    with pytest.raises(ConfigurationError, match=f"{city_topics}{READINGS}.*topics create"):
+        source()
+
+
+def test_a_broker_that_is_not_there_is_named(source, monkeypatch):
+    monkeypatch.setenv("CITYAIR_KAFKA", "127.0.0.1:1")
+    monkeypatch.setattr("flows.broker.reach.__defaults__", (1.0,))
+    with pytest.raises(BrokerError, match=r"127\.0\.0\.1:1"):
+        source()
