@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 import typer
 from deltalake.exceptions import DeltaError
 
-from flows.cli import config, demo, lake, rebuild, redrive, run, simulate, sql, topics
+from flows.cli import config, demo, lake, lights, rebuild, redrive, run, simulate, sql, topics
 from schemas.errors import CityairError
 
 INTERRUPTED = 130
@@ -33,6 +33,7 @@ app.command("run")(run.run)
 app.command("sql")(sql.sql)
 app.command("demo")(demo.demo)
 app.command("rebuild")(rebuild.rebuild)
+app.add_typer(lights.app, name="lights")
 app.add_typer(lake.app, name="lake")
 app.add_typer(topics.app, name="topics")
 app.command("redrive")(redrive.redrive)

@@ -16,20 +16,21 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from flows import settings
-from flows.cli import facts, report
+from flows.cli import facts, lights_png, report
 from flows.cli.run import Tally, Wanted, play
 from flows.rows import Landing
-from flows.shipped import shipped
+from flows.shipped import index, shipped
 from flows.sources.simulator import Truth, write
 from schemas.city import City
 from schemas.errors import UsageError
 from sinks.lake import HOME
 
 STARTS = (2026, 11, 21)
-SEED = 19
-"""A day that begins clear and ends in haze: three of the four grades, before the dust even comes."""
+SEED = 8
+"""A day with all four colors, an alert, and a light that goes blind; no trouble of it hides another."""
 MARK = ".cityair-demo"
 """A file that says: what the demo makes in this folder, it may also remove."""
+PICTURE = report.PICTURE
 DAY, LAKE, OUT, RECORDED_LAKE = "gimhae.ndjson", "lake", "out", "beijing-lake"
 
 
@@ -70,7 +71,11 @@ def play_all(folder: Path, days: float = 1.0) -> facts.Facts:
     with step("playing two weeks of Beijing", took) as share:
         hours = 14 * 24 * len(recorded.stations)
         _play(recorded, source, "beijing", folder / RECORDED_LAKE, None, _Watch(share, hours))
-    return look(folder, took)
+    told = look(folder, took)
+    if lights_png.available():
+        with step("drawing the lights", took):
+            lights_png.draw(told.day.lights, told.day.words, index("korea").grades, folder / PICTURE)
+    return told
 
 
 def look(folder: Path, took: dict[str, float]) -> facts.Facts:
@@ -102,7 +107,7 @@ def clear(folder: Path) -> None:
     for name in (LAKE, OUT, RECORDED_LAKE):
         if (folder / name).exists():
             shutil.rmtree(folder / name)
-    for name in (DAY, f"{DAY}.part", f"{DAY}.truth.json"):
+    for name in (DAY, f"{DAY}.part", f"{DAY}.truth.json", PICTURE):
         (folder / name).unlink(missing_ok=True)
 
 

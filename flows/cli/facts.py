@@ -9,7 +9,10 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import Struct
 
+from flows.cli import lights_day
+from flows.cli.lights_day import LightsDay
 from flows.sources.simulator import TrueEvent, Truth
+from schemas.city_rules import Words
 from sinks import catalog, upkeep
 
 QUESTIONS = (
@@ -111,6 +114,8 @@ class Day(Struct, frozen=True):
     """From the west to the east."""
     dust: list[Line]
     """PM10 by thirds of the city, twenty minutes a step."""
+    lights: LightsDay
+    words: Words
     answers: list[Answer]
     faults: list[str]
     """What the audit of the books objects to."""
@@ -165,6 +170,7 @@ def of_day(lake: Path, truth: Truth) -> Day:
         received, stored = con.sql("SELECT sum(received), sum(stored) FROM ledger_totals").fetchone()
         zone = ZoneInfo(city.city.timezone)
         day = (truth.ended_at - timedelta(microseconds=1)).astimezone(zone).date()
+        lights = lights_day.of_day(con, day)
         return Day(
             city=city.city.name,
             timezone=city.city.timezone,
@@ -178,11 +184,13 @@ def of_day(lake: Path, truth: Truth) -> Day:
             late_sent=truth.totals.late,
             lost=truth.totals.lost,
             refused=_refused(con, truth),
-            findings=[_finding(con, zone, truth, events) for events in _by_scenario(truth.events)],
+            findings=[_finding(con, zone, truth, events, lights) for events in _by_scenario(truth.events)],
             values=values,
             suspect_elsewhere=elsewhere,
             strips=_strips(con, truth),
             dust=[_dust(con, truth, number) for number in range(len(PARTS))],
+            lights=lights,
+            words=city.light_rules.words,
             answers=[_answer(con, question, query.format(day=day)) for question, query in QUESTIONS],
             faults=upkeep.audit(lake).faults,
         )
@@ -205,7 +213,7 @@ def _by_scenario(events: Sequence[TrueEvent]) -> list[list[TrueEvent]]:
     return list(groups.values())
 
 
-def _finding(con: Any, zone: ZoneInfo, truth: Truth, events: Sequence[TrueEvent]) -> Finding:
+def _finding(con: Any, zone: ZoneInfo, truth: Truth, events: Sequence[TrueEvent], lights: LightsDay) -> Finding:
     """Ask the lake what became of events of one kind at one place."""
     scenario, stations = events[0].scenario, events[0].station_ids
     started, ended = events[0].started_at.astimezone(zone), events[-1].ended_at
@@ -231,10 +239,8 @@ def _finding(con: Any, zone: ZoneInfo, truth: Truth, events: Sequence[TrueEvent]
             told = f"{_label(parameter)} values suspect{since}"
         case "spikes":
             tops = [event.ended_at for event in events]
-            query = (
-                "SELECT count(*) FROM flags WHERE station_id IN $stations AND parameter = 'pm10' AND ended_at IN $tops"
-            )
-            due, [found] = len(events), con.execute(query, {"stations": stations, "tops": tops}).fetchone()
+            query = "FROM flags SELECT count(*) WHERE station_id IN $stations AND parameter = 'pm10' AND ended_at IN $t"
+            due, [found] = len(events), con.execute(query, {"stations": stations, "t": tops}).fetchone()
             told = "PM10 values suspect, still counted"
         case "dead" | "silent":
             silent = silent_hours(started, last)
@@ -248,9 +254,10 @@ def _finding(con: Any, zone: ZoneInfo, truth: Truth, events: Sequence[TrueEvent]
         case "outage":
             due, [found] = truth.totals.late, con.execute(f"SELECT count(*) {stored}", names).fetchone()
             told = "late readings put in their minutes"
+        case "blackout":
+            due, found, told = lights_day.blind(con.snapshot.city, lights, {*stations}, last)
         case "future_clock":
-            due = truth.totals.future
-            [found] = con.sql("SELECT count(*) FROM rejects WHERE reason = 'future'").fetchone()
+            due, [found] = truth.totals.future, con.sql("FROM rejects SELECT count_if(reason = 'future')").fetchone()
             told = "readings 400 days ahead refused"
         case _:
             raise AssertionError(f"no question is written for scenario {scenario!r}")

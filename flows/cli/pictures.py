@@ -13,6 +13,8 @@ GRADES = (
 """The four grades of Korea: name, colour, and shade where there are no colours."""
 BOUNDS = {"pm25": (15.5, 35.5, 75.5), "pm10": (30.5, 80.5, 150.5)}
 """Where the next grade begins, µg/m³: grades are of whole numbers (15 is good, 16 moderate), as AirKorea shows them."""
+GRAY = "#9a9a9a"
+"""A light without a color."""
 CELL, GAP = "▇", "·"
 BARS = "▁▂▃▄▅▆▇█"
 
@@ -64,6 +66,32 @@ def legend(*, colour: bool) -> Text:
     for name, hue, shade in GRADES:
         words.append(*((CELL, hue) if colour else (shade, ""))).append(f" {name}  ")
     return words.append(GAP, "dim").append(" no valid mean")
+
+
+def cells(grades: Sequence[int | None], *, colour: bool) -> Text:
+    """Draw a cell a grade from 1 to 4 as lights show it: 0 is gray, none stays empty.
+
+    >>> cells([1, 0, None, 4], colour=False).plain
+    '░· █'
+    """
+    row = Text()
+    for grade in grades:
+        if grade is None:
+            row.append(" ")
+        elif grade == 0:
+            row.append(*((CELL, GRAY) if colour else (GAP, "dim")))
+        else:
+            _, hue, shade = GRADES[grade - 1]
+            row.append(*((CELL, hue) if colour else (shade, "")))
+    return row
+
+
+def light_legend(names: Sequence[str], *, colour: bool) -> Text:
+    """Name the four grades of lights, and gray, beside their cells."""
+    words = Text()
+    for grade, name in enumerate(names, 1):
+        words.append_text(cells([grade], colour=colour)).append(f" {name}  ")
+    return words.append_text(cells([0], colour=colour)).append(" gray, no air to trust")
 
 
 def ticks(hours: int) -> str:

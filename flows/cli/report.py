@@ -10,11 +10,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from flows.cli import lights_day
 from flows.cli.facts import Answer, Day, Facts, Recorded
-from flows.cli.pictures import legend, sparkline, strip, ticks
+from flows.cli.lights_png import EXTRA
+from flows.cli.pictures import GRADES, legend, sparkline, strip, ticks
 from flows.cli.sql import cell
 
 WIDTH = 100
+PICTURE = "lights.png"
 COLUMNS = 3
 """Strips of stations side by side."""
 
@@ -33,6 +36,7 @@ def lines(facts: Facts, folder: Path, *, colour: bool) -> Iterator[Text]:
     yield from _arrivals(day)
     yield from _refused(day)
     yield from _day(day, colour=colour)
+    yield from _lights(day, folder, colour=colour)
     yield from _findings(day)
     yield from _answers(day, folder)
     yield from _recorded(recorded)
@@ -92,6 +96,17 @@ def _day(day: Day, *, colour: bool) -> Iterator[Text]:
     for each in day.dust:
         tail = f"  {each.peak:3.0f} at {each.peak_at:%H:%M}"
         yield Text(f"  {each.name:<7}").append_text(sparkline(each.values, "pm10", top)).append(tail)
+    yield Text()
+
+
+def _lights(day: Day, folder: Path, *, colour: bool) -> Iterator[Text]:
+    lights = day.lights
+    changes = sum(light.changes() for light in lights.lights)
+    rest = f"what {len(lights.lights)} showed by their own rules, a cell for a quarter of an hour, {changes} changes"
+    yield _heading("THE LIGHTS", rest)
+    yield from lights_day.lines(lights, day.words, [name for name, _, _ in GRADES], colour=colour, short=True)
+    picture = folder / PICTURE
+    yield Text(f"   The picture: {picture}" if picture.is_file() else f"   No picture: {EXTRA}", "dim")
     yield Text()
 
 

@@ -11,7 +11,7 @@ import pytest
 from nbclient import NotebookClient
 
 from flows import settings
-from flows.cli.run import Tally, play
+from flows.cli.run import Tally, Wanted, play
 from flows.sources.simulator import Truth, write
 from sinks import catalog
 
@@ -26,7 +26,7 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Truth]:
     city = settings.load_city(None)
     start = datetime(2026, 11, 21, tzinfo=ZoneInfo(city.city.timezone))
     truth = write(city, start, 0.4, 19, ("trouble",), place / "day.ndjson").truth
-    play(city, str(place / "day.ndjson"), None, place / "lake", None, place / "recovery", Tally())
+    play(city, Wanted(str(place / "day.ndjson")), place / "lake", place / "recovery", Tally())
     return place / "lake", truth
 
 

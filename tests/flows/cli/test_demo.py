@@ -53,7 +53,7 @@ def missing(told: facts.Facts) -> int:
 def test_every_trouble_is_found_where_it_must_be(told: facts.Facts, truth: Truth) -> None:
     found = {each.scenario: each for each in told.day.findings}
     assert set(found) == {event.scenario for event in truth.events}
-    for scenario in ("dust_front", "plume", "spikes", "dead", "silent", "outage", "future_clock"):
+    for scenario in ("dust_front", "plume", "spikes", "dead", "silent", "outage", "future_clock", "blackout"):
         assert found[scenario].found == found[scenario].due > 0, scenario
     assert found["spikes"].due == 6
     assert found["outage"].due == truth.totals.late
@@ -78,6 +78,27 @@ def test_the_dust_comes_from_the_west(told: facts.Facts) -> None:
     reached = [next(i for i, mean in enumerate(line.values) if mean and mean > 90) for line in told.day.dust]
     assert reached == sorted(reached)
     assert reached[0] < reached[-1]
+
+
+def test_lights_change_over_the_day_and_one_goes_blind(told: facts.Facts, truth: Truth) -> None:
+    day = told.day.lights
+    assert len(day.lights) == 13
+    assert {run.color for light in day.lights for run in light.runs} == {"blue", "green", "yellow", "red", "gray"}
+    assert all(light.changes() > 3 for light in day.lights)
+    assert [(alert.parameter, alert.stage) for alert in day.alerts if alert.kind == "official"] == [
+        ("pm10", "advisory")
+    ]
+    [dark] = [event for event in truth.events if event.scenario == "blackout"]
+    [blind] = [light for light in day.lights if light.gray()]
+    [gap] = blind.gray()
+    assert dark.started_at + timedelta(hours=1) < gap.begin < dark.ended_at < gap.end  # type: ignore[operator]
+    assert gap.why == "told", "the pipeline says so, long before the light must do so itself"
+
+
+def test_the_picture_lies_beside(folder: Path, told: facts.Facts) -> None:
+    pytest.importorskip("matplotlib")
+    assert (folder / report.PICTURE).read_bytes().startswith(b"\x89PNG")
+    assert str(folder / report.PICTURE) in "\n".join(line.plain for line in report.lines(told, folder, colour=False))
 
 
 def test_questions_have_answers(told: facts.Facts) -> None:
