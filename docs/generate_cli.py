@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from flows.cli import app
+from flows.cli import application
 
 HERE = Path(__file__).parent
 EXAMPLE = ("cityair ", "zcat ")
@@ -17,7 +17,7 @@ EXAMPLE = ("cityair ", "zcat ")
 
 def page() -> str:
     """Every command with what it does, its arguments and options, and its examples."""
-    root = typer.main.get_command(app)
+    root = typer.main.get_command(application())
     lines = [
         "# Commands",
         "",

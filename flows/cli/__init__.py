@@ -5,6 +5,7 @@ gate, 130 interrupted.
 """
 
 import errno
+import importlib
 import os
 import sys
 import traceback
@@ -13,39 +14,46 @@ from typing import Protocol, runtime_checkable
 import typer
 from deltalake.exceptions import DeltaError
 
-from flows.cli import config, demo, lake, lights, rebuild, redrive, run, simulate, sql, topics
 from schemas.errors import CityairError
 
+COMMANDS = ("run", "sql", "demo", "rebuild", "lights", "lake", "topics", "redrive", "simulate", "config")
+"""Each is a module here, with a function of its name or a group called ``app``."""
 INTERRUPTED = 130
 OUR_FAULT = 1
 STORE = 3
 GOES_ON = "the flow goes on where its last epoch ended, and nothing is lost"
 
-app = typer.Typer(
-    name="cityair",
-    help="A city's air, from its sensors to its signal lights.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.command("run")(run.run)
-app.command("sql")(sql.sql)
-app.command("demo")(demo.demo)
-app.command("rebuild")(rebuild.rebuild)
-app.add_typer(lights.app, name="lights")
-app.add_typer(lake.app, name="lake")
-app.add_typer(topics.app, name="topics")
-app.command("redrive")(redrive.redrive)
-app.command("simulate")(simulate.simulate)
-app.add_typer(config.app, name="config")
+
+def application(*names: str) -> typer.Typer:
+    """Make the command line of these commands, of all where none is named: each is imported for its own use only."""
+    app = typer.Typer(
+        name="cityair",
+        help="A city's air, from its sensors to its signal lights.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_group)
+    for name in names or COMMANDS:
+        module = importlib.import_module(f"flows.cli.{name}")
+        if hasattr(module, "app"):
+            app.add_typer(module.app, name=name)
+        else:
+            app.command(name)(getattr(module, name))
+    return app
+
+
+def _group() -> None:
+    """Keep one command alone from standing for the whole command line."""
 
 
 def main() -> None:
     """Run the command line; every way it can end has its exit code."""
     os.environ["RUST_BACKTRACE"] = "0"  # the engine would print one before each refusal
+    asked = [word for word in sys.argv[1:2] if word in COMMANDS]
     try:
-        sys.exit(app(standalone_mode=False) or 0)
+        sys.exit(application(*asked)(standalone_mode=False) or 0)
     except (typer.Abort, KeyboardInterrupt):
         _say("interrupted")
         sys.exit(INTERRUPTED)

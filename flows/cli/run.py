@@ -14,8 +14,6 @@ from typing import Annotated, Any
 import typer
 from bytewax.recovery import RecoveryConfig
 from bytewax.run import cli_main
-from rich.console import Console
-from rich.status import Status
 
 from flows import air, settings
 from flows.decode import Decoder
@@ -122,7 +120,7 @@ class Tally:
     def __init__(self, *, shown: bool = False) -> None:
         self.became: Counter[str] = Counter()
         self.newest = ""
-        self._status: Status | None = Console(stderr=True).status("starting") if shown else None
+        self._status = _status() if shown else None
         self._looked = 0.0
         if self._status:
             self._status.start()
@@ -225,6 +223,13 @@ def open_input(city: City, wanted: Wanted, stop: Callable[[], bool]) -> files.Fi
         bounded=wanted.stop_at_end,
         accept_gaps=wanted.accept_gaps,
     )
+
+
+def _status() -> Any:
+    """Make a line at the foot of the terminal; without one its import is spared."""
+    from rich.console import Console  # noqa: PLC0415
+
+    return Console(stderr=True).status("starting")
 
 
 class _StopFlag:

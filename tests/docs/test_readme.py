@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from flows.cli import app, main
+from flows.cli import application, main
 from flows.sources import columns
 from schemas import city, errors
 
@@ -28,7 +28,7 @@ def commands(root):
     spec = importlib.util.spec_from_file_location("generate_cli", root / "docs" / "generate_cli.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module, dict(module.commands(typer.main.get_command(app)))
+    return module, dict(module.commands(typer.main.get_command(application())))
 
 
 def shown(blocks, *languages):
