@@ -232,6 +232,7 @@ class Watch:
         if (closed == self._hours).all():
             return
         self._hours = closed
+        known: dict[tuple[int, int, int], F64] = {}
         for machine in self._machines:
             last = int(closed[machine.groups].min())
             since = max(machine.state["ended"], self._begin, self._oldest() + HOUR - 2)
@@ -243,9 +244,11 @@ class Watch:
             parameter = PARAMETERS.index(machine.rule.parameter)
             values = np.full((hours.size, machine.columns.size), np.nan)
             for i in machine.groups:
+                asked = (i, int(hours[0]), int(hours[-1]))
+                if asked not in known:
+                    known[asked] = self._valid(i, hours)
                 ours = np.isin(machine.columns, self._groups[i].columns)
-                mean, coverage = self._hour(i, machine.columns[ours], hours, [parameter])
-                values[:, ours] = np.where(coverage >= VALID, mean, np.nan)[:, :, 0]
+                values[:, ours] = known[asked][:, machine.columns[ours], parameter]
             machine.state, changes = alerts.evaluate(machine.rule, machine.state, hours, values)
             out.alerts += [
                 alerts.alert(
@@ -258,6 +261,14 @@ class Watch:
                 )
                 for change in changes
             ]
+
+    def _valid(self, i: int, hours: I64) -> F64:
+        """Valid means of some hours of a group's stations, by their columns in the zone, shape (hours, S, 6)."""
+        columns = self._groups[i].columns
+        mean, coverage = self._hour(i, columns, hours, list(range(len(PARAMETERS))))
+        valid = np.full((hours.size, len(self._ids), len(PARAMETERS)), np.nan)
+        valid[:, columns] = np.where(coverage >= VALID, mean, np.nan)
+        return valid
 
     def _look(self, slots: I64, closed: I64) -> _Look:
         """Look at the newest hour of every station at each of n slots.
