@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from flows import evaluate, indices
 from flows.arrivals import I32, I64, U8, Readings, no_readings
-from flows.clock import GENERATION, LARGEST_TABLE, NEVER, Clock, Time, closing_rows
+from flows.clock import GENERATION, LARGEST_TABLE, NEVER, Clock, Time
+from flows.closings import Closings
 from flows.evaluate import Group
 from flows.grid import PAGE, Grid, second_of, slot_of
 from flows.held import Held
@@ -172,7 +173,7 @@ class Zone:
             self._refuse(run.readings.take(late), "too_late", "older than the horizon behind the clock", out)
             run = _cut_mask(run, ~late)
         np.maximum.at(self._settled, self.column[run.readings.station], run.slot)
-        closings = [self._closings(group, time, stop) for group in self.groups]
+        closings = Closings(self.groups, self.clock, time, stop)
         self.watch.foresee(self.clock, time, stop)
         begin = 0
         while begin < run.slot.size:
@@ -185,7 +186,7 @@ class Zone:
             begin = end
         self._pass(closings, stop, out)
 
-    def _make_room(self, row: int, slot: int, closings: list[tuple[I64, I64]], out: Outcome) -> None:
+    def _make_room(self, row: int, slot: int, closings: Closings, out: Outcome) -> None:
         """Move the grid on, so that the reading of a row fits; what closed before it is evaluated first."""
         self._pass(closings, row - 1, out)
         self._evaluate(out)
@@ -193,29 +194,21 @@ class Zone:
         if slot <= self.grid.reach():
             return
         self.watch.decide_gap(row, slot - 1, out.said)  # the reading ends a gap: what it closes lies before it
-        self._close([(steps[steps < slot], rows[steps < slot]) for steps, rows in closings], row)
+        self._closings_seen = closings.close(row, self._closings_seen, below=slot)
         self._evaluate(out)
         self.grid.move(min(group.closed for group in self.groups))
 
-    def _pass(self, closings: list[tuple[I64, I64]], upto: int, out: Outcome) -> None:
+    def _pass(self, closings: Closings, upto: int, out: Outcome) -> None:
         """Decide and close up to row ``upto``; readings that are held get in at the first closing after them."""
-        for event in self._events(closings, upto) if self._held else ():
+        for event in closings.events(upto) if self._held else ():
             self._pass_event(closings, event, out)
         self.watch.decide(upto + 1, out.said)
-        self._close(closings, upto)
+        self._closings_seen = closings.close(upto, self._closings_seen)
 
-    def _pass_event(self, closings: list[tuple[I64, I64]], event: int, out: Outcome) -> None:
+    def _pass_event(self, closings: Closings, event: int, out: Outcome) -> None:
         self.watch.decide(event + 1, out.said)
-        self._close(closings, event)
+        self._closings_seen = closings.close(event, self._closings_seen)
         self._evaluate(out)
-
-    def _events(self, closings: list[tuple[I64, I64]], upto: int) -> list[int]:
-        """Rows up to ``upto`` at which something closes that is open still."""
-        rows = [
-            rows[(steps > group.due) & (rows <= upto)]
-            for group, (steps, rows) in zip(self.groups, closings, strict=True)
-        ]
-        return [int(row) for row in np.unique(np.concatenate(rows))]
 
     def _start(self, clock: int) -> None:
         """When the clock is set, a horizon of slots before it is open."""
@@ -224,19 +217,7 @@ class Zone:
         self.watch.start(clock - 1)
         self.grid.move(min(group.closed for group in self.groups))
 
-    def _closings(self, group: Group, time: Time, stop: int) -> tuple[I64, I64]:
-        """Steps of a group that close in this run, in rising order, and the rows after which they do."""
-        heard, clock = self.clock.heard_from(time), time.clock
-        reached = np.unique(np.concatenate([time.reach.slots, heard]))
-        marks = np.concatenate([reached, reached - group.grace])  # between these nothing closes that did not before
-        steps = np.unique(marks // group.step) * group.step
-        steps = steps[(steps > group.due) & (steps <= clock[stop])]
-        if not steps.size:
-            return steps, steps
-        rows = closing_rows(time, steps, group.columns, heard, group.cadence, group.grace)
-        return steps[rows <= stop], rows[rows <= stop]
-
-    def _piece(self, run: _Run, closings: list[tuple[I64, I64]], out: Outcome) -> None:
+    def _piece(self, run: _Run, closings: Closings, out: Outcome) -> None:
         """Take readings that all fit on the grid."""
         readings = run.readings
         column = self.column[readings.station]
@@ -251,9 +232,7 @@ class Zone:
         out.stored.append(Stored(readings, flags))
         counted = np.where(flags <= 3, readings.values[:, :P], 0.0)
         quanta = rolling.quantise(counted)
-        closed = np.stack(
-            [_closed_before(closing, run.row, group) for closing, group in zip(closings, self.groups, strict=True)]
-        )
+        closed = closings.closed_before(run.row)
         late = run.slot <= closed[self._group_of[column], np.arange(run.slot.size)]
         if not late.any() and not self._held:
             self._add(run, np.arange(run.slot.size), column, quanta, flags, out)
@@ -271,12 +250,12 @@ class Zone:
         quanta: I64,
         flags: U8,
         late: NDArray[np.bool_],
-        closings: list[tuple[I64, I64]],
+        closings: Closings,
         out: Outcome,
     ) -> None:
         """Add readings up to each closing, close, and go on: with late ones about, its place among them counts."""
         begin = 0
-        for event in [*self._events(closings, int(run.row[-1]) - 1), None]:
+        for event in [*closings.events(int(run.row[-1]) - 1), None]:
             end = run.row.size if event is None else int(np.searchsorted(run.row, event, side="right"))
             timely = begin + np.flatnonzero(~late[begin:end])
             tardy = begin + np.flatnonzero(late[begin:end])
@@ -294,18 +273,6 @@ class Zone:
             if some.size:
                 self.watch.decide(int(run.row[some[0]]), out.said)
             self.grid.add(column[some], run.slot[some], quanta[some], flags[some])
-
-    def _close(self, closings: list[tuple[I64, I64]], upto: int) -> None:
-        """Note what is closed after row ``upto``, closing by closing."""
-        new: dict[int, list[tuple[Group, int]]] = {}
-        for group, (steps, rows) in zip(self.groups, closings, strict=True):
-            open_still = (steps > group.due) & (rows <= upto)
-            for step, row in zip(steps[open_still].tolist(), rows[open_still].tolist(), strict=True):
-                new.setdefault(row, []).append((group, step))
-        for row in sorted(new):
-            self._closings_seen += 1
-            for group, step in new[row]:
-                group.close_at(step, self._closings_seen)
 
     def _evaluate(self, out: Outcome, *, finish: bool = False) -> None:
         """Evaluate what is due, a day at a time and all groups together; before it what late readings touch."""
@@ -412,9 +379,3 @@ def _cut(run: _Run, begin: int, end: int) -> _Run:
 
 def _cut_mask(run: _Run, mask: NDArray[np.bool_]) -> _Run:
     return _Run(run.readings.take(mask), run.slot[mask], run.row[mask])
-
-
-def _closed_before(closing: tuple[I64, I64], row: I64, group: Group) -> I64:
-    """Newest step closed before each ``row``, shape (n,)."""
-    steps, rows = closing
-    return np.concatenate([[group.due], steps])[np.searchsorted(rows, row, side="left")]

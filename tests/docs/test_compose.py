@@ -11,7 +11,7 @@ import pytest
 import typer
 from ruamel.yaml import YAML
 
-from flows.cli import app
+from flows.cli import application
 from tests.server import POM, SETTINGS
 
 SECRET = re.compile(r"password|passwd|secret|token|credential|jaas|private.?key", re.I)
@@ -101,7 +101,7 @@ def test_services_run_commands_that_exist(compose, root):
     spec = importlib.util.spec_from_file_location("generate_cli", root / "docs" / "generate_cli.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    known = dict(module.commands(typer.main.get_command(app)))
+    known = dict(module.commands(typer.main.get_command(application())))
     ran = []
     for service in compose["services"].values():
         if service.get("image") == "cityair":

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from flows import evaluate
 from flows.evaluate import Evaluated, Group
 from flows.grid import Grid
+from flows.indices import Scales
 from flows.kernels import rolling
 from schemas.city import Parameter
 from schemas.quality import Flag, Test
@@ -35,7 +36,7 @@ def put(grid, rows):
 
 
 def group_of(city, every=60, columns=(0, 1), closed=0):
-    group = Group(city, np.array(columns), every)
+    group = Group(city, np.array(columns), every, Scales())
     group.closed = group.due = START + closed
     return group
 
@@ -81,7 +82,9 @@ def newest(evaluated, rows=None, found=None):
     ],
 )
 def test_what_a_cadence_is_given(make_city, every, cadence, step, grace, names, expected):
-    group = Group(make_city((every,)), np.arange(1), int(every[:-1]) * {"s": 1, "m": 60, "h": 3600}[every[-1]])
+    group = Group(
+        make_city((every,)), np.arange(1), int(every[:-1]) * {"s": 1, "m": 60, "h": 3600}[every[-1]], Scales()
+    )
     assert (group.cadence, group.step, group.grace, group.names, group.expected.tolist()) == (
         cadence,
         step,

@@ -11,7 +11,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from flows.cli import app, lights, lights_day, lights_png, lights_seen, lights_told, pictures
+from flows.cli import application, lights, lights_day, lights_png, lights_seen, lights_told, pictures
 from schemas.city import parse
 from schemas.errors import ConfigurationError, UsageError
 from schemas.light import COLORS, LightState
@@ -54,7 +54,7 @@ def run(lake, monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
     def call(*words):
-        result = CliRunner().invoke(app, ["lights", *words, "--lake", str(lake.root)])
+        result = CliRunner().invoke(application(), ["lights", *words, "--lake", str(lake.root)])
         if result.exception and not isinstance(result.exception, SystemExit):
             raise result.exception
         assert result.exit_code == 0, result.output
@@ -189,7 +189,7 @@ def test_words_that_do_not_fit(lake, run, words, complaint):
 def test_no_lake_and_no_states(tmp_path, lake, run, monkeypatch):
     monkeypatch.delenv("CITYAIR_LAKE", raising=False)
     with pytest.raises(UsageError, match="--lake DIR or --kafka"):
-        lights.lights(typer.Context(typer.main.get_command(app)))
+        lights.lights(typer.Context(typer.main.get_command(application())))
     with pytest.raises(ConfigurationError, match="no lake"):
         lights_told.Lake(tmp_path / "nowhere")
     assert json.loads(run("--json"))["why"] == "nothing yet"
@@ -372,7 +372,7 @@ def test_a_picture_that_cannot_be_written(lake, run, tmp_path):
 def test_what_cannot_be_said_is_said_before_a_broker_is_asked(words, complaint, monkeypatch):
     monkeypatch.setenv("CITYAIR_KAFKA", "127.0.0.1:1")
     monkeypatch.delenv("CITYAIR_CITY", raising=False)
-    result = CliRunner().invoke(app, ["lights", "say", *words])
+    result = CliRunner().invoke(application(), ["lights", "say", *words])
     assert isinstance(result.exception, UsageError)
     assert complaint in str(result.exception)
 

@@ -1,0 +1,296 @@
+"""Rows of ``cai`` and ``aqi``: those of the hours alone, whatever came in which order, against a slow oracle."""
+
+import math
+import pickle
+from collections import defaultdict
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from flows import grid as grid_module
+from flows import zone as zone_module
+from flows.arrivals import no_readings
+from flows.grid import PAGE
+from flows.kernels import cai, nowcast
+from flows.shipped import every_index, index
+from flows.zone import Zone
+from schemas.reading import PARAMETERS
+from schemas.strict import seconds
+
+START = 1_767_225_600
+"""A second: 2026-01-01, 09:00 in Seoul."""
+HOUR = 3600
+HEAVY = settings(
+    deadline=None, max_examples=12, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+CITIES = [("1h", "1h", "1h"), ("10m", "10m", "10m", "1h"), ("30m", "1h", "15m"), ("1h",)]
+SCALES = cai.bands.bands_of(index("korea").table())
+OTHERS = [
+    (number, parameter, scale.average, cai.bands.bands_of(index(name).table())[parameter])
+    for number, name in enumerate(name for name in every_index() if name != "korea")
+    for parameter, scale in index(name).table().parameters.items()
+]
+LEVELS = {"pm10": 60.0, "pm25": 33.0, "o3": 0.06, "no2": 0.04, "co": 1.5, "so2": 0.02}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small_rooms():
+    """A grid that moves every hour or so, and evaluations of three hours at most, so that hours are like weeks."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(grid_module, "ROOM", PAGE)
+        patch.setattr(zone_module, "DAY", 180)
+        yield
+
+
+class Rows:
+    """Newest rows of both tables, by key; what must hold of each is asserted on the way."""
+
+    def __init__(self, zone):
+        self.ids = zone.grid.stations
+        self.newest, self.revision = {}, {}
+
+    def hear(self, outcome):
+        for found in outcome.evaluated.indexed:
+            columns = {name: column.tolist() for name, column in found.columns.items()}
+            for k, (station, ended, revision) in enumerate(
+                zip(found.station.tolist(), found.ended.tolist(), found.revision.tolist(), strict=True)
+            ):
+                row = {name: column[k] for name, column in columns.items()}
+                key = (found.table, self.ids[station], ended, row.pop("index_name", -1), row.pop("parameter", -1))
+                row = tuple(
+                    (name, None if isinstance(value, float) and math.isnan(value) else value)
+                    for name, value in sorted(row.items())
+                )
+                if key in self.newest:
+                    assert revision > self.revision[key], "revisions grow"
+                    assert row != self.newest[key], "only what differs is said again"
+                else:
+                    assert revision == 0
+                self.newest[key], self.revision[key] = row, revision
+
+
+def play(city, make_readings, rows, cuts=(), *, crash=(), more=()):
+    zone = Zone(city, "city")
+    told, stored = Rows(zone), []
+    bounds = [0, *cuts, len(rows)]
+    for i, (begin, end) in enumerate(zip(bounds, bounds[1:], strict=False)):
+        final = i == len(bounds) - 2
+        readings = make_readings(rows[begin:end], begin) if end > begin else no_readings()
+        outcome = zone.take(readings, more=i in more and not final, last=final)
+        told.hear(outcome)
+        stored += [koff for of in outcome.stored for koff in of.readings.koff.tolist()]
+        if i in crash:
+            kept = pickle.loads(pickle.dumps(zone.snapshot()))
+            zone = Zone(city, "city")
+            zone.restore(kept)
+    return told, stored, zone
+
+
+def air(seed, every, hours, *, gap=0):
+    """Rows in the order of their times, with missing values, failing values, outages, and at half time a gap."""
+    random = np.random.default_rng(seed)
+    rows = []
+    for station, cadence in enumerate(every):
+        each, silent = seconds(cadence), 0
+        for second in range(START + each, START + hours * HOUR + 1, each):
+            if random.random() < each / HOUR / 15:
+                silent = second + int(random.integers(1, 6)) * HOUR
+            if second < silent or random.random() < 0.05:
+                continue
+            measured = {
+                name: round(
+                    level * float(random.choice([0.0, 0.5, 1.0, 1.1, 2.5, 12.0], p=[0.05, 0.3, 0.3, 0.2, 0.1, 0.05])), 4
+                )
+                for name, level in LEVELS.items()
+                if random.random() > 0.05
+            }
+            if random.random() < 0.03:
+                measured["pm25"] = -4.0
+            late = gap * HOUR if second > START + hours * HOUR // 2 else 0
+            rows.append((station, second + late, measured))
+    return sorted(rows, key=lambda row: row[1])
+
+
+def shuffled(rows, seed, delay, *, twice=0.05):
+    random = np.random.default_rng(seed)
+    arriving = [
+        (row[1] + (random.random() < 0.4) * random.uniform(0, delay), row)
+        for row in rows
+        for _ in range(1 + (random.random() < twice))
+    ]
+    return [row for _, row in sorted(arriving, key=lambda item: item[0])]
+
+
+def oracle(city, zone, rows, stored):
+    """Rows of both tables from the readings accepted, hour by hour and station by station."""
+    limits = dict(zip(PARAMETERS, city.limits(), strict=True))
+    first_taken, cells = set(), defaultdict(lambda: defaultdict(list))
+    for koff in stored:
+        station, second, measured = rows[koff]
+        for name, value in measured.items():
+            if (station, second, name) in first_taken:
+                continue
+            first_taken.add((station, second, name))
+            low, high = limits[name].fail
+            if low <= value <= high:
+                cells[station, name][-(-second // 60)].append(round(value * 1e9))
+    made = {}
+    for group in zone.groups:
+        for station in group.columns.tolist():
+            of = {name: cells[station, name] for name in PARAMETERS}
+            begin = min((slot for slots in of.values() for slot in slots), default=None)
+            if begin is None:
+                continue
+            hours = list(range(begin // 60 * 60 - 48 * 60, group.closed // 60 * 60 + 1, 60))
+            means = {name: [hour_mean(slots, ended, group.cadence) for ended in hours] for name, slots in of.items()}
+            for k in range(47, len(hours)):
+                if hours[k] <= group.closed:
+                    rows_of(
+                        made, zone.grid.stations[station], hours[k], {n: m[: k + 1][::-1] for n, m in means.items()}
+                    )
+    return made
+
+
+def hour_mean(slots, ended, cadence):
+    inside = [slots.get(slot, []) for slot in range(ended - 59, ended + 1)]
+    values = [value for of in inside for value in of]
+    if sum(map(bool, inside)) * cadence < 45:
+        return None
+    return sum(values) / (len(values) * 1e9)
+
+
+def rows_of(made, station, ended, newest_first):
+    """One hour; ``newest_first`` holds means of hours by parameter."""
+    array = {name: [math.nan if v is None else v for v in hours] for name, hours in newest_first.items()}
+    inputs = {name: array[name][0] for name in PARAMETERS}
+    missing = {}
+    for name, turn in (("pm10", 70.0), ("pm25", 30.0)):
+        inputs[name] = c24e([None if v is None else max(v, 0.0) for v in newest_first[name]], turn)
+        missing[name] = sum(v is None for v in newest_first[name][:12])
+    result = cai.combine(np.array([[inputs[name] for name in PARAMETERS]]), SCALES)
+    if (result.index != -1).any():
+        row = {
+            "cai": int(result.cai[0]),
+            "grade": int(result.grade[0]),
+            "main_parameter": int(result.main[0]),
+            "added": int(result.added[0]),
+            "over_range": bool(result.over_range[0]),
+            "missing_pm10": missing["pm10"],
+            "missing_pm25": missing["pm25"],
+        }
+        for i, name in enumerate(PARAMETERS):
+            row[f"index_{name}"] = int(result.index[0, i])
+            row[f"{name}_24h" if name in missing else name] = None if math.isnan(inputs[name]) else inputs[name]
+        made["cai", station, ended, -1, -1] = row
+    for number, parameter, kind, ready in OTHERS:
+        oldest_first = np.array([array[parameter][:24][::-1]])
+        value = float(nowcast.average(oldest_first, oldest_first.shape[1] - 1, kind, parameter)[0, 0])
+        if math.isnan(value):
+            continue
+        made["aqi", station, ended, number, PARAMETERS.index(parameter)] = {
+            "concentration": value,
+            "aqi": int(cai.bands.index(np.array([value]), ready)[0]),
+            "grade": int(cai.bands.grade(np.array([value]), ready)[0]),
+            "missing": sum(v is None for v in newest_first[parameter][: nowcast.HOURS[kind]]),
+            "over_range": bool(cai.bands.beyond(np.array([value]), ready)[0]),
+        }
+
+
+def c24e(hours, turn):
+    """C24E of hours, newest first, in plain Python: the province's rule, with what this project chose beside it."""
+    hours = (hours + [None] * 15)[:15]
+
+    def mean12(back):
+        known = [v for v in hours[back : back + 12] if v is not None]
+        return sum(known), len(known)
+
+    total, count = mean12(0)
+    recent = []
+    for back, value in enumerate(hours[:4]):
+        if value is None:
+            continue
+        own_total, own_count = mean12(back)
+        near = value >= turn and own_total > 0 and 0.9 <= value * own_count / own_total <= 1.7
+        recent.append(0.75 * value if near else value)
+    if count < 9 or len(recent) < 3:
+        return math.nan
+    return (total / count + sum(recent) / len(recent)) / 2
+
+
+def agrees(told, expected):
+    assert told.newest.keys() == expected.keys()
+    for key, row in told.newest.items():
+        mine = dict(row)
+        assert mine.keys() == expected[key].keys()
+        for name, value in expected[key].items():
+            assert mine[name] == (pytest.approx(value, rel=1e-12) if isinstance(value, float) else value), (key, name)
+
+
+@st.composite
+def handling(draw, n):
+    cuts = sorted(draw(st.sets(st.integers(0, n), max_size=8)))
+    batches = st.sets(st.integers(0, len(cuts)))
+    return {"cuts": cuts, "crash": draw(batches), "more": draw(batches)}
+
+
+@HEAVY
+@given(st.integers(0, 2**32), st.sampled_from(CITIES), st.sampled_from([0, 0, 3, 6, 30]), st.data())
+def test_newest_rows_are_those_of_the_hours_alone(make_city, make_readings, seed, every, gap, data):
+    city = make_city(every)
+    rows = shuffled(air(seed, every, 40, gap=gap), seed, data.draw(st.sampled_from([0, HOUR, 1.8 * HOUR])))
+    one, stored, zone = play(city, make_readings, rows)
+    two, _, _ = play(city, make_readings, rows, **data.draw(handling(len(rows))))
+    assert one.newest == two.newest
+    agrees(one, oracle(city, zone, rows, stored))
+
+
+@HEAVY
+@given(st.integers(0, 2**32), st.sampled_from(CITIES), st.data())
+def test_no_order_within_the_horizon_changes_a_newest_row(make_city, make_readings, seed, every, data):
+    city = make_city(every)
+    rows = air(seed, every, 30)
+    arriving = shuffled(rows, seed, 1.8 * HOUR)
+    in_order, stored, zone = play(city, make_readings, rows)
+    anyhow, also, _ = play(city, make_readings, arriving, **data.draw(handling(len(arriving))))
+    if len({rows[i] and (rows[i][0], rows[i][1]) for i in stored}) == len({arriving[i][:2] for i in also}) == len(rows):
+        assert in_order.newest == anyhow.newest
+    agrees(anyhow, oracle(city, zone, arriving, also))
+
+
+def test_late_air_revises_the_hours_that_rest_on_it(make_city, make_readings):
+    """An hour that comes two hours late: it changes C24E for fifteen hours, and only those that were said already."""
+    every = ("1h",) * 3
+    rows = [
+        (s, START + h * HOUR, {"pm10": 50.0, "pm25": 20.0, "o3": 0.03, "no2": 0.02})
+        for h in range(1, 31)
+        for s in range(3)
+    ]
+    late = (0, START + 20 * HOUR, {"pm10": 90.0, "pm25": 20.0, "o3": 0.03, "no2": 0.02})
+    rows.remove((0, START + 20 * HOUR, rows[0][2]))
+    at = next(i for i, row in enumerate(rows) if row[1] == START + 22 * HOUR)
+    told, stored, zone = play(make_city(every), make_readings, [*rows[:at], late, *rows[at:]], range(1, 90))
+    agrees(told, oracle(make_city(every), zone, [*rows[:at], late, *rows[at:]], stored))
+    again = {
+        (key[0], key[2] - START // 60)
+        for key, revision in told.revision.items()
+        if revision and key[1] == "a" and key[0] == "cai"
+    }
+    assert again == {("cai", 21 * 60)}, "the hour itself was not said before; the one after it is said again"
+    assert dict(told.newest["cai", "a", START // 60 + 20 * 60, -1, -1])["missing_pm10"] == 0
+
+
+def test_rows_end_when_the_air_they_rest_on_does(make_city, make_readings):
+    """Windows of this city are short, but a mean of 24 hours still stands six hours after the last reading."""
+    every = ("1h",) * 4
+    clean = {"pm10": 50.0, "pm25": 20.0, "o3": 0.03, "no2": 0.02}
+    rows = [(0, START + h * HOUR, clean) for h in range(1, 31)]
+    rows += [(s, START + h * HOUR, clean if h <= 30 else {"humidity": 1.0}) for h in range(1, 60) for s in (1, 2, 3)]
+    rows.sort(key=lambda row: row[1])
+    whole, stored, zone = play(make_city(every), make_readings, rows)
+    parts, _, _ = play(make_city(every), make_readings, rows, range(1, len(rows)))
+    assert whole.newest == parts.newest
+    agrees(whole, oracle(make_city(every), zone, rows, stored))
+    last = max(key[2] for key in whole.newest if key[1] == "a") - START // 60
+    assert last == 36 * 60
