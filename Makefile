@@ -3,10 +3,10 @@ PYTHON := $(shell for p in python3.12 python3.11 python3; do $$p -c 'import sys;
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test lint bench kill clean
+.PHONY: help setup demo test lint bench kill kill-kafka outages clean
 
 help: ## say what there is
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 setup: $(VENV)/.ready ## make .venv with everything in it
 
@@ -21,7 +21,7 @@ demo: setup ## play a day of the whole city, with no broker, and show what happe
 	$(BIN)/cityair demo
 
 test: setup lint ## run every check that CI runs
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 lint: setup ## style, types and the one way of imports
 	$(BIN)/ruff check .
@@ -34,6 +34,12 @@ bench: setup ## measure the speed beside its peers and limits
 
 kill: setup ## kill a run a hundred times and compare it with an undisturbed one
 	$(BIN)/python -m tests.kill --kills 100
+
+kill-kafka: setup ## the same through a real broker, while a producer writes
+	$(BIN)/python -m tests.kafka_kill --kills 100
+
+outages: setup ## what the flow does when the broker fails, loses or refuses something
+	$(BIN)/python -m tests.kafka_outages
 
 clean: ## remove what setup and the demo made
 	rm -rf $(VENV) demo

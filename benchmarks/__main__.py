@@ -1,26 +1,38 @@
-"""Prints the figures: ``python -m benchmarks [decode|path|backfill|memory|size|query|all] [--quick] [--json]``.
+"""Prints the figures: ``python -m benchmarks [NAME …] [--quick] [--json]``.
 
-Everything is measured on one core, each contender in a process of its own, in turn (A B A B …), and the median is told.
+Names: decode, path, backfill, memory, size, query; ``all`` stands for these. They are measured on one core, each
+contender in a process of its own, in turn (A B A B …), and the median is told. ``kafka`` and ``latency`` start a broker
+(java, and mvn the first time) and have all cores, because it takes some of them. Peers on Java are fetched beforehand:
+``python -m benchmarks.peers.install``.
 """
 
 import argparse
 import importlib
+import os
 import sys
 import tempfile
 from pathlib import Path
 
 from benchmarks import report
-from benchmarks.measure import BenchmarkError, pin
+from benchmarks.measure import BenchmarkError, on_core
 
 ALL = ("decode", "path", "backfill", "memory", "size", "query")
+BROKER = ("kafka", "latency")
+"""What needs a broker."""
 STEPS = ("10m", "1m")
 
 
 def main() -> int:
     """Run what is asked for; 1 if ``--check`` is given and a promise is broken, 2 if a contender failed."""
+    every = [*ALL, *BROKER, "all"]
     options = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     options.add_argument(
-        "which", nargs="*", default=["all"], choices=[*ALL, "all"], metavar="which", help=", ".join([*ALL, "all"])
+        "which",
+        nargs="*",
+        default=["all"],
+        choices=(every := [*ALL, *BROKER, "all"]),
+        metavar="which",
+        help=", ".join(every),
     )
     options.add_argument("--quick", action="store_true", help="smaller inputs and fewer rounds: a look, not a figure")
     options.add_argument("--json", action="store_true", help="print one JSON object")
@@ -32,8 +44,8 @@ def main() -> int:
     options.add_argument("--core", type=int, help="core that everything is bound to; the last one if left out")
     options.add_argument("--check", action="store_true", help="end with 1 if a promise is broken")
     given = options.parse_args()
-    asked = ALL if "all" in given.which else tuple(dict.fromkeys(given.which))
-    core = pin(given.core)
+    asked = tuple(dict.fromkeys(name for one in given.which for name in (ALL if one == "all" else (one,))))
+    core = max(os.sched_getaffinity(0)) if given.core is None else given.core
     rounds = given.rounds or (1 if given.quick else 3)
     around = {**report.machine(), "core": core, "rounds": rounds}
     print(", ".join(f"{name} {value}" for name, value in around.items()), file=sys.stderr)
@@ -45,7 +57,10 @@ def main() -> int:
             print(name, file=sys.stderr)
             extra = {"step": given.step} if name == "backfill" else {}
             try:
-                found = importlib.import_module(f"benchmarks.{name}").run(folder, rounds, quick=given.quick, **extra)
+                with on_core(None if name in BROKER else core):
+                    found = importlib.import_module(f"benchmarks.{name}").run(
+                        folder, rounds, quick=given.quick, **extra
+                    )
             except BenchmarkError as err:
                 print(f"{name}: {err}", file=sys.stderr)
                 return 2

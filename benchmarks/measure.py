@@ -11,7 +11,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,11 +38,15 @@ class BenchmarkError(Exception):
     """A contender failed, or did not compute the same."""
 
 
-def pin(core: int | None) -> int:
-    """Bind this process and all it starts to one core; the last one that is allowed where none is named."""
-    core = max(os.sched_getaffinity(0)) if core is None else core
-    os.sched_setaffinity(0, {core})
-    return core
+@contextmanager
+def on_core(core: int | None) -> Iterator[None]:
+    """Bind this process and all it starts to one core meanwhile; to none in particular where none is named."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, before if core is None else {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def python(module: str, *arguments: object) -> list[str]:

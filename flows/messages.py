@@ -150,7 +150,8 @@ def letters(rejects: Iterable[Reject], parts: Sequence[Partition]) -> list[Outgo
     """Make dead letters of what was refused: the original bytes, key and headers, and why, by topic.
 
     A message that was too large for the contract may be so for a topic as well: of it the first 64 KiB go, and the
-    header ``cityair_cut`` tells its size. Duplicates are no dead letters: their values are in the lake.
+    header ``cityair_cut`` tells its size. A key and headers of more than 64 KiB are left out. Duplicates are no dead
+    letters: their values are in the lake.
     """
     by_topic: dict[str, list[Message]] = {}
     for reject in rejects:
@@ -174,8 +175,11 @@ def _letter(reject: Reject, part: Partition) -> Message:
     payload = reject.payload
     if len(payload) > MAX_MESSAGE_BYTES:
         about["cut"], payload = str(len(payload)), payload[:MAX_KEPT_BYTES]
+    key, headers = reject.envelope.key, without_ours(reject.envelope.headers)
+    if len(key or b"") + sum(len(name) + len(value or b"") for name, value in headers) > MAX_KEPT_BYTES:
+        about["bare"], key, headers = "key and headers were too large", None, ()
     ours = tuple((DEAD_LETTER + header, text.encode("utf-8", "replace")) for header, text in about.items())
-    return Message(name, reject.envelope.key, payload, (*without_ours(reject.envelope.headers), *ours))
+    return Message(name, key, payload, (*headers, *ours))
 
 
 def without_ours(headers: Iterable[tuple[str, bytes | None]]) -> Headers:

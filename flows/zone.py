@@ -71,7 +71,7 @@ class Zone:
         self._horizon = minutes(city.late.horizon)
         self._waiting = WaitingRoom(self._horizon, minutes(city.late.wait), city.late.waiting_room)
         lengths = (*city.windows.lengths, city.quality.flat_line_length, city.quality.attenuated_signal_length)
-        longest = max(DAY, *(minutes(length) for length in lengths))
+        longest = max(indices.REACH, *(minutes(length) for length in lengths))
         lookback = longest + 2 * max(minutes(city.windows.step), SLOWEST)
         assert all(max(group.longest, group.lookback) + group.step < lookback + 2 * PAGE for group in self.groups)
         self.grid = Grid(

@@ -16,6 +16,7 @@ it every message must be equal.
 import argparse
 import contextlib
 import json
+import math
 import os
 import random
 import subprocess
@@ -33,7 +34,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import NewTopic
 
 from flows import air
-from flows.messages import DEAD_LETTER_ID, EVENT_ID
+from flows.messages import ALERT_TOPIC, DEAD_LETTER_ID, EVENT_ID, LIGHT_TOPIC
 from schemas.topics import PARTITIONS, TOPICS, dead_letters
 from sinks import catalog
 from sinks.audit import audit
@@ -44,6 +45,16 @@ from tests.server import until
 COMMAND = Path(sys.executable).with_name("cityair")
 READINGS, ROLLING = "env.air.reading.v1", "env.air.rolling.v1"
 LETTERS = f"{READINGS}.dlq"
+TOLD = {
+    "cai": "* EXCLUDE (revision)",
+    "aqi": "* EXCLUDE (revision)",
+    "alerts": "*",
+    "light_states": "*",
+}
+"""More that must be equal than of a run over files."""
+LIGHTS = 3
+SWING = 720
+"""Minutes of a rise and fall of dust."""
 OUT = [*air.TOPICS, *(dead_letters(topic) for topic in air.INPUT)]
 POINTS = (
     "lake.before_files",
@@ -134,10 +145,13 @@ def prove(
 
 
 def city_file() -> str:
-    """Write a city of 48 stations by the minute."""
+    """Write a city of 48 stations by the minute, some of them reference stations, and three lights."""
     lines = ["[city]", 'id = "kill"', 'name = "Kill"', 'timezone = "Asia/Seoul"']
     for i in range(FAST):
         lines += ["[[stations]]", f'id = "s-{i:02d}"', f"lat = {35.1 + i / 100:.2f}", "lon = 128.8"]
+        lines += ['kind = "reference"'] if i % 8 == 0 else []
+    for i in range(LIGHTS):
+        lines += ["[[lights]]", f'id = "light-{i}"', f"lat = {35.1 + 16 * i / 100:.2f}", "lon = 128.8"]
     return "\n".join(lines) + "\n"
 
 
@@ -336,6 +350,7 @@ def city_air(dice: random.Random, late: float) -> Iterator[list[tuple[bytes | No
         minute += 1
         out: list[tuple[bytes | None, bytes, Any]] = []
         at = (BEGIN + timedelta(minutes=minute)).isoformat()
+        swing = 0.4 + 3 * max(0.0, math.sin(2 * math.pi * minute / SWING))  # through all colors, and an alert
         for station in range(FAST):
             if dice.random() < 0.0005:
                 silent_until[station] = minute + dice.randint(1, 120)
@@ -343,7 +358,8 @@ def city_air(dice: random.Random, late: float) -> Iterator[list[tuple[bytes | No
             if silent_until[station] > minute or chance < 0.02:
                 continue
             values: dict[str, object] = {
-                name: round(level * dice.uniform(0.8, 1.2), digits) for name, (level, digits) in PARAMETERS.items()
+                name: round(level * dice.uniform(0.8, 1.2) * (swing if name.startswith("pm") else 1), digits)
+                for name, (level, digits) in PARAMETERS.items()
             }
             if dice.random() < 0.001:
                 values["pm10"] = dice.choice((-400.0, 300.0, 5000.0))
@@ -392,7 +408,7 @@ def kill(flow: Flow, kills: int, dice: random.Random, writer: Writer) -> Counter
 def differences(calm: Flow, killed: Flow) -> Iterator[str]:
     """Find what one lake has and the other has not, messages that are there twice, or are in one topic only."""
     with catalog.connect(calm.lake) as one_con, catalog.connect(killed.lake) as other_con:
-        for view, columns in NEWEST.items():
+        for view, columns in (NEWEST | TOLD).items():
             one, other = (
                 con.execute(f"SELECT {columns} FROM {view} ORDER BY ALL").to_arrow_table()
                 for con in (one_con, other_con)
@@ -403,7 +419,7 @@ def differences(calm: Flow, killed: Flow) -> Iterator[str]:
                 yield f"{view}: {one.num_rows} rows and {other.num_rows}, first {first_difference(one, other)}"
     for topic in OUT:
         (one, twice_calm), (other, twice) = calm.messages(topic), killed.messages(topic)
-        if not one and topic in (ROLLING, LETTERS):
+        if not one and topic in (ROLLING, LETTERS, LIGHT_TOPIC, ALERT_TOPIC):
             yield f"{topic} is empty: nothing was proved"
         if twice or twice_calm:
             yield f"{topic}: {len(twice)} and {len(twice_calm)} ids are there twice: {(twice or twice_calm)[:3]}"
@@ -412,6 +428,7 @@ def differences(calm: Flow, killed: Flow) -> Iterator[str]:
         if topic == LETTERS and (unlike := [name for name in one.keys() & other.keys() if one[name] != other[name]]):
             yield f"{topic}: {len(unlike)} dead letters differ, first {one[unlike[0]]} and {other[unlike[0]]}"
     for flow in (calm, killed):
+        yield from light_differences(flow)
         for partition, messages in enumerate(flow.contents(ROLLING)):
             newest: dict[bytes, int] = {}
             for message in messages:
@@ -419,6 +436,22 @@ def differences(calm: Flow, killed: Flow) -> Iterator[str]:
                 if newest.get(message.key(), 0) >= at:
                     yield f"{ROLLING} [{partition}]: {message.key()} goes back in time at offset {message.offset()}"
                 newest[message.key()] = at
+
+
+def light_differences(flow: Flow) -> Iterator[str]:
+    """Find lights whose newest state in the topic is not the lake's, and states that one of both lacks."""
+    told = [json.loads(message.value()) for messages in flow.contents(LIGHT_TOPIC) for message in messages]
+    with catalog.connect(flow.lake) as con:
+        kept = con.execute("SELECT light_id, seq, color, reason FROM light_states ORDER BY ALL").fetchall()
+    sent = sorted((state["light_id"], state["seq"], state["color"], state["reason"]) for state in told)
+    if not sent:
+        yield f"{LIGHT_TOPIC} is empty: nothing was proved"
+    if sent != kept:
+        yield f"{LIGHT_TOPIC}: {len(sent)} states, light_states {len(kept)}, first {next(iter({*sent} ^ {*kept}), None)}"
+    for light in sorted({state["light_id"] for state in told}):
+        seqs = [state["seq"] for state in told if state["light_id"] == light]
+        if seqs != list(range(len(seqs))):
+            yield f"{light}: its seqs do not rise by one: {seqs[:10]}"
 
 
 def message_differences(calm: Flow, killed: Flow) -> tuple[int, list[str]]:

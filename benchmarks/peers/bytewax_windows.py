@@ -9,6 +9,7 @@ import json
 import sys
 import time
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import bytewax.operators as op
 import bytewax.operators.windowing as win
@@ -83,20 +84,24 @@ def mean(item: tuple[str, tuple[int, list[float]]]) -> tuple[float, list[float]]
     return sums[0], [sums[i] / sums[i + 1] if sums[i + 1] else float("nan") for i in range(1, 13, 2)]
 
 
+def count_windows(readings: Any, first: datetime) -> None:
+    """Window readings whose oldest is of ``first``, and count what comes of it."""
+    lag = datetime.now(UTC) - first
+    clock = win.EventClock(observed, WAIT, to_system_utc=lambda closes: closes + WAIT + lag)
+    windower = win.SlidingWindower(timedelta(hours=1), timedelta(minutes=10), datetime(2025, 1, 1, tzinfo=timezone.utc))  # noqa: UP017
+    keyed = op.key_on("station", readings, lambda reading: reading.station_id)
+    windows = win.fold_window("window", keyed, clock, windower, lambda: [0.0] * 13, fold, merge, ordered=False)
+    op.output("count", op.map("mean", windows.down, mean), CountSink())
+
+
 def main() -> None:
     """Run the flow to the file's end."""
     path = sys.argv[1]
     with open(path, "rb") as file:  # noqa: PTH123
         first = observed(msgspec.json.decode(file.readline(), type=Reading))
-    lag = datetime.now(UTC) - first
-    clock = win.EventClock(observed, WAIT, to_system_utc=lambda closes: closes + WAIT + lag)
-    windower = win.SlidingWindower(timedelta(hours=1), timedelta(minutes=10), datetime(2025, 1, 1, tzinfo=timezone.utc))  # noqa: UP017
     flow = Dataflow("peer")
     lines = op.input("lines", flow, FileSource(path, batch_size=BATCH))
-    readings = op.map("decode", lines, msgspec.json.Decoder(Reading).decode)
-    keyed = op.key_on("station", readings, lambda reading: reading.station_id)
-    windows = win.fold_window("window", keyed, clock, windower, lambda: [0.0] * 13, fold, merge, ordered=False)
-    op.output("count", op.map("mean", windows.down, mean), CountSink())
+    count_windows(op.map("decode", lines, msgspec.json.Decoder(Reading).decode), first)
     began = time.perf_counter()
     run_main(flow)
     seconds = time.perf_counter() - began

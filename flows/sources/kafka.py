@@ -137,12 +137,16 @@ class KafkaSource(FixedPartitionedSource[Item, Snapshot]):
     def _identities(self, known: dict[str, str]) -> dict[str, str]:
         """Ask what the topics are, because one made again under the same name is another."""
         admin = AdminClient(broker.client(self._trouble))
-        names = TopicCollection([broker.topic(name) for name in self._topics])
-        found = broker.reach(lambda limit: admin.describe_topics(names, request_timeout=limit), self._trouble)
         ids = {}
         for name in self._topics:
+            asked = broker.topic(name)
+
+            def describe(limit: float, asked: str = asked) -> Any:
+                found = admin.describe_topics(TopicCollection([asked]), request_timeout=limit)
+                return found[asked].result()  # an answer that failed stays so: what is tried again is the question
+
             try:
-                described = broker.reach(found[broker.topic(name)].result, self._trouble)
+                described = broker.reach(describe, self._trouble)
             except BrokerError as err:
                 if "UNKNOWN_TOPIC" in str(err):
                     raise ConfigurationError(
