@@ -30,7 +30,7 @@ def main() -> int:
         "which",
         nargs="*",
         default=["all"],
-        choices=(every := [*ALL, *BROKER, "all"]),
+        choices=every,
         metavar="which",
         help=", ".join(every),
     )

@@ -134,14 +134,14 @@ class _ZoneLogic(StatefulBatchLogic[tuple[str, ZoneArrivals | Words], "Landing |
     ) -> list[Landing | Outgoing]:
         assert self._zone is not None
         self._parts = parts
-        out: list[Landing | Outgoing] = [self._rows.outcome(name, self._zone.stations, outcome, parts, received)]
+        out: list[Landing | Outgoing] = []  # messages first: somebody waits for them
         if self._wanted.events is not None:
             if outcome.evaluated.means:
                 out.append(self._wanted.events.rolling(outcome.evaluated.means, self._zone.stations))
             out += self._wanted.events.told(outcome.said)
         if self._wanted.dead_letters:
             out += letters(outcome.rejects, parts)
-        return out
+        return [*out, self._rows.outcome(name, self._zone.stations, outcome, parts, received)]
 
     def on_eof(self) -> tuple[list[Landing | Outgoing], bool]:
         """Close nothing: only a bounded input's last item does."""
