@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from schemas.errors import ConfigurationError
 from schemas.tables import TABLES
 from sinks import catalog, snapshot
+from sinks.relations import sql_type
 
 ROOT = Path(__file__).parents[2]
 NOON = datetime(2026, 3, 2, 3, tzinfo=UTC)
@@ -322,7 +324,9 @@ def test_portable_views_run_in_a_plain_duckdb(lake):
         con.execute(f"CREATE MACRO delta_scan(path) AS TABLE FROM {scan}")
         for name in TABLES:
             if not list((lake.root / name).glob("dt=*")):
-                printed = printed.replace(f"delta_scan('{lake.root / name}')", "(SELECT NULL::DATE AS dt WHERE false)")
+                fields = [*TABLES[name].schema, pa.field("dt", pa.date32())]
+                nothing = ", ".join(f'NULL::{sql_type(field.type)} AS "{field.name}"' for field in fields)
+                printed = printed.replace(f"delta_scan('{lake.root / name}')", f"(SELECT {nothing} WHERE false)")
         con.execute(printed.replace("INSTALL delta;\nLOAD delta;\n", ""))
         for view in catalog.views():
             assert rows(con, f"FROM {view.name} ORDER BY ALL") == rows(ours, f"FROM {view.name} ORDER BY ALL"), (
