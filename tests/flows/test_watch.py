@@ -547,6 +547,19 @@ def test_a_better_hour_waits_in_air_time_where_fast_stations_are_dead(watched, m
     assert all(a.as_of <= b.as_of for a, b in zip(states, states[1:], strict=False))
 
 
+def test_no_text_is_told_before_the_hour_of_its_alert(watched, make_readings):
+    """As above: of sixty slots that close at once, those before the hour know nothing of what it brings."""
+    every = ("1m", "1m", "1h", "1h", "1h")
+    rows = [(s, START + 60 * m, {"pm10": 30.0, "pm25": 20.0}) for m in range(1, 121) for s in (0, 1)]
+    rows += [
+        (s, START + h * HOUR, {"pm10": 30.0, "pm25": 20.0 if h < 5 else 90.0}) for h in range(1, 9) for s in (2, 3, 4)
+    ]
+    rows.sort(key=lambda row: row[1])
+    states = play(watched(every), make_readings, rows).of("light-2")
+    texts = {h: {state.text for state in states if state.as_of == when(START + h * HOUR)} for h in (4, 5, 6)}
+    assert texts == {4: {None}, 5: {None}, 6: {"초미세먼지 주의보"}}
+
+
 # -------------------------------------------------------------------------------------------------------- alerts
 
 
