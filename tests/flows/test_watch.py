@@ -263,6 +263,33 @@ def test_no_cut_around_a_gap_changes_what_is_said(watched, make_readings, every,
         assert colored == {when(second) for _, second, _ in rows}, "the reading that ends a gap counts too"
 
 
+@pytest.mark.parametrize("minute", range(60, 65))
+def test_a_reading_late_for_what_a_waiting_one_closed(watched, make_readings, minute):
+    """A wild stamp of a station closes the slot; its true one comes after, and first of what goes on the grid."""
+    city = watched(("1m",) * 3)
+    rows = steady(("1m",) * 3, 2)
+    at = next(i for i, row in enumerate(rows) if row[:2] == (2, START + 60 * minute))
+    rows.insert(at, (2, START + 40 * 24 * HOUR, {"pm25": 1.0}))
+    each = play(city, make_readings, rows, range(1, len(rows)))
+    assert play(city, make_readings, rows).said() == each.said()
+    assert play(city, make_readings, rows, [at]).said() == each.said()
+
+
+def test_a_late_reading_gets_in_between_two_closings_of_waiting_ones(watched, make_readings):
+    """Two wild stamps in a row, and each closes a step; what was late comes in at the first."""
+    city = watched(("1m",) * 5)
+    rows = [row for row in steady(("1m",) * 5, 70 / 60) if row[0] != 1 or not 40 <= (row[1] - START) // 60 <= 60]
+    clean, wild = {"pm10": 30.0, "pm25": 20.0}, START + 40 * 24 * HOUR
+    rows += [(1, START + m * 60, clean) for m in range(45, 55)]
+    rows += [(0, START + 90 * 60, clean), (1, START + 80 * 60, clean)]
+    first = len(rows)
+    rows += [(2, wild, clean), (3, wild, clean), (4, START + 71 * 60, clean), (4, START + 91 * 60, clean)]
+    each = play(city, make_readings, rows, range(1, len(rows)), last=False)
+    assert play(city, make_readings, rows, last=False).said() == each.said()
+    assert play(city, make_readings, rows, [first], more={0}, last=False).said() == each.said()
+    assert max(state.as_of for state in each.of("light-1")) > when(START + 85 * 60)
+
+
 def when(second):
     return EPOCH + timedelta(seconds=second)
 
@@ -287,16 +314,15 @@ def test_slots_left_out_would_have_said_nothing(watched, make_readings, seed, ev
     assert some.said() == every_slot.said()
 
 
-SITES = st.lists(
-    st.tuples(
-        st.sampled_from([np.nan, 5.0, 15.4, 15.5, 40.0, 90.0]),
-        st.sampled_from([10.0, 30.5, 100.0, 160.0]),
-        st.sampled_from([0.0, 0.7, 0.75, 1.0]),
-        st.sampled_from([0, 0, 14, 15, 120]),
+SITES = st.tuples(
+    st.sampled_from([(8.0, 30.5), (15.5, 10.0), (40.0, 10.0), (90.0, 10.0), (np.nan, 160.0)]),
+    st.lists(
+        st.tuples(st.sampled_from([0.0, 0.74, 0.75, 1.0, 1.0]), st.sampled_from([0, 0, 5, 14, 110]), st.booleans()),
+        min_size=3,
+        max_size=3,
     ),
-    min_size=3,
-    max_size=3,
 )
+"""Air of three stations: PM2.5 and PM10, and of each station coverage, age at first, and whether it is quite other."""
 
 
 @HEAVY
@@ -305,11 +331,11 @@ def test_due_and_changed_say_when_a_decision_is_new(watched, phases, dwell):
     """Kernel alone: long stretches of the same air, in which nothing but the time goes on."""
     city = watched(("1m", "1m", "1h"), dwell=f"{dwell}m")
     rules = light_rules.rules(city, city.light_rules, np.array([BANDS["pm10"], BANDS["pm25"]], float), "city")
-    sites = [site for of, length in phases for site in [of] * length]
+    sites = [(site, k) for of, length in phases for k, site in enumerate([of] * length)]
     slots = np.arange(1000, 1000 + len(sites))
-    mean = np.array([[(pm10, pm25) for pm25, pm10, _, _ in of] for of in sites])
-    coverage = np.array([[(share, share) for *_, share, _ in of] for of in sites])
-    as_of = slots[:, None] - np.array([[age for *_, age in of] for of in sites])
+    mean = np.array([[(200.0, 20.0) if other else air[::-1] for *_, other in of] for (air, of), _ in sites])
+    coverage = np.array([[(share, share) for share, *_ in of] for (_, of), _ in sites])
+    as_of = np.array([[slot - k - age for _, age, _ in of] for slot, ((_, of), k) in zip(slots, sites, strict=True)])
     changed = light_changes.changed(rules, slots, mean, coverage, as_of)
     assert changed[0]
     none = np.zeros((3, 2), bool)
@@ -623,6 +649,16 @@ def test_an_hour_that_nobody_sent_breaks_the_row(watched, make_readings):
     rows = sorted([*clean, *((3, START + h * HOUR, {"pm25": v}) for h, v in known.items())], key=lambda row: row[1])
     heard = play(watched(every), make_readings, rows)
     assert stages(heard, "pm25") == {4: "advisory", 5: "none"}
+
+
+@pytest.mark.parametrize(("minutes_there", "expected"), [(44, {}), (45, {2: "advisory"})])
+def test_an_hour_counts_from_three_quarters_on(watched, make_readings, minutes_there, expected):
+    rows = [
+        (s, START + 60 * m, {"pm25": 100.0} if (m - 1) % 60 < minutes_there else {"humidity": 1.0})
+        for m in range(1, 181)
+        for s in range(3)
+    ]
+    assert stages(play(watched(("1m",) * 3), make_readings, rows), "pm25", "early_sign") == expected
 
 
 def test_official_alerts_come_from_reference_stations_only(watched, make_readings):
