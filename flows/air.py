@@ -11,7 +11,7 @@ from bytewax.outputs import Sink
 
 from flows.arrivals import Arrivals, Words
 from flows.messages import ALERT_TOPIC, LIGHT_TOPIC, ROLLING_TOPIC, Events, Message, letters
-from flows.operators import Wanted, by_zone, judge, to_every_zone
+from flows.operators import Known, by_zone, judge, landings, messages, to_every_zone
 from flows.rows import Landing, Rows
 from schemas.city import City
 from schemas.light import LightMessage, LightState
@@ -53,23 +53,20 @@ def build(city: City, edges: Edges) -> Dataflow:
     flow = Dataflow(FLOW)
     words = op.input("words", flow, edges.words) if edges.words is not None else None
     arrivals = op.map("arrivals", op.input("input", flow, edges.source), lambda item: item[1])
-    received = op.map("receipts", arrivals, lambda item: ("lake", rows.arrived(item)))
-    events = Events(city, FLOW) if edges.topics is not None else None
-    wanted = Wanted(events, edges.dead_letters, edges.live, edges.told, edges.said)
     zones: Any = by_zone("by_zone", arrivals, city)
     refused: list[Any] = [arrivals]
     if words is not None:
         zones = op.merge("said_or_measured", zones, to_every_zone("words_by_zone", words, city))
         refused.append(words)
-    judged = judge("grid", zones, city, wanted)
-    parts = op.branch("landing_or_line", judged, lambda item: isinstance(item[1], Landing))
-    landed: Any = op.map("landings", parts.trues, lambda item: ("lake", item[1]))
-    op.output("lake", op.merge("lake_rows", received, landed), edges.lake)
-    if edges.topics is not None:
-        outgoing: Any = op.map("outgoing", parts.falses, lambda item: item[1])
+    judged = judge("grid", zones, city, Known(edges.live, edges.told, edges.said))
+    if edges.topics is not None:  # before the lake, because somebody waits for messages
+        outgoing = messages("messages", judged, Events(city, FLOW), dead_letters=edges.dead_letters)
         if edges.dead_letters:
             everything = op.merge("all_input", *refused)
             dead: Any = op.flat_map("dead_letters", everything, lambda item: letters(item.rejects, item.parts))
             outgoing = op.merge("all_outgoing", outgoing, dead)
         op.output("topics", outgoing, edges.topics)
+    received = op.map("receipts", arrivals, rows.arrived)
+    landed = op.merge("lake_rows", received, landings("landings", judged, rows))
+    op.output("lake", op.map("to_lake", landed, lambda landing: ("lake", landing)), edges.lake)
     return flow

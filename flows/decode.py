@@ -30,8 +30,10 @@ TEXT_SENTINELS = frozenset({"-"})
 
 TIME_BYTES = layout.TEXT_WORDS * layout.WORD
 MOST_LAYOUTS = 8
-FEW = 16
-"""So few lines are read one by one."""
+FEW = 384
+"""So few lines are read one by one: it takes less than to look how they are laid out."""
+LEFT = 16
+"""So few lines of unknown layout among many are read one by one."""
 
 
 class _Wire(Struct, gc=False):
@@ -120,11 +122,12 @@ class Decoder:
 
     def _alike(self, part: int, first: int, chunk: bytes, lines: layout.Lines) -> tuple[list[Readings], I64]:
         """Read the lines of known layouts, a layout at a time; return also the numbers of the lines left over."""
-        runs, rest = [], np.arange(len(lines))
+        runs: list[Readings] = []
+        rest = np.arange(len(lines))
         payloads = _Lines(chunk, lines)
         known = iter(list(self._layouts))
         for _ in range(2 * MOST_LAYOUTS):
-            if rest.size < FEW:
+            if rest.size < (LEFT if runs else FEW):
                 break
             one = next(known, None)
             if one is None:
@@ -350,7 +353,7 @@ def _twins(payloads: Payloads, quotes: I64) -> dict[int, _Refused]:
     twins = {}
     for row, text in zip(suspects.tolist(), [texts[row] for row in suspects], strict=True):
         try:
-            json.loads(text, object_pairs_hook=_no_twins)
+            _read_slowly.decode(text.decode())
         except _Refused as refused:
             twins[row] = refused
         except (ValueError, RecursionError) as err:
@@ -359,8 +362,13 @@ def _twins(payloads: Payloads, quotes: I64) -> dict[int, _Refused]:
 
 
 def _no_twins(pairs: list[tuple[str, object]]) -> None:
+    if len(dict(pairs)) == len(pairs):
+        return
     seen = set()
     for key, _ in pairs:
         if key in seen:
             raise _Refused("contract", f"Key stands twice - at `$.{key[:64]}`")
         seen.add(key)
+
+
+_read_slowly = json.JSONDecoder(object_pairs_hook=_no_twins)

@@ -15,11 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows import indices
-from flows.arrivals import I32, I64, U8
+from flows.arrivals import F64, I32, I64, U8
+from flows.blocks import BLOCK, KINDS
 from flows.clock import NEVER
 from flows.grid import Grid
 from flows.kernels import rolling, surroundings
 from schemas.city import City
+from schemas.reading import PARAMETERS
 from schemas.strict import minutes, seconds
 
 DAY = 1440
@@ -28,6 +30,8 @@ BY_SERIES = (3, 1, 2, 0)
 FAST = 10
 """Cadences up to ten minutes are fast: their slots close a minute past due; official hours arrive late."""
 GRACE_FAST, GRACE_SLOW = 1, 45
+FEW = 3
+"""Ends up to which windows are added up one by one, rather than from sums over all minutes before."""
 
 
 class Group:
@@ -238,12 +242,22 @@ def _judge(
     start, stop = -(-first // cadence) * cadence, last // cadence * cadence
     seen = min(stop + surroundings.LOOKAHEAD * cadence, until // cadence * cadence)
     ended: I64 = np.arange(start + cadence, stop + 1, cadence, dtype=np.int64)
-    low = start - group.lookback
-    sums = _cells(_columns(grid.layer("sums", low + 1, seen), columns), cadence, np.int64)
-    counts = _cells(_columns(grid.layer("counts", low + 1, seen), columns), cadence, np.int64)
-    after = surroundings.surroundings(rolling.mean(sums, counts), group.lookback // cadence, group.limits)[: ended.size]
     if not ended.size:
-        return after, after, ended
+        none = np.zeros((0, columns.size, len(PARAMETERS)), np.uint8)
+        return none, none, ended
+
+    def values(low: int, some: NDArray[np.integer]) -> F64:
+        sums = _cells(_columns(grid.layer("sums", low + 1, seen), some), cadence, np.int64)
+        return rolling.mean(sums, _cells(_columns(grid.layer("counts", low + 1, seen), some), cadence, np.int64))
+
+    after = np.zeros((ended.size, columns.size, len(PARAMETERS)), np.uint8)
+    near = surroundings.near(group.limits, (seen - start) // cadence)
+    some = np.arange(columns.size)
+    if near:
+        some = np.flatnonzero(surroundings.unsure(values(start - near * cadence, columns), near, group.limits))
+    if some.size:
+        x = values(start - group.lookback, columns[some])
+        after[:, some] = surroundings.surroundings(x, group.lookback // cadence, group.limits)[: ended.size]
     before: U8 = _columns(grid.layer("found", start + 1, stop), columns)[cadence - 1 :: cadence].copy()
     return before, after, ended
 
@@ -265,25 +279,34 @@ def _windows(
     """Totals of the windows that end in (first, last], shape (ends, windows, columns, 6), and their ends."""
     step = group.step
     start, stop = group.floor(first), group.floor(last) if group.names else group.floor(first)
-    ends = np.arange(start + step, stop + 1, step)
+    ends: I64 = np.arange(start + step, stop + 1, step, dtype=np.int64)
+    if ends.size <= FEW and (step % BLOCK or not ends.size):
+        return _few(grid, columns, ends, group.lengths), ends
     low = start - group.longest
-    layers = {
-        name: _columns(grid.layer(name, low + 1, stop), columns) for name in ("sums", "counts", "suspects", "found")
-    }
-    doubt = (
-        np.where(layers["found"], layers["counts"], layers["suspects"])
-        if layers["found"].any() or layers["suspects"].any()
-        else layers["suspects"]
-    )
-    totals = rolling.windows(
-        _cells(layers["sums"], step, np.int64),
-        _cells(layers["counts"], step, np.int32),
-        _cells(layers["counts"] > 0, step, np.int32),
-        _cells(doubt, step, np.int32),
-        tuple(int(length) // step for length in group.lengths),
-        group.longest // step,
-    )
-    return totals, ends
+    totals = grid.minutes(low, stop).added(step) if step % BLOCK else grid.blocks(low, stop).added(step // BLOCK)
+    lengths = tuple(int(length) // step for length in group.lengths)
+    return rolling.windows(*totals.of(columns), lengths, group.longest // step), ends
+
+
+def _few(grid: Grid, columns: NDArray[np.integer], ends: I64, lengths: I64) -> rolling.Windows:
+    """Total the windows of a few ends one by one: whole blocks, and the minutes beyond them."""
+    found: list[NDArray[Any]] = [
+        np.zeros((ends.size, lengths.size, columns.size, len(PARAMETERS)), kind) for kind in KINDS
+    ]
+    for k, end in enumerate(ends.tolist()):
+        low = (end - int(lengths.max())) // BLOCK * BLOCK
+        blocks = grid.blocks(low, end // BLOCK * BLOCK).of(columns)
+        begun = grid.minutes(end // BLOCK * BLOCK, end).of(columns)
+        begins = (end - lengths).tolist()
+        before = [grid.minutes(begin // BLOCK * BLOCK, begin).of(columns) for begin in begins]
+        for i, kind in enumerate(KINDS):
+            so_far, place = begun[i].sum(axis=0, dtype=kind), len(blocks[i])
+            for w in np.argsort(lengths).tolist():
+                begin = (begins[w] - low) // BLOCK
+                so_far = so_far + blocks[i][begin:place].sum(axis=0, dtype=kind)
+                np.subtract(so_far, before[w][i].sum(axis=0, dtype=kind), out=found[i][k, w])
+                place = begin
+    return rolling.Windows(*found)
 
 
 def _columns(layer: NDArray[Any], columns: NDArray[np.integer]) -> NDArray[Any]:

@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from flows.arrivals import F64, I32, I64, U8
+from flows.blocks import BLOCK, Blocks, Totals, of_slots
 from schemas.errors import ConfigurationError
 from schemas.quality import Flag
 from schemas.reading import PARAMETERS, VALUES
@@ -65,6 +66,7 @@ class Grid:
         """Slot of the first line; none while the grid is empty."""
         self.newest = 0
         """Newest slot that holds a reading."""
+        self._blocks = Blocks(self._length, (len(stations), P))
         self._pages: dict[int, list[bytes]] = {}
         self._touched: set[int] = set()
 
@@ -83,6 +85,19 @@ class Grid:
         assert 0 <= start <= self.line(last) < self._length, "the grid does not hold these slots"
         return self._layers[name][start : self.line(last) + 1]
 
+    def minutes(self, first: int, last: int) -> Totals:
+        """Return the totals of each slot in (first, last], which may be none."""
+        return of_slots(self._layers_of(self.line(first + 1), self.line(last + 1)))
+
+    def blocks(self, first: int, last: int) -> Totals:
+        """Return the totals of each ten minutes in (first, last], both multiples of ``BLOCK``; not to be written to."""
+        begin, end = self.line(first), self.line(last)
+        assert 0 <= begin <= end < self._length, "the grid does not hold these slots"
+        return self._blocks.get(begin // BLOCK + 1, end // BLOCK + 1, self._layers_of)
+
+    def _layers_of(self, begin: int, end: int) -> dict[str, NDArray[Any]]:
+        return {name: layer[begin:end] for name, layer in self._layers.items()}
+
     def move(self, slot: int) -> None:
         """Make room ahead of ``slot``; what lies ``behind`` or more before it is forgotten."""
         base = (slot - self._behind) // PAGE * PAGE
@@ -96,6 +111,7 @@ class Grid:
                 part = layer[line : line + shift]
                 layer[line - shift : line - shift + len(part)] = part
             layer[self._length - shift :] = 0
+        self._blocks.shift(shift // BLOCK)
         self.base = base
         for page in [page for page in self._pages if page + PAGE <= base]:
             del self._pages[page]
@@ -174,6 +190,7 @@ class Grid:
         assert self.base is not None
         assert slot.min() >= self.base
         assert slot.max() <= self.reach()
+        self._blocks.touch(slot - self.base)
         first = int(slot.min()) // PAGE
         self._touched.update((np.flatnonzero(np.bincount(slot // PAGE - first)) + first).tolist())
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.arrivals import F64, I32, I64
+from flows.blocks import BLOCK
 from flows.grid import Grid
 from flows.kernels import cai, nowcast, rolling
 from flows.shipped import every_index, index
@@ -143,11 +144,8 @@ def _hourly(grid: Grid, columns: NDArray[np.integer], cadence: int, first: int, 
     """Valid means of the hours in (first, last], shape (stations, hours, 6); NaN where too little is there."""
     assert grid.base is not None
     begin = max(first, -(-(grid.base - 1) // HOUR) * HOUR)
-    sums = grid.layer("sums", begin + 1, last)[:, columns]
-    counts = grid.layer("counts", begin + 1, last)[:, columns]
-    shape = (-1, HOUR, *sums.shape[1:])
-    total, count = sums.reshape(shape).sum(axis=1), counts.reshape(shape).sum(axis=1, dtype=np.int64)
-    covered = rolling.coverage((counts > 0).reshape(shape).sum(axis=1), cadence, HOUR)
-    means = np.where(covered >= VALID, rolling.mean(total, count), np.nan)
+    totals = grid.blocks(begin, last).of(columns).added(HOUR // BLOCK)
+    covered = rolling.coverage(totals.filled, cadence, HOUR)
+    means = np.where(covered >= VALID, rolling.mean(totals.sums, totals.counts), np.nan)
     before = np.full(((begin - first) // HOUR, *means.shape[1:]), np.nan)
     return np.ascontiguousarray(np.concatenate([before, means]).transpose(1, 0, 2))

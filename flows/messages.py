@@ -1,8 +1,9 @@
 """What goes out: messages of the out-topics, and dead letters; each with an id that a replay gives again."""
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime, tzinfo
+from datetime import datetime
 from importlib.metadata import version
+from itertools import groupby
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -13,11 +14,9 @@ from numpy.typing import NDArray
 from flows.arrivals import Partition
 from flows.evaluate import Means
 from flows.grid import SECONDS
-from flows.kernels import rolling
-from flows.rows import VALID, coverage
+from flows.means_json import newest_means
 from flows.watch import Said
 from schemas.city import City
-from schemas.reading import PARAMETERS
 from schemas.rejected import MAX_KEPT_BYTES, MAX_MESSAGE_BYTES, Reject
 from schemas.topics import dead_letters
 
@@ -63,15 +62,13 @@ class Events:
         self._source = f"/cityair/{city.city.id}/{flow}".encode()
         self._encode = msgspec.json.Encoder().encode
 
-    def event(
-        self, topic: str, key: str, at: datetime, name: str, data: object, sequence: int | None = None
-    ) -> Message:
+    def event(self, topic: str, key: str, at: str, name: str, data: object, sequence: int | None = None) -> Message:
         """Make one event.
 
         Args:
             topic: its type too.
             key: of the message.
-            at: what it speaks of.
+            at: what time it speaks of, as RFC 3339.
             name: tells it from all others of the topic.
             data: the message's fields.
             sequence: of its key, on a compacted topic.
@@ -81,7 +78,7 @@ class Events:
             (EVENT_ID, name.encode()),
             ("ce_source", self._source),
             ("ce_type", topic.encode()),
-            ("ce_time", at.isoformat().encode()),
+            ("ce_time", at.encode()),
             ("content-type", b"application/json"),
         )
         if sequence is not None:
@@ -90,60 +87,28 @@ class Events:
 
     def rolling(self, means: Iterable[Means], columns: NDArray[np.int32]) -> Outgoing:
         """Make the messages of ``env.air.rolling.v1``; ``columns`` are the city's indices of the zone's stations."""
-        return Outgoing(
-            ROLLING_TOPIC,
-            [
-                self.event(
-                    ROLLING_TOPIC,
-                    station,
-                    ended,
-                    f"{station}:{int(ended.timestamp())}",
-                    {"station_id": station, "ended_at": ended, "means": of_station},
-                )
-                for station, ended, of_station in newest_means(means, self._ids, columns, self._timezone)
-            ],
-        )
+        messages = []
+        for ended, steps in groupby(newest_means(means), key=lambda step: step.ended):
+            at = datetime.fromtimestamp(ended * SECONDS, self._timezone).isoformat()
+            for step in steps:
+                station = self._ids[columns[step.station]]
+                data = {"station_id": station, "ended_at": at, "means": step.means}
+                messages.append(self.event(ROLLING_TOPIC, station, at, f"{station}:{ended * SECONDS}", data))
+        return Outgoing(ROLLING_TOPIC, messages)
 
     def told(self, said: Said) -> list[Outgoing]:
         """Make the messages of ``env.light.state.v1`` and ``env.air.alert.v1``."""
         states = [
-            self.event(LIGHT_TOPIC, state.light_id, state.as_of, f"{state.light_id}:{state.seq}", state, state.seq)
+            self.event(
+                LIGHT_TOPIC, state.light_id, state.as_of.isoformat(), f"{state.light_id}:{state.seq}", state, state.seq
+            )
             for state in said.states
         ]
-        alerts = [self.event(ALERT_TOPIC, alert.zone, alert.ended_at, alert.alert_id, alert) for alert in said.alerts]
+        alerts = [
+            self.event(ALERT_TOPIC, alert.zone, alert.ended_at.isoformat(), alert.alert_id, alert)
+            for alert in said.alerts
+        ]
         return [Outgoing(topic, made) for topic, made in ((LIGHT_TOPIC, states), (ALERT_TOPIC, alerts)) if made]
-
-
-def newest_means(
-    means: Iterable[Means], stations: Sequence[str], columns: NDArray[np.int32], zone: tzinfo
-) -> list[tuple[str, datetime, dict[str, dict[str, dict[str, object]]]]]:
-    """At each step the newest means of a station, as the steps closed: station, end, and means by pollutant and window.
-
-    Only windows that close for the first time are sent; what late readings change is in the lake.
-    """
-    out: dict[tuple[int, int, int], dict[str, dict[str, dict[str, object]]]] = {}
-    for one in means:
-        if one.closing is None:
-            continue
-        covered = coverage(one)
-        rows = zip(
-            one.closing.tolist(),
-            one.ended.tolist(),
-            columns[one.station].tolist(),
-            one.parameter.tolist(),
-            one.window.tolist(),
-            rolling.mean(one.total, one.count).tolist(),
-            covered.tolist(),
-            strict=True,
-        )
-        for closing, ended, station, parameter, window, mean, share in rows:
-            of_station = out.setdefault((closing, ended, station), {})
-            of_parameter = of_station.setdefault(PARAMETERS[parameter], {})
-            of_parameter[one.group.names[window]] = {"mean": mean, "coverage": share, "valid": share >= VALID}
-    return [
-        (stations[station], datetime.fromtimestamp(ended * SECONDS, zone), out[closing, ended, station])
-        for closing, ended, station in sorted(out)
-    ]
 
 
 def letters(rejects: Iterable[Reject], parts: Sequence[Partition]) -> list[Outgoing]:

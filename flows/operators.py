@@ -10,6 +10,7 @@ import numpy as np
 from bytewax import operators as op
 from bytewax.dataflow import Stream
 from bytewax.operators import KeyedStream, StatefulBatchLogic
+from numpy.typing import NDArray
 
 from flows.arrivals import Arrivals, Partition, Readings, Words
 from flows.messages import Events, Outgoing, letters
@@ -35,22 +36,37 @@ class ZoneArrivals:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What a zone has to say beside its rows.
+class Known:
+    """What a zone is to know beside its readings.
 
     Attributes:
-        events: makes messages; none where no topics are wanted.
-        dead_letters: of what is refused.
         live: the input has no end, so that its silence says something.
         told: what lights were told, by the topic.
         said: what people had lights say before the start, so that no air is judged without it.
     """
 
-    events: Events | None
-    dead_letters: bool
-    live: bool
+    live: bool = False
     told: Sequence[LightState] = ()
     said: Sequence[LightMessage] = ()
+
+
+@dataclass(slots=True)
+class Judged:
+    """What a zone decided.
+
+    Attributes:
+        zone: its id.
+        stations: the city's index of each of its stations.
+        outcome: what it said.
+        parts: the input partitions.
+        received: when the newest reading reached the pipeline, microseconds since 1970 UTC.
+    """
+
+    zone: str
+    stations: NDArray[np.int32]
+    outcome: Outcome
+    parts: Sequence[Partition]
+    received: int
 
 
 def by_zone(step_id: str, arrivals: Stream[Arrivals], city: City) -> KeyedStream[ZoneArrivals]:
@@ -75,32 +91,52 @@ def to_every_zone(step_id: str, words: Stream[Words], city: City) -> KeyedStream
     return op.flat_map(step_id, words, lambda item: [(zone, item) for zone in zones])
 
 
-def judge(
-    step_id: str, zones: KeyedStream[ZoneArrivals | Words], city: City, wanted: "Wanted"
-) -> KeyedStream[Landing | Outgoing]:
-    """Keep the grid of each zone; emit rows for the lake, and messages as wanted."""
-    rows = Rows(city)
+def judge(step_id: str, zones: KeyedStream[ZoneArrivals | Words], city: City, known: Known) -> KeyedStream[Judged]:
+    """Keep the grid of each zone, and say what comes of its readings."""
 
     def build(kept: dict[str, Any] | None) -> _ZoneLogic:
-        return _ZoneLogic(city, rows, wanted, kept)
+        return _ZoneLogic(city, known, kept)
 
     keyed = op.map(f"{step_id}_key", zones, lambda item: (item[0], (item[0], item[1])))
     return op.stateful_batch(step_id, keyed, build)
 
 
-class _ZoneLogic(StatefulBatchLogic[tuple[str, ZoneArrivals | Words], "Landing | Outgoing", dict[str, Any]]):
+def messages(step_id: str, judged: KeyedStream[Judged], events: Events, *, dead_letters: bool) -> Stream[Outgoing]:
+    """Make the messages of what was decided; with ``dead_letters``, of what was refused too."""
+
+    def make(item: tuple[str, Judged]) -> list[Outgoing]:
+        one = item[1]
+        out = events.told(one.outcome.said)
+        if one.outcome.evaluated.means:
+            out.insert(0, events.rolling(one.outcome.evaluated.means, one.stations))
+        return [*out, *letters(one.outcome.rejects, one.parts)] if dead_letters else out
+
+    return op.flat_map(step_id, judged, make)
+
+
+def landings(step_id: str, judged: KeyedStream[Judged], rows: Rows) -> Stream[Landing]:
+    """Make the rows of what was decided."""
+
+    def make(item: tuple[str, Judged]) -> Landing:
+        one = item[1]
+        return rows.outcome(one.zone, one.stations, one.outcome, one.parts, one.received)
+
+    return op.map(step_id, judged, make)
+
+
+class _ZoneLogic(StatefulBatchLogic[tuple[str, ZoneArrivals | Words], Judged, dict[str, Any]]):
     """One zone's state in the engine's hands."""
 
-    def __init__(self, city: City, rows: Rows, wanted: "Wanted", kept: dict[str, Any] | None) -> None:
-        self._city, self._rows, self._wanted, self._kept = city, rows, wanted, kept
+    def __init__(self, city: City, known: Known, kept: dict[str, Any] | None) -> None:
+        self._city, self._known, self._kept = city, known, kept
         self._recalled: list[LightState] = []
         self._air_came = time.monotonic()
         self._wakes = _soon()
         self._parts: Sequence[Partition] = ()
         self._zone: Zone | None = None
 
-    def on_batch(self, values: list[tuple[str, ZoneArrivals | Words]]) -> tuple[list[Landing | Outgoing], bool]:
-        out: list[Landing | Outgoing] = []
+    def on_batch(self, values: list[tuple[str, ZoneArrivals | Words]]) -> tuple[list[Judged], bool]:
+        out = []
         for name, item in values:
             zone = self._open(name)
             if isinstance(item, Words):
@@ -109,41 +145,29 @@ class _ZoneLogic(StatefulBatchLogic[tuple[str, ZoneArrivals | Words], "Landing |
             outcome = zone.take(item.readings, more=item.more, last=item.last)
             if self._recalled:
                 outcome.said.states[:0], self._recalled = self._recalled, []
-            out += self._landed(name, outcome, item.parts, item.received)
+            self._parts = item.parts
+            out.append(Judged(name, zone.stations, outcome, item.parts, item.received))
             if len(item.readings):
                 self._air_came = time.monotonic()
         return out, StatefulBatchLogic.RETAIN
 
-    def on_notify(self) -> tuple[list[Landing | Outgoing], bool]:
+    def on_notify(self) -> tuple[list[Judged], bool]:
         """Look whether lights have to be grayed, because no air comes."""
         self._wakes = _soon()
         minutes = int((time.monotonic() - self._air_came) // 60)
         if self._zone is None or minutes < 1:
             return [], StatefulBatchLogic.RETAIN
         outcome = self._zone.quiet(minutes)
+        if not outcome.said.states:
+            return [], StatefulBatchLogic.RETAIN
         now = time.time_ns() // 1000
-        out = self._landed(self._zone.id, outcome, self._parts, now) if outcome.said.states else []
-        return out, StatefulBatchLogic.RETAIN
+        return [Judged(self._zone.id, self._zone.stations, outcome, self._parts, now)], StatefulBatchLogic.RETAIN
 
     def notify_at(self) -> datetime | None:
-        """Live, wake up now and then: a bounded input knows the air's clock alone."""
-        return self._wakes if self._wanted.live else None
+        """Known, wake up now and then: a bounded input knows the air's clock alone."""
+        return self._wakes if self._known.live else None
 
-    def _landed(
-        self, name: str, outcome: Outcome, parts: Sequence[Partition], received: int
-    ) -> list[Landing | Outgoing]:
-        assert self._zone is not None
-        self._parts = parts
-        out: list[Landing | Outgoing] = []  # messages first: somebody waits for them
-        if self._wanted.events is not None:
-            if outcome.evaluated.means:
-                out.append(self._wanted.events.rolling(outcome.evaluated.means, self._zone.stations))
-            out += self._wanted.events.told(outcome.said)
-        if self._wanted.dead_letters:
-            out += letters(outcome.rejects, parts)
-        return [*out, self._rows.outcome(name, self._zone.stations, outcome, parts, received)]
-
-    def on_eof(self) -> tuple[list[Landing | Outgoing], bool]:
+    def on_eof(self) -> tuple[list[Judged], bool]:
         """Close nothing: only a bounded input's last item does."""
         return [], StatefulBatchLogic.RETAIN
 
@@ -155,8 +179,8 @@ class _ZoneLogic(StatefulBatchLogic[tuple[str, ZoneArrivals | Words], "Landing |
             self._zone = Zone(self._city, name)
             if self._kept:
                 self._zone.restore(self._kept["state"])
-            self._zone.watch.say(self._wanted.said)
-            self._recalled = self._zone.watch.told.recall(self._wanted.told)
+            self._zone.watch.say(self._known.said)
+            self._recalled = self._zone.watch.told.recall(self._known.told)
         return self._zone
 
 

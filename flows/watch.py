@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.arrivals import F64, I64
+from flows.blocks import BLOCK
 from flows.clock import NEVER, Clock, Time, closing_rows
 from flows.evaluate import Group
 from flows.grid import Grid
@@ -70,7 +71,8 @@ class _Machine:
     rule: alerts.Rule
     kind: Kind
     columns: NDArray[np.int32]
-    groups: list[int]
+    groups: dict[int, NDArray[np.bool_]]
+    """By group, which of the columns are its own."""
     state: alerts.State
 
 
@@ -117,8 +119,9 @@ class Watch:
             for rule in alerts.rules(city.alerts).values()
         ]
 
-    def _groups_of(self, columns: list[int]) -> list[int]:
-        return [i for i, group in enumerate(self._groups) if np.isin(group.columns, columns).any()]
+    def _groups_of(self, columns: list[int]) -> dict[int, NDArray[np.bool_]]:
+        theirs = {i: np.isin(columns, group.columns) for i, group in enumerate(self._groups)}
+        return {i: ours for i, ours in theirs.items() if ours.any()}
 
     def start(self, slot: int) -> None:
         """The clock is set: what closes from here on is decided."""
@@ -188,8 +191,12 @@ class Watch:
 
     def _go_through(self, moments: list[_Moment], out: Said) -> None:
         """Decide at each slot of each moment, with the air that had ended by that slot."""
+        if not self.rules.lights and moments:
+            self.closed = moments[-1].closed
+            self._judge(ALWAYS, out)
+            return
         slots = np.concatenate([moment.slots for moment in moments]) if moments else np.empty(0, np.int64)
-        if slots.size and self.rules.lights:
+        if slots.size:
             most = max(1, AT_ONCE // max(1, self.rules.candidates.size))
             asked = np.concatenate([np.minimum(m.closed, m.slots[:, None]) for m in moments])
             asked = asked // self._cadences * self._cadences
@@ -199,7 +206,7 @@ class Watch:
         done = 0
         for moment in moments:
             self.closed = moment.closed
-            for k in range(done, done + moment.slots.size) if looks else ():
+            for k in range(done, done + moment.slots.size):
                 self._judge(int(slots[k]), out)
                 self._tell(looks[k // most], k % most, out)
             done += moment.slots.size
@@ -233,41 +240,39 @@ class Watch:
             return
         self._hours = closed
         known: dict[tuple[int, int, int], F64] = {}
+        changes: list[Alert] = []
         for machine in self._machines:
-            last = int(closed[machine.groups].min())
+            last = int(closed[[*machine.groups]].min())
             since = max(machine.state["ended"], self._begin, self._oldest() + HOUR - 2)
             first = since // HOUR * HOUR + HOUR
             if last < first:
                 continue
             hours: I64 = np.arange(first, last + 1, HOUR, dtype=np.int64)
             hours = hours[(hours <= self._grid.reach()) | (hours == last)]  # beyond lies nothing, which ends no alert
-            parameter = PARAMETERS.index(machine.rule.parameter)
             values = np.full((hours.size, machine.columns.size), np.nan)
-            for i in machine.groups:
+            for i, ours in machine.groups.items():
                 asked = (i, int(hours[0]), int(hours[-1]))
                 if asked not in known:
                     known[asked] = self._valid(i, hours)
-                ours = np.isin(machine.columns, self._groups[i].columns)
-                values[:, ours] = known[asked][:, machine.columns[ours], parameter]
-            machine.state, changes = alerts.evaluate(machine.rule, machine.state, hours, values)
-            out.alerts += [
-                alerts.alert(
-                    change._replace(stations=machine.columns[change.stations].tolist()),
-                    self._zone,
-                    machine.rule.parameter,
-                    machine.kind,
-                    self._ids,
-                    self._timezone,
-                )
-                for change in changes
-            ]
+                values[:, ours] = known[asked][:, machine.columns[ours], PARAMETERS.index(machine.rule.parameter)]
+            machine.state, changed = alerts.evaluate(machine.rule, machine.state, hours, values)
+            changes += [self._alert(machine, change) for change in changed]
+        out.alerts += sorted(changes, key=lambda alert: alert.ended_at)
+
+    def _alert(self, machine: _Machine, change: alerts.Change) -> Alert:
+        change = change._replace(stations=machine.columns[change.stations].tolist())
+        return alerts.alert(change, self._zone, machine.rule.parameter, machine.kind, self._ids, self._timezone)
 
     def _valid(self, i: int, hours: I64) -> F64:
         """Valid means of some hours of a group's stations, by their columns in the zone, shape (hours, S, 6)."""
-        columns = self._groups[i].columns
-        mean, coverage = self._hour(i, columns, hours, list(range(len(PARAMETERS))))
+        group, held = self._groups[i], hours[hours <= self._grid.reach()]
         valid = np.full((hours.size, len(self._ids), len(PARAMETERS)), np.nan)
-        valid[:, columns] = np.where(coverage >= VALID, mean, np.nan)
+        if held.size:
+            blocks = self._grid.blocks(int(held[0]) - HOUR, int(held[-1]))
+            totals = blocks.of(group.columns).added(HOUR // BLOCK)
+            covered = rolling.coverage(totals.filled, group.cadence, HOUR)
+            means = rolling.mean(totals.sums, totals.counts)
+            valid[: held.size, group.columns] = np.where(covered >= VALID, means, np.nan)
         return valid
 
     def _look(self, slots: I64, closed: I64) -> _Look:
@@ -285,7 +290,7 @@ class Watch:
             held = ends - HOUR >= self._oldest() - 1
             if held.any():
                 ends = np.where(held, ends, ends[held].max())
-                means, covered = self._hour(i, group.columns, ends, PM)
+                means, covered = self._hour(group, ends)
                 mean[:, group.columns] = np.where(held[:, None, None], means, np.nan)
                 coverage[:, group.columns] = np.where(held[:, None, None], covered, 0.0)
                 as_of[:, group.columns] = np.where(held, ends, NEVER)[:, None]
@@ -293,16 +298,16 @@ class Watch:
         airs = [lights.Air(mean[k], coverage[k], as_of[k], fault) for k in range(n)]
         return _Look(slots.tolist(), airs, light_changes.changed(self.rules, slots, mean, coverage, as_of).tolist())
 
-    def _hour(self, i: int, columns: NDArray[np.integer], ends: I64, which: list[int]) -> tuple[F64, F64]:
-        """Means of hours that end at ``ends``, and how much of them values cover; shape (n, columns, which)."""
+    def _hour(self, group: Group, ends: I64) -> tuple[F64, F64]:
+        """Means of PM over hours that end at ``ends``, and how much values cover; shape (n, group's stations, 2)."""
         reach = self._grid.reach()
         low, high = min(int(ends.min()) - HOUR + 1, reach), min(int(ends.max()), reach)
-        sums = rolling.prefix(self._grid.layer("sums", low, high)[:, columns][:, :, which], np.int64)
-        counts = self._grid.layer("counts", low, high)[:, columns][:, :, which]
+        sums = rolling.prefix(self._grid.layer("sums", low, high)[:, group.columns][:, :, PM], np.int64)
+        counts = self._grid.layer("counts", low, high)[:, group.columns][:, :, PM]
         number, filled = rolling.prefix(counts, np.int64), rolling.prefix(counts > 0, np.int64)
         end, begin = np.minimum(ends, high) - low + 1, np.minimum(ends - HOUR, high) - low + 1
         total, count, slots = (amounts[end] - amounts[begin] for amounts in (sums, number, filled))
-        return rolling.mean(total, count), rolling.coverage(slots, self._groups[i].cadence, HOUR)
+        return rolling.mean(total, count), rolling.coverage(slots, group.cadence, HOUR)
 
     def _tell(self, look: _Look, k: int, out: Said) -> None:
         """Decide at one slot, unless nothing that lights depend on can have changed since the last decision."""

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 
@@ -66,20 +66,30 @@ class _File(StatefulSinkPartition[list[Message], dict[str, Any]]):
                 f"{path} has {size:,} bytes, but {length:,} were written; "
                 "put the file back, or start anew with an empty folder, lake and store"
             )
-        self._file = path.open("ab")
-        self._file.truncate(length)
-        store.fsync(path.parent)
+        self._path, self._length = path, length
+        self._opened: BinaryIO | None = None
+
+    def _file(self) -> BinaryIO:
+        """Open the file and cut off what no snapshot covers: not before the lake, too, has agreed to go on."""
+        if self._opened is None:
+            self._opened = self._path.open("ab")
+            self._opened.truncate(self._length)
+            self._opened.seek(self._length)  # else a snapshot would tell the length that was
+            store.fsync(self._path.parent)
+        return self._opened
 
     def write_batch(self, values: list[list[Message]]) -> None:
         for messages in values:
-            self._file.write(b"".join(message.value + b"\n" for message in messages))
+            self._file().write(b"".join(message.value + b"\n" for message in messages))
 
     def snapshot(self) -> dict[str, Any]:
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        file = self._file()
+        file.flush()
+        os.fsync(file.fileno())
         point("files.after_sync")
-        return {"v": 1, "length": self._file.tell()}
+        return {"v": 1, "length": file.tell()}
 
     def close(self) -> None:
         """Close the file; a resume cuts off what no snapshot covers."""
-        self._file.close()
+        if self._opened is not None:
+            self._opened.close()

@@ -16,8 +16,6 @@ I64 = NDArray[np.int64]
 I32 = NDArray[np.int32]
 B1 = NDArray[np.bool_]
 Whole = NDArray[np.integer]
-FEW = 3
-"""Ends up to which a window is added up by itself, rather than from sums over all that lies before."""
 T = TypeVar("T", np.int32, np.int64)
 
 PER_UNIT = 1_000_000_000
@@ -104,20 +102,9 @@ def windows(sums: I64, counts: Whole, filled: Whole, suspect: Whole, lengths: tu
     [[2, 3], [3, 5]]
     """
     shape = (sums.shape[0] - first, len(lengths), *sums.shape[1:])
-    shorter = sorted(range(len(lengths)), key=lengths.__getitem__)
 
     def total(amounts: Whole, dtype: type[T]) -> NDArray[T]:
         totals = np.empty(shape, dtype)
-        if shape[0] <= FEW:
-            for end in range(shape[0]):
-                since, so_far = first + end + 1, np.zeros(shape[2:], dtype)
-                for i in shorter:  # each goes on from the next shorter one
-                    begin = max(first + end + 1 - lengths[i], 0)
-                    if begin < since:
-                        so_far = so_far + amounts[begin:since].sum(axis=0, dtype=dtype)
-                        since = begin
-                    totals[end, i] = so_far
-            return totals
         prefixes = prefix(amounts, dtype)
         for i, length in enumerate(lengths):
             totals[:, i] = trailing(prefixes, length, first)

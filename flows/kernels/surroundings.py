@@ -34,6 +34,12 @@ PRESENCE_PERCENT = 75
 UNITS_IN_LIMIT = 1000
 """A signal's deviation is measured in this fraction of its limit, as whole numbers."""
 LONGEST_BLOCK = 10
+NEAR = 120
+"""Cells before the first one judged that may rule out findings by themselves."""
+WORTH = 8
+"""How many times as long as what is judged the lookback must be for that to be worth it."""
+ROUNDED = 1.01
+"""The exact test of attenuation sees values rounded to a thousandth of the limit."""
 
 # Values are multiples of a quantum and limits are decimals; in binary 10.1 - 10.0 is less than 0.1. This is more than
 # any rounding of values below schemas.city.LARGEST, and less than half of what a half quantum can make.
@@ -141,6 +147,45 @@ def surroundings(x: F64, first: int, limits: Limits) -> U8:
         found[above, PM10] |= np.uint8(Test.PM25_ABOVE_PM10)
         found[above, PM25] |= np.uint8(Test.PM25_ABOVE_PM10)
     return found
+
+
+def near(limits: Limits, cells: int) -> int:
+    """Cells before so many that ``unsure`` is to look at; 0 where it would save nothing."""
+    shared = min(limits.flat_line_cells, limits.attenuated_signal_cells) - cells
+    return min(NEAR, shared) if lookback(limits) >= WORTH * cells and shared > 0 else 0
+
+
+def unsure(x: F64, first: int, limits: Limits) -> B1:
+    """Tell of which stations ``surroundings`` may find something, from the nearest cells alone.
+
+    A window's range is at least that of a part of it, and so is the sum of its squared deviations.
+
+    Args:
+        x: as for ``surroundings``, but with fewer cells before ``first``: all of them lie in every window that is
+            judged.
+        first: cells before it are lookback.
+        limits: likewise.
+
+    Returns:
+        Shape (S,). Where it is false nothing is found; where it is true something may be.
+    """
+    with np.errstate(invalid="ignore"):
+        here = x[first:]
+        part = x[: first + 1]
+        jumps = np.abs(x[first:] - x[first - 1 : -1]) > np.minimum(limits.spike, limits.rate_of_change)
+        found = jumps.any(axis=0) | (here == 0).any(axis=0)
+        high, low = np.fmax.reduce(part, axis=0), np.fmin.reduce(part, axis=0)
+        found |= (limits.flat_line > 0) & ~(high - low >= limits.flat_line)
+        there = ~np.isnan(part)
+        from_low = np.where(there, part - low, 0.0)
+        count, total = there.sum(axis=0), from_low.sum(axis=0)
+        squares = (from_low * from_low).sum(axis=0) - total * total / np.maximum(count, 1)
+        limit = limits.attenuated_signal
+        enough = squares >= ROUNDED * limit * limit * limits.attenuated_signal_cells
+        found |= (limit > 0) & ~enough
+        found &= ~np.isnan(here).all(axis=0)
+        above = here[:, :, PM25] > limits.pm25_ratio * here[:, :, PM10] + (limits.pm25_offset + SLACK)
+    return _any(found.T) | _any(above)
 
 
 def _columns(cells: F64, first: int, limits: Limits, stations: int, found: U8) -> None:
@@ -299,8 +344,7 @@ class _Blocks:
         for amount in (squares, sums, counts):
             amount[inside:] -= amount[:-inside].copy()
         deviations = squares - sums * sums / np.maximum(counts, 1) - rounding
-        # 1.01: the exact test sees values rounded to a thousandth of the limit.
-        small = (deviations < 1.01 * limit * limit * cells) & (counts > 0)
+        small = (deviations < ROUNDED * limit * limit * cells) & (counts > 0)
         return _any(small[self._last(first) :]) & (limit > 0)
 
     def _inside(self, cells: int) -> int:

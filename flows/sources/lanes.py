@@ -7,21 +7,21 @@ was read to its end and has gone quiet holds nobody.
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
 from bytewax.inputs import StatefulSourcePartition
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from flows import broker
-from flows.arrivals import Arrivals, Partition, no_readings
+from flows.arrivals import Arrivals, Partition, Readings, no_readings
 from flows.decode import Decoder
 from flows.sources.merge import LOWEST, Merged, Track, leaving, released
 from flows.sources.readers import Block
-from flows.sources.records import block_of
+from flows.sources.records import Run, alike, decode
 from schemas.errors import BrokerError, ConfigurationError, DataQualityError
+from schemas.rejected import Reject
 
 ROWS = 10_000
 """Messages taken from the client at once."""
@@ -80,6 +80,23 @@ class Lane:
     def reached(self, offset: int) -> None:
         """Note that nothing before this offset is still to come."""
         self.finished = self.end is not None and offset >= self.end
+
+    def wanted(self, messages: Sequence[Message]) -> Sequence[Message]:
+        """Of messages those before the end of a bounded input."""
+        if self.end is None or messages[-1].offset() < self.end:
+            return messages
+        return [message for message in messages if message.offset() < self.end]
+
+    def put(self, readings: Readings, rejects: list[Reject], first: int, end: int) -> None:
+        """Take what messages ``first`` to before ``end`` became; what is missing before them is the broker's.
+
+        Raises:
+            RuntimeError: they were read before, which would be a bug of ours.
+        """
+        if first < self.next:
+            raise RuntimeError(f"{self.place} gave offset {first} after {self.next - 1}")
+        self.track.put(Block(readings, rejects, self.next, end, {"koff": self.next}))
+        self.next = end
 
     def skip_to(self, offset: int) -> None:
         """Note that the broker has no message before this offset: transactions and compaction leave such gaps."""
@@ -218,26 +235,26 @@ class Lanes(StatefulSourcePartition[Item, Snapshot]):
         first = self._consumer.poll(WAIT)
         found = [] if first is None else [first, *self._consumer.consume(ROWS - 1, 0)]
         now = time.monotonic()
-        for (topic, number, code), run in groupby(found, _kind):
-            lane, messages = self._by_name.get((topic, number)), list(run)
-            if code is not None:
-                self._fault(lane, messages[-1].error(), messages[-1].offset(), now)
+        runs = []
+        for messages in alike(found):
+            lane = self._by_name.get((messages[0].topic(), messages[0].partition()))
+            fault = messages[0].error()
+            runs.append((lane, fault, messages, lane.wanted(messages) if lane and fault is None else []))
+        wanted = [Run(lane.track.part, of_lane) for lane, _, _, of_lane in runs if lane and of_lane]
+        decoded = iter(decode(wanted, self._decoder, self._future))
+        for lane, fault, messages, of_lane in runs:
+            if fault is not None:
+                self._fault(lane, fault, messages[0].offset(), now)
             elif lane is not None:
-                self._take(lane, messages, now)
+                if of_lane:
+                    lane.put(*next(decoded), of_lane[0].offset(), of_lane[-1].offset() + 1)
+                after = messages[-1].offset() + 1
+                lane.reached(after)
+                _, high = self._consumer.get_watermark_offsets(lane.at(0), cached=True)
+                lane.behind, lane.heard = after < high, now
         if self._moved:
             self.assign()
         self._pace()
-
-    def _take(self, lane: Lane, messages: list[Any], now: float) -> None:
-        after = messages[-1].offset() + 1
-        if lane.end is not None and after > lane.end:
-            messages = [message for message in messages if message.offset() < lane.end]
-        if messages:
-            lane.track.put(block_of(lane.track.part, lane.next, messages, self._decoder, self._future))
-            lane.next = messages[-1].offset() + 1
-        lane.reached(after)
-        _, high = self._consumer.get_watermark_offsets(lane.at(0), cached=True)
-        lane.behind, lane.heard = after < high, now
 
     def _fault(self, lane: Lane | None, fault: Any, offset: int | None, now: float) -> None:
         """Deal with what the client says instead of a message."""
@@ -276,12 +293,6 @@ class Lanes(StatefulSourcePartition[Item, Snapshot]):
             elif lane.paused and not lane.finished and waiting < MOST_WAITING // 2:
                 self._consumer.resume([lane.at(lane.next)])
                 lane.paused = False
-
-
-def _kind(message: Any) -> tuple[str, int, int | None]:
-    """What tells runs of messages apart; two errors, or an error and none, cannot be compared themselves."""
-    error = message.error()
-    return message.topic(), message.partition(), None if error is None else error.code()
 
 
 def lost_to_retention(place: str, next_offset: int, low: int, *, accepted: bool) -> None:

@@ -1,14 +1,15 @@
-"""Messages of a topic partition to a block of readings and rejects."""
+"""Messages of topics to readings and rejects."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from itertools import chain, pairwise
+from typing import NamedTuple
 
 import numpy as np
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 from numpy.typing import NDArray
 
-from flows.arrivals import I64, Payloads
+from flows.arrivals import I64, Payloads, Readings
 from flows.decode import Decoder
-from flows.sources.readers import Block
 from schemas.rejected import MAX_MESSAGE_BYTES, Envelope, Reject
 
 MILLISECOND = 1000
@@ -23,7 +24,7 @@ class Records(Payloads):
         rows: index of each row's message, shape (n,).
     """
 
-    def __init__(self, messages: Sequence[Any], rows: NDArray[np.integer]) -> None:
+    def __init__(self, messages: Sequence[Message], rows: NDArray[np.integer]) -> None:
         self._messages, self._rows = messages, rows
 
     def take(self, rows: Sequence[int] | NDArray[np.integer]) -> list[bytes]:
@@ -35,67 +36,105 @@ class Records(Payloads):
         return [envelope_of(self._messages[self._rows[row]]) for row in rows]
 
 
-def block_of(part: int, first: int, messages: Sequence[Any], decoder: Decoder, future: int) -> Block:
-    """Decode messages of one partition, in the order of their offsets.
+class Run(NamedTuple):
+    """Messages of one partition, at least one, in the order of their offsets.
+
+    Attributes:
+        part: index of their partition.
+        messages: of the client.
+    """
+
+    part: int
+    messages: Sequence[Message]
+
+
+def alike(found: Sequence[Message]) -> Iterator[Sequence[Message]]:
+    """Part what the client gave into runs of messages of one partition; each fault stands by itself."""
+    if not found:
+        return
+    n = len(found)
+    partition = np.fromiter(map(Message.partition, found), np.int32, n)
+    topics = list(map(Message.topic, found))
+    names = {topic: i for i, topic in enumerate(dict.fromkeys(topics))}
+    topic = np.fromiter(map(names.__getitem__, topics), np.int32, n)
+    faulty = np.array([error is not None for error in map(Message.error, found)])
+    cuts = (partition[1:] != partition[:-1]) | (topic[1:] != topic[:-1]) | faulty[1:] | faulty[:-1]
+    for begin, end in pairwise([0, *(np.flatnonzero(cuts) + 1).tolist(), n]):
+        yield found[begin:end]
+
+
+def decode(runs: Sequence[Run], decoder: Decoder, future: int) -> list[tuple[Readings, list[Reject]]]:
+    """Decode messages of several partitions at once, and part them again: readings and rejects of each run.
 
     Args:
-        part: index of their partition.
-        first: offset after the last message before them; what is missing between is the broker's.
-        messages: of the client, at least one.
+        runs: in the order of their arrival.
         decoder: judges them.
         future: microseconds that a reading may be stamped past its message's time stamp.
 
     Raises:
         RuntimeError: a message is missing or is there twice, which would be a bug of ours.
     """
-    koff = np.array([message.offset() for message in messages], np.int64)
-    values = [message.value() or b"" for message in messages]
-    readings, rejects = _decode(part, koff, values, decoder)
-    row = np.searchsorted(koff, readings.koff)
+    if not runs:
+        return []
+    messages = [*chain.from_iterable(run.messages for run in runs)]
+    n = len(messages)
+    readings, rejects = _decode([value or b"" for value in map(Message.value, messages)], decoder)
+    row = readings.koff
+    readings.part = np.repeat([run.part for run in runs], [len(run.messages) for run in runs]).astype(np.int32)[row]
+    readings.koff = np.fromiter(map(Message.offset, messages), np.int64, n)[row]
     readings.payloads = Records(messages, row)
     late = readings.observed > _stamps(messages)[row] + future
-    refused = [_whole(reject, messages, koff) for reject in rejects]
     if late.any():
-        refused += _future(part, messages, row[late], readings.observed[late], koff)
-        refused.sort(key=lambda reject: reject.koff)
-        readings = readings.take(~late)
-    if len(readings) + len(refused) != len(messages) or koff[0] < first:
-        raise RuntimeError(f"{len(messages)} messages became {len(readings)} readings and {len(refused)} rejects")
-    end = int(koff[-1]) + 1
-    return Block(readings, refused, first, end, {"koff": first})
+        rejects += [
+            _future(messages, *at) for at in zip(row[late].tolist(), readings.observed[late].tolist(), strict=True)
+        ]
+        rejects.sort(key=lambda reject: reject.koff)
+        readings, row = readings.take(~late), row[~late]
+    if len(readings) + len(rejects) != n:
+        raise RuntimeError(f"{n} messages became {len(readings)} readings and {len(rejects)} rejects")
+    return _parted(runs, readings, row, [(reject.koff, _whole(reject, messages)) for reject in rejects])
 
 
-def _decode(part: int, koff: I64, values: list[bytes], decoder: Decoder) -> Any:
-    """Decode all at once as lines; one by one where a message holds a line break, or may be too large."""
+def _parted(
+    runs: Sequence[Run], readings: Readings, row: I64, rejects: Sequence[tuple[int, Reject]]
+) -> list[tuple[Readings, list[Reject]]]:
+    """Give each run what became of its messages, whose numbers among all are ``row`` and the rejects' own."""
+    ends = np.cumsum([len(run.messages) for run in runs])
+    cuts = np.searchsorted(row, ends).tolist()
+    parted = []
+    for run, end, (low, high) in zip(runs, ends.tolist(), pairwise([0, *cuts]), strict=True):
+        of_run = [reject._replace(part=run.part) for at, reject in rejects if end - len(run.messages) <= at < end]
+        parted.append((readings if len(runs) == 1 else readings.take(np.arange(low, high)), of_run))
+    return parted
+
+
+def _decode(values: list[bytes], decoder: Decoder) -> tuple[Readings, list[Reject]]:
+    """Decode all at once as lines, one by one where a message holds a line break; offsets are their numbers."""
     chunk = b"\n".join([*values, b""])
     if chunk.count(b"\n") != len(values) or (len(chunk) > MAX_MESSAGE_BYTES < max(map(len, values))):
-        return decoder.messages(part, koff, values)
-    readings, rejects, _ = decoder.lines(part, 0, chunk)
-    readings.koff = koff[readings.koff]
-    return readings, [reject._replace(koff=int(koff[reject.koff])) for reject in rejects]
+        return decoder.messages(0, np.arange(len(values)), values)
+    readings, rejects, _ = decoder.lines(0, 0, chunk)
+    return readings, rejects
 
 
-def _stamps(messages: Sequence[Any]) -> I64:
+def _stamps(messages: Sequence[Message]) -> I64:
     """Time stamp of each message in microseconds, far in the future where it has none."""
-    stamps = [message.timestamp() for message in messages]
-    return np.array([at * MILLISECOND if kind else NO_STAMP for kind, at in stamps], np.int64)
+    both = np.fromiter(chain.from_iterable(map(Message.timestamp, messages)), np.int64, 2 * len(messages))
+    kind, at = both[::2], both[1::2]
+    return np.where(kind != TIMESTAMP_NOT_AVAILABLE, at * MILLISECOND, NO_STAMP)
 
 
-def _whole(reject: Reject, messages: Sequence[Any], koff: I64) -> Reject:
-    message = messages[int(np.searchsorted(koff, reject.koff))]
-    return reject._replace(payload=message.value() or b"", envelope=envelope_of(message))
+def _whole(reject: Reject, messages: Sequence[Message]) -> Reject:
+    message = messages[reject.koff]
+    return reject._replace(koff=message.offset(), payload=message.value() or b"", envelope=envelope_of(message))
 
 
-def _future(part: int, messages: Sequence[Any], rows: I64, observed: I64, koff: I64) -> list[Reject]:
-    rejects = []
-    for row, at in zip(rows.tolist(), observed.tolist(), strict=True):
-        message = messages[row]
-        ahead = (at - message.timestamp()[1] * MILLISECOND) / 60e6
-        detail = f"stamped {ahead:.1f} min past its message's time stamp - at `$.observed_at`"
-        rejects.append(Reject(part, int(koff[row]), "future", detail, message.value() or b"", envelope_of(message)))
-    return rejects
+def _future(messages: Sequence[Message], row: int, observed: int) -> Reject:
+    ahead = (observed - messages[row].timestamp()[1] * MILLISECOND) / 60e6
+    detail = f"stamped {ahead:.1f} min past its message's time stamp - at `$.observed_at`"
+    return Reject(0, row, "future", detail, b"")
 
 
-def envelope_of(message: Any) -> Envelope:
+def envelope_of(message: Message) -> Envelope:
     """What a message has beside its bytes."""
     return Envelope(message.key(), tuple(message.headers() or ()))

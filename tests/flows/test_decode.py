@@ -27,6 +27,7 @@ def _by_layout():
     """Two lines are enough to be read by their layout, all at once."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(decode_module, "FEW", 2)
+        patch.setattr(decode_module, "LEFT", 2)
         yield
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.kernels.surroundings import LOOKAHEAD, Limits, limits, lookback, surroundings
+from flows.kernels.surroundings import LOOKAHEAD, NEAR, Limits, limits, lookback, near, surroundings, unsure
 from schemas.city import City, Identity, Parameter, Quality
 from schemas.quality import Test
 from schemas.reading import PARAMETERS
@@ -437,3 +437,41 @@ def test_limits_are_those_of_the_city_file():
     spans = limits(msgspec.structs.replace(CITY, parameters={"pm10": pm10}, quality=quality), 1)
     assert [limit[0] for limit in spans[:4]] == [1, 2, 3, 4]
     assert spans[4:] == (60, 120, 30, 1.2, 7.0)
+
+
+@given(cases(), st.data())
+@settings(max_examples=300, deadline=None)
+def test_what_near_cells_rule_out_is_not_found(case, data):
+    x, first, spans = case
+    few = data.draw(st.integers(1, 3))
+    shared = min(spans.flat_line_cells, spans.attenuated_signal_cells) - few
+    if first < 1 or first + few > len(x) or shared < 1:
+        return
+    x = x[: first + few]
+    back = data.draw(st.integers(1, min(shared, first)))
+    found = surroundings(x, first, spans).any(axis=(0, 2))
+    assert not (found & ~unsure(x[first - back :], back, spans)).any()
+
+
+def test_lively_air_is_ruled_out_and_each_finding_is_not():
+    spans = limits(CITY, 1)
+    back = near(spans, 2)
+    assert 0 < back == NEAR
+    usual = np.array([40.0, 20.0, 0.03, 0.02, 0.5, 0.003])
+    x = np.random.default_rng(1).normal(usual, usual / 5, (back + 2, 8, 6))
+    pm10, pm25 = x[..., 0], x[..., 1]
+    np.maximum(pm10, pm25, out=pm10)
+    pm10[-1, 1] = 900.0  # a jump
+    pm25[-2, 2] = 0.0  # perhaps zeros in a row
+    pm25[:, 3] = 20.0  # a flat line
+    pm10[:, 4] = 40 + 0.3 * (np.arange(back + 2) % 2)  # moves, but hardly
+    pm25[-1, 5] = 1.2 * pm10[-1, 5] + 10  # PM2.5 above PM10
+    pm10[:-2, 6] = np.nan  # nothing near says anything
+    x[-2:, 7, 2] = np.nan  # what is missing is not judged
+    x[:-2, 7, 2] = 0.03
+    assert unsure(x, back, spans).tolist() == [False, True, True, True, True, True, True, False]
+
+
+@pytest.mark.parametrize(("cells", "cadence", "wanted"), [(2, 60, 0), (1440, 1, 0), (100, 1, 0), (89, 1, 120)])
+def test_near_cells_are_looked_at_where_little_is_judged(cells, cadence, wanted):
+    assert near(limits(CITY, cadence), cells) == wanted

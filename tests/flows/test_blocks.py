@@ -1,0 +1,79 @@
+"""Totals of ten minutes against the cells themselves, whatever was added, moved or restored in between."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flows import evaluate
+from flows.blocks import BLOCK
+from flows.evaluate import Group
+from flows.grid import Grid
+from flows.indices import Scales
+from schemas.quality import Flag
+from schemas.reading import PARAMETERS
+
+P, STATIONS = len(PARAMETERS), ["a", "b", "c"]
+START = 29_453_760
+BEHIND, AHEAD = 240, 120
+
+
+def some(random, low, high, rows=40):
+    station = random.integers(0, len(STATIONS), rows).astype(np.int32)
+    flags = random.choice([Flag.GOOD, Flag.SUSPECT, Flag.FAIL, Flag.MISSING], (rows, P)).astype(np.uint8)
+    return station, random.integers(low, high + 1, rows), random.integers(-(10**12), 10**12, (rows, P)), flags
+
+
+def oracle(grid, first, last):
+    """Totals of each ten minutes, added up cell by cell."""
+    cells = {name: grid.layer(name, first + 1, last) for name in ("sums", "counts", "suspects", "found")}
+    doubt = np.where(cells["found"] > 0, cells["counts"], cells["suspects"])
+    layers = (cells["sums"], cells["counts"], cells["counts"] > 0, doubt)
+    return [
+        np.stack([run.astype(np.int64).sum(axis=0) for run in np.split(layer, len(layer) // BLOCK)]) for layer in layers
+    ]
+
+
+@given(st.integers(0, 2**32), st.lists(st.sampled_from(["add", "find", "move", "restore", "ask"]), max_size=12))
+@settings(max_examples=150, deadline=None)
+def test_blocks_are_the_sums_of_their_cells(seed, steps):
+    random = np.random.default_rng(seed)
+    grid = Grid(STATIONS, BEHIND, AHEAD)
+    now = START
+    grid.move(now)
+    for step in [*steps, "ask"]:
+        oldest = grid.base + 1
+        if step == "add":
+            grid.add(*some(random, oldest, now + AHEAD))
+        elif step == "find":
+            slot = int(random.integers(oldest, now + AHEAD))
+            grid.layer("found", slot, slot + 1)[:, 1] = random.integers(0, 3, P)
+            grid.touch(np.arange(slot, slot + 2))
+        elif step == "move":
+            now += int(random.choice([1, 60, 400, 5000]))
+            grid.move(now)
+        elif step == "restore":
+            kept, grid = grid.snapshot(), Grid(STATIONS, BEHIND, AHEAD)
+            grid.restore(kept)
+        else:
+            low = grid.base + BLOCK * int(random.integers(0, 20))
+            high = low + BLOCK * int(random.integers(1, 15))
+            for block, expected in zip(grid.blocks(low, high), oracle(grid, low, high), strict=True):
+                np.testing.assert_array_equal(block, expected)
+
+
+@given(st.integers(0, 2**32), st.integers(1, 400), st.integers(1, 3), st.sets(st.sampled_from([0, 1, 2]), min_size=1))
+@settings(max_examples=60, deadline=None)
+def test_few_windows_are_those_of_a_long_range(make_city, seed, first, few, columns):
+    random = np.random.default_rng(seed)
+    city = make_city(("1m", "1m", "1m"), step="1m", windows=("7m", "10m", "1h", "3h"))
+    grid = Grid(STATIONS, 1000, 2000)
+    grid.move(START)
+    grid.add(*some(random, START - 300, START + 420, rows=3000))
+    group = Group(city, np.arange(3), 60, Scales())
+    some_columns = np.array(sorted(columns))
+    many, ends = evaluate._windows(grid, group, some_columns, START, START + 410)
+    one, ends_of_few = evaluate._windows(grid, group, some_columns, START + first, START + first + few)
+    assert ends.size == 410
+    assert ends_of_few.tolist() == ends[first : first + few].tolist()
+    for name in ("sum", "count", "filled", "suspect"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(many, name)[first : first + few])
