@@ -2,9 +2,11 @@
 
 import json
 import os
+import time
 import uuid
-from collections import Counter
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -25,7 +27,9 @@ from sinks.dates import LocalDates
 ROW_GROUP = 131_072
 """Rows kept back until they make a row group; less packs worse, more costs memory."""
 MOST_KEPT = 4 * ROW_GROUP
-"""Rows kept back over all tables and days."""
+"""Rows kept back over all tables and days, and as many that are being written."""
+LONGEST_KEPT = 2.0
+"""Seconds that rows are kept back: then little is left to be written at an epoch's end, where all else waits."""
 MOST_OPEN = 64
 """Files open at once; a backfill of years touches thousands of days in one epoch."""
 DICTIONARY = {*VALUES, "coverage"}
@@ -95,8 +99,8 @@ class _Open:
     def finish(self) -> DataFile:
         self._writer.close()
         store.fsync(self._full)
-        time = TABLES[self._table].time
-        low, high = ({c: _iso(span[i]) if c == time else span[i] for c, span in self._ranges.items()} for i in (0, 1))
+        at = TABLES[self._table].time
+        low, high = ({c: _iso(span[i]) if c == at else span[i] for c, span in self._ranges.items()} for i in (0, 1))
         stats = json.dumps(
             {"numRecords": self._rows, "minValues": low, "maxValues": high, "nullCount": dict.fromkeys(low, 0)}
         )
@@ -130,9 +134,8 @@ def _iso(microseconds: int) -> str:
     return f"{np.datetime64(microseconds, 'us')}Z"
 
 
-@dataclass(slots=True)
 class EpochFiles:
-    """What one epoch writes.
+    """What one epoch writes. Files are written by a thread beside the worker: Arrow needs no Python for it.
 
     Args:
         root: the lake.
@@ -140,48 +143,61 @@ class EpochFiles:
         days: dates of the city's time zone.
     """
 
-    root: Path
-    prefix: str
-    days: LocalDates
-    _kept: dict[tuple[str, int], list[pa.RecordBatch]] = field(default_factory=dict)
-    _sizes: Counter[tuple[str, int]] = field(default_factory=Counter)
-    _open: dict[tuple[str, int], _Open] = field(default_factory=dict)
-    _done: list[tuple[str, DataFile]] = field(default_factory=list)
-    _rows: int = 0
+    def __init__(self, root: Path, prefix: str, days: LocalDates) -> None:
+        self._root, self._days = root, days
+        self._kept: dict[tuple[str, int], _Kept] = {}
+        self._rows = 0
+        self._files = _Files(root, prefix)
+        self._thread: ThreadPoolExecutor | None = None
+        self._under_way: deque[tuple[Future[None], int]] = deque()
 
     def add(self, table: str, batch: pa.RecordBatch) -> None:
-        """Add rows of a table; they may stay in memory until they make a row group."""
+        """Add rows of a table; they may stay in memory until they make a row group.
+
+        Raises:
+            OSError: earlier ones could not be written.
+        """
+        now = time.monotonic()
         for day, rows in self._by_day(table, batch):
-            key = (table, day)
-            self._kept.setdefault(key, []).append(rows)
-            self._sizes[key] += rows.num_rows
+            kept = self._kept.setdefault((table, day), _Kept(now))
+            kept.batches.append(rows)
+            kept.rows += rows.num_rows
             self._rows += rows.num_rows
-            if self._sizes[key] >= ROW_GROUP:
+        for key, kept in list(self._kept.items()):
+            if kept.rows >= ROW_GROUP or now - kept.since > LONGEST_KEPT:
                 self._write(key)
         if self._rows > MOST_KEPT:
-            fullest = [key for key, _ in self._sizes.most_common()]
+            fullest = sorted(self._kept, key=lambda key: -self._kept[key].rows)
             for key in fullest[: len(fullest) // 2 + 1]:
                 self._write(key)
+        self._wait(MOST_KEPT)
 
     def finish(self) -> dict[str, list[DataFile]]:
-        """Write what is kept, close and fsync; by table, the files of the epoch."""
+        """Write what is kept, close and fsync; by table, the files of the epoch.
+
+        Raises:
+            OSError: something could not be written.
+        """
         for key in list(self._kept):
             self._write(key)
-        for key in list(self._open):
-            self._close(key)
-        folders = {(self.root / table / file.path).parent for table, file in self._done}
+        self._wait(0)
+        if self._thread is not None:
+            self._thread.shutdown()
+            self._thread = None
+        done = self._files.finish()
+        folders = {(self._root / table / file.path).parent for table, file in done}
         for folder in folders:
             store.fsync(folder)
         for parent in {folder.parent for folder in folders}:
             store.fsync(parent)
         files: dict[str, list[DataFile]] = {}
-        for table, file in self._done:
+        for table, file in done:
             files.setdefault(table, []).append(file)
         return files
 
     def _by_day(self, table: str, batch: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch]]:
         times = arrow.plain(batch.column(TABLES[table].time), np.int64)
-        day = self.days.of(times)
+        day = self._days.of(times)
         if not day.size:
             return
         changes = np.flatnonzero(day[1:] != day[:-1]) + 1
@@ -196,15 +212,49 @@ class EpochFiles:
                 yield int(one), batch.take(arrow.numbers(begin + np.flatnonzero(within == one), pa.int64()))
 
     def _write(self, key: tuple[str, int]) -> None:
-        batches = self._kept.pop(key)
-        self._rows -= self._sizes.pop(key)
+        kept = self._kept.pop(key)
+        self._rows -= kept.rows
+        self._thread = self._thread or ThreadPoolExecutor(1, "lake-write")
+        self._under_way.append((self._thread.submit(self._files.write, key, kept.batches), kept.rows))
+
+    def _wait(self, most: int) -> None:
+        """Wait until at most so many rows are under way, and raise what made one fail."""
+        while self._under_way and (self._under_way[0][0].done() or sum(rows for _, rows in self._under_way) > most):
+            self._under_way.popleft()[0].result()
+
+
+@dataclass(slots=True)
+class _Kept:
+    """Rows of a table and day that do not make a row group yet."""
+
+    since: float
+    batches: list[pa.RecordBatch] = field(default_factory=list)
+    rows: int = 0
+
+
+class _Files:
+    """The epoch's files, of which the thread has some open."""
+
+    def __init__(self, root: Path, prefix: str) -> None:
+        self._root, self._prefix = root, prefix
+        self._open: dict[tuple[str, int], _Open] = {}
+        self._done: list[tuple[str, DataFile]] = []
+
+    def write(self, key: tuple[str, int], batches: list[pa.RecordBatch]) -> None:
+        """Append a row group to the file of a table and day."""
         file = self._open.pop(key, None)
         if file is None:
             while len(self._open) >= MOST_OPEN:
                 self._close(next(iter(self._open)))
-            file = _Open(self.root, key[0], dates.name(key[1]), self.prefix)
+            file = _Open(self._root, key[0], dates.name(key[1]), self._prefix)
         self._open[key] = file  # the last used goes last: the first is closed first
         file.write(batches)
+
+    def finish(self) -> list[tuple[str, DataFile]]:
+        """Close all files: table and file of each."""
+        for key in list(self._open):
+            self._close(key)
+        return self._done
 
     def _close(self, key: tuple[str, int]) -> None:
         self._done.append((key[0], self._open.pop(key).finish()))
