@@ -4,6 +4,7 @@ Secrets come from the environment or a file of their own. They are handed to the
 of ours names one.
 """
 
+import logging
 import os
 import re
 import time
@@ -32,6 +33,9 @@ AWAY = (
 PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 
 Config = dict[str, Any]
+_silent = logging.getLogger("cityair.librdkafka")
+_silent.addHandler(logging.NullHandler())
+_silent.propagate = False
 
 
 @dataclass(slots=True)
@@ -88,6 +92,7 @@ def client(trouble: Trouble, **more: Any) -> Config:
         "client.id": "cityair",
         "error_cb": trouble,
         "log_level": 0,  # what matters comes through error_cb
+        "logger": _silent,  # a client without one writes to stderr at this level, too
         "reconnect.backoff.max.ms": 1000,
         "topic.metadata.refresh.interval.ms": 30_000,
         "allow.auto.create.topics": False,
@@ -147,6 +152,10 @@ def reach(ask: Callable[[float], Any], trouble: Trouble, patience: float = PATIE
             return ask(min(2.0, patience))
         except KafkaException as err:
             error = err.args[0]
+            if "AUTHORIZATION" in error.name():
+                raise BrokerError(
+                    f"broker {servers()}: {error.name()}: {error.str()}; the user lacks a right: cityair topics acls"
+                ) from err
             if error.name() not in AWAY:
                 raise BrokerError(f"broker {servers()}: {error.name()}: {error.str()}") from err
             if time.monotonic() > end:
@@ -156,3 +165,19 @@ def reach(ask: Callable[[float], Any], trouble: Trouble, patience: float = PATIE
                     "set CITYAIR_KAFKA=host:port, and see docs/operations.md for users and TLS"
                 ) from err
             time.sleep(0.1)
+
+
+def partitions(client: Any, name: str, trouble: Trouble) -> list[int]:
+    """List the partitions of a topic, by its name on the broker.
+
+    Raises:
+        BrokerError: the broker cannot be reached, or refuses us.
+        ConfigurationError: the topic is not there.
+    """
+    found = reach(lambda limit: client.list_topics(name, timeout=limit), trouble).topics[name]
+    if found.error is None:
+        return sorted(found.partitions)
+    said = f"topic {name} on {servers()}: {found.error.str()}"
+    if "AUTHORIZATION" in found.error.name():
+        raise BrokerError(f"{said}; the user needs the right to describe it: cityair topics acls")
+    raise ConfigurationError(f"{said}; make it with: cityair topics create")

@@ -20,13 +20,12 @@ from flows.blocks import BLOCK, KINDS
 from flows.clock import NEVER
 from flows.grid import Grid
 from flows.kernels import rolling, surroundings
+from flows.ozone_hours import OzoneHours
 from schemas.city import City
 from schemas.reading import PARAMETERS
 from schemas.strict import minutes, seconds
 
 DAY = 1440
-BY_SERIES = (3, 1, 2, 0)
-"""Axes of (ends, windows, stations, parameters) as (parameters, windows, stations, ends)."""
 FAST = 10
 """Cadences up to ten minutes are fast: their slots close a minute past due; official hours arrive late."""
 GRACE_FAST, GRACE_SLOW = 1, 45
@@ -52,6 +51,8 @@ class Group:
         self.step = max(minutes(city.windows.step), self.cadence)
         self.grace = GRACE_FAST if self.cadence <= FAST else GRACE_SLOW
         self.scales = scales
+        self.ozone: OzoneHours | None = None
+        """Hours behind ozone's NowCast, where an index takes its regression."""
         self.limits = surroundings.limits(city, self.cadence)
         self.lookback = surroundings.lookback(self.limits) * self.cadence
         kept = [
@@ -170,14 +171,14 @@ def close(grid: Grid, group: Group, last: int, revision: int, out: Evaluated) ->
         )
     hours = indices.hours_between(first, last)
     if hours.size:
-        found = indices.evaluate(grid, group.scales, group.columns, group.cadence, hours)
+        found = _indices(grid, group, group.columns, hours)
         out.indexed += indices.rows(group.columns, found, None, 0)
     totals, ends = _windows(grid, group, group.columns, first, last)
     group.closed = last
     closing = group.closing_of(ends)
     for day in group.days(ends):
-        there = (totals.count[day] > 0).transpose(BY_SERIES)
-        out.means.append(_means(group, group.columns, totals.ending(day), ends[day], there, 0, closing[day]))
+        some = totals.ending(day)
+        out.means.append(_means(group, group.columns, some, ends[day], some.count > 0, 0, closing[day]))
 
 
 def revise(
@@ -206,10 +207,10 @@ def revise(
     start = (first - 1) // group.cadence * group.cadence - group.cadence  # a spike is judged one cell back
     old, ends = _windows(grid, group, columns, start, closed)
     hours = indices.hours_between(first - 1, closed)
-    known = indices.evaluate(grid, group.scales, columns, group.cadence, hours) if hours.size else None
+    known = _indices(grid, group, columns, hours) if hours.size else None
     add_late()
     if known:
-        now = indices.evaluate(grid, group.scales, columns, group.cadence, hours)
+        now = _indices(grid, group, columns, hours)
         out.indexed += indices.rows(columns, now, known, revision)
     before, after, ended = _judge(grid, group, columns, start, closed, until)
     _store(grid, group, columns, ended, after)
@@ -226,8 +227,12 @@ def revise(
     )
     differs &= new.count > 0
     if differs.any():
-        revisions = np.where(old.count > 0, revision, 0).transpose(BY_SERIES)
-        out.means.append(_means(group, columns, new, ends, differs.transpose(BY_SERIES), revisions, None))
+        revisions = np.where(old.count > 0, revision, 0)
+        out.means.append(_means(group, columns, new, ends, differs, revisions, None))
+
+
+def _indices(grid: Grid, group: Group, columns: NDArray[np.integer], hours: I64) -> indices.Hours:
+    return indices.evaluate(grid, group.scales, columns, group.cadence, hours, group.ozone)
 
 
 def _judge(
@@ -276,7 +281,7 @@ def _store(grid: Grid, group: Group, columns: NDArray[np.integer], ended: I64, f
 def _windows(
     grid: Grid, group: Group, columns: NDArray[np.integer], first: int, last: int
 ) -> tuple[rolling.Windows, I64]:
-    """Totals of the windows that end in (first, last], shape (ends, windows, columns, 6), and their ends."""
+    """Totals of the windows that end in (first, last], shape (6, windows, columns, ends), and their ends."""
     step = group.step
     start, stop = group.floor(first), group.floor(last) if group.names else group.floor(first)
     ends: I64 = np.arange(start + step, stop + 1, step, dtype=np.int64)
@@ -291,7 +296,7 @@ def _windows(
 def _few(grid: Grid, columns: NDArray[np.integer], ends: I64, lengths: I64) -> rolling.Windows:
     """Total the windows of a few ends one by one: whole blocks, and the minutes beyond them."""
     found: list[NDArray[Any]] = [
-        np.zeros((ends.size, lengths.size, columns.size, len(PARAMETERS)), kind) for kind in KINDS
+        np.zeros((len(PARAMETERS), lengths.size, columns.size, ends.size), kind) for kind in KINDS
     ]
     for k, end in enumerate(ends.tolist()):
         low = (end - int(lengths.max())) // BLOCK * BLOCK
@@ -304,7 +309,7 @@ def _few(grid: Grid, columns: NDArray[np.integer], ends: I64, lengths: I64) -> r
             for w in np.argsort(lengths).tolist():
                 begin = (begins[w] - low) // BLOCK
                 so_far = so_far + blocks[i][begin:place].sum(axis=0, dtype=kind)
-                np.subtract(so_far, before[w][i].sum(axis=0, dtype=kind), out=found[i][k, w])
+                np.subtract(so_far.T, before[w][i].sum(axis=0, dtype=kind).T, out=found[i][:, w, :, k])
                 place = begin
     return rolling.Windows(*found)
 
@@ -359,10 +364,10 @@ def _means(
         rows(parameters[:, None, None, None]),
         rows(windows[:, None, None]),
         rows(ends),
-        rows(totals.sum.transpose(BY_SERIES)),
-        rows(totals.count.transpose(BY_SERIES)),
-        rows(totals.filled.transpose(BY_SERIES)),
-        rows(totals.suspect.transpose(BY_SERIES)),
+        rows(totals.sum),
+        rows(totals.count),
+        rows(totals.filled),
+        rows(totals.suspect),
         rows(np.asarray(revision, np.int32)),
         None if closing is None else rows(closing),
     )

@@ -58,15 +58,16 @@ class Grid:
     def __init__(self, stations: list[str], behind: int, ahead: int) -> None:
         self.stations = stations
         self._behind = behind
-        self._length = -(-(behind + ahead + ROOM) // PAGE) * PAGE
+        self.length = -(-(behind + ahead + ROOM) // PAGE) * PAGE
+        """Slots that it holds."""
         self._layers = {
-            name: np.zeros((self._length, len(stations), width), kind) for name, (kind, width) in LAYERS.items()
+            name: np.zeros((self.length, len(stations), width), kind) for name, (kind, width) in LAYERS.items()
         }
         self.base: int | None = None
         """Slot of the first line; none while the grid is empty."""
         self.newest = 0
         """Newest slot that holds a reading."""
-        self._blocks = Blocks(self._length, (len(stations), P))
+        self._blocks = Blocks(self.length, (len(stations), P))
         self._pages: dict[int, list[bytes]] = {}
         self._touched: set[int] = set()
 
@@ -77,12 +78,12 @@ class Grid:
 
     def reach(self) -> int:
         """Newest slot that may be written before the grid is moved."""
-        return np.iinfo(np.int64).max if self.base is None else self.base + self._length - 1
+        return np.iinfo(np.int64).max if self.base is None else self.base + self.length - 1
 
     def layer(self, name: str, first: int, last: int) -> NDArray[Any]:
         """Return a view of slots first..last of a layer, shape (last - first + 1, S, width)."""
         start = self.line(first)
-        assert 0 <= start <= self.line(last) < self._length, "the grid does not hold these slots"
+        assert 0 <= start <= self.line(last) < self.length, "the grid does not hold these slots"
         return self._layers[name][start : self.line(last) + 1]
 
     def minutes(self, first: int, last: int) -> Totals:
@@ -92,7 +93,7 @@ class Grid:
     def blocks(self, first: int, last: int) -> Totals:
         """Return the totals of each ten minutes in (first, last], both multiples of ``BLOCK``; not to be written to."""
         begin, end = self.line(first), self.line(last)
-        assert 0 <= begin <= end < self._length, "the grid does not hold these slots"
+        assert 0 <= begin <= end < self.length, "the grid does not hold these slots"
         return self._blocks.get(begin // BLOCK + 1, end // BLOCK + 1, self._layers_of)
 
     def _layers_of(self, begin: int, end: int) -> dict[str, NDArray[Any]]:
@@ -103,14 +104,14 @@ class Grid:
         base = (slot - self._behind) // PAGE * PAGE
         if self.base is None:
             self.base = base
-        shift = min(base - self.base, self._length)
+        shift = min(base - self.base, self.length)
         if shift <= 0:
             return
         for layer in self._layers.values():
-            for line in range(shift, self._length, shift):  # all at once, numpy would make a copy first
+            for line in range(shift, self.length, shift):  # all at once, numpy would make a copy first
                 part = layer[line : line + shift]
                 layer[line - shift : line - shift + len(part)] = part
-            layer[self._length - shift :] = 0
+            layer[self.length - shift :] = 0
         self._blocks.shift(shift // BLOCK)
         self.base = base
         for page in [page for page in self._pages if page + PAGE <= base]:
@@ -201,7 +202,7 @@ class Grid:
                 pa.compress(part.tobytes(), "zstd", asbytes=True) for part in self._page(page * PAGE)
             ]
         self._touched.clear()
-        shape = (self._behind, self._length)
+        shape = (self._behind, self.length)
         return {
             "stations": list(self.stations),
             "shape": shape,
@@ -219,7 +220,7 @@ class Grid:
         Raises:
             ConfigurationError: the grid has another shape.
         """
-        if tuple(kept["shape"]) != (self._behind, self._length):
+        if tuple(kept["shape"]) != (self._behind, self.length):
             raise ConfigurationError(
                 "late.horizon, windows or quality lengths of the city file changed under this recovery store; put them "
                 "back, or move the store away and make one that fits: cityair rebuild --recovery"

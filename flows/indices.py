@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,6 +10,7 @@ from flows.arrivals import F64, I32, I64
 from flows.blocks import BLOCK
 from flows.grid import Grid
 from flows.kernels import cai, nowcast, rolling
+from flows.ozone_hours import OzoneHours
 from flows.shipped import every_index, index
 from schemas.indices import Table
 from schemas.reading import PARAMETERS
@@ -21,6 +23,7 @@ REACH = (LOOKBACK + 1) * HOUR
 VALID = 0.75
 """Share of an hour that values must cover for its mean to count."""
 KOREA = "korea"
+O3 = PARAMETERS.index("o3")
 
 Columns = dict[str, NDArray[np.generic]]
 
@@ -55,11 +58,31 @@ class Hours:
 
 
 class Scales:
-    """The indices that are computed: Korea's, and every other that ships with numbers or grades."""
+    """The indices that are computed: Korea's, and every other that ships with numbers or grades.
 
-    def __init__(self, version: str = "") -> None:
+    Args:
+        version: of Korea's index; empty: its default.
+        ozone: ``indices.ozone`` of the city file.
+    """
+
+    def __init__(self, version: str = "", ozone: str = "surrogate") -> None:
         self.korea: Table = index(KOREA).table(version)
         self.others = {name: one.table() for name, one in every_index().items() if name != KOREA}
+        if ozone == "surrogate":
+            self.others = {name: _with_surrogate(table) for name, table in self.others.items()}
+        self.regression = any(
+            scale.average == "nowcast_o3" for table in self.others.values() for scale in table.parameters.values()
+        )
+        """An index takes ozone's NowCast by its regression."""
+
+
+def _with_surrogate(table: Table) -> Table:
+    """Let the surrogate stand for ozone's NowCast."""
+    scales = {
+        name: msgspec.structs.replace(scale, average="surrogate_o3") if scale.average == "nowcast_o3" else scale
+        for name, scale in table.parameters.items()
+    }
+    return msgspec.structs.replace(table, parameters=scales)
 
 
 def names() -> list[str]:
@@ -72,9 +95,26 @@ def hours_between(first: int, last: int) -> I64:
     return np.arange(first // HOUR * HOUR + HOUR, last + 1, HOUR, dtype=np.int64)
 
 
-def evaluate(grid: Grid, scales: Scales, columns: NDArray[np.integer], cadence: int, ended: I64) -> Hours:
-    """Evaluate consecutive hours of stations that share a cadence; the grid reaches back ``LOOKBACK`` hours."""
+def evaluate(
+    grid: Grid,
+    scales: Scales,
+    columns: NDArray[np.integer],
+    cadence: int,
+    ended: I64,
+    ozone: OzoneHours | None,
+) -> Hours:
+    """Evaluate consecutive hours of stations that share a cadence; the grid reaches back ``LOOKBACK`` hours.
+
+    Args:
+        grid: the zone's.
+        scales: indices to compute.
+        columns: the stations, in the grid.
+        cadence: theirs, in slots.
+        ended: the hours, as slots.
+        ozone: hours of these stations that the grid no longer holds, for ``scales.regression``; takes these hours in.
+    """
     means = _hourly(grid, columns, cadence, int(ended[0]) - (LOOKBACK + 1) * HOUR, int(ended[-1]))
+    nowcast_o3 = ozone.nowcast(columns, ended, means[:, LOOKBACK:, O3]) if ozone else None
     korea = cai.rows(means, LOOKBACK, scales.korea)
     result = korea.result
     of_cai: Columns = {
@@ -92,7 +132,7 @@ def evaluate(grid: Grid, scales: Scales, columns: NDArray[np.integer], cadence: 
         of_cai[f"missing_{name}"] = korea.missing[:, :, i]
     of_aqi = {}
     for name, table in scales.others.items():
-        for parameter, rows in nowcast.rows(means, LOOKBACK, table).items():
+        for parameter, rows in nowcast.rows(means, LOOKBACK, table, nowcast_o3).items():
             of_aqi[name, parameter] = {
                 "exists": rows.exists,
                 "concentration": rows.concentration,

@@ -22,6 +22,8 @@ from deltalake import DeltaTable
 
 from flows.air import FLOW
 from flows.arrivals import Partition, Readings, Texts
+from flows.indices import HOUR
+from flows.kernels.nowcast_o3 import LOOKBACK
 from flows.operators import kept_state
 from flows.rows import Landing, Rows
 from flows.sources.files import FileSource
@@ -94,10 +96,12 @@ def rebuild(city: City, source: FileSource | KafkaSource, lake: Path, recovery: 
 
 
 def _zone(con: Any, city: City, name: str, parts: list[Partition]) -> tuple[Zone, int]:
-    """Fill a zone's grid with what the lake has of its last two horizons."""
+    """Fill a zone's grid with what the lake has of its last two horizons, and of the hours behind ozone's NowCast."""
     zone = Zone(city, name)
     ids = {station.id: i for i, station in enumerate(city.stations)}
     span = 2 * max(minutes(city.late.horizon), *(minutes(length) for length in city.windows.lengths))
+    if any(group.ozone for group in zone.groups):
+        span += (LOOKBACK + 1) * HOUR  # of the oldest hour of all only a part is replayed
     table = con.execute(
         f"""SELECT station_id, epoch_us(observed_at) AS observed, {", ".join(VALUES)},
             {", ".join(f"flag_{p}" for p in PARAMETERS)}, topic, kpart, koff

@@ -22,6 +22,7 @@ from flows.grid import PAGE, Grid, second_of, slot_of
 from flows.held import Held
 from flows.kernels import quality, rolling
 from flows.outcome import Outcome, Stored
+from flows.ozone_hours import OzoneHours
 from flows.waiting import WaitingRoom
 from flows.watch import Watch
 from schemas.city import City
@@ -60,7 +61,7 @@ class Zone:
         self.column = np.full(len(city.stations), -1, np.int32)
         self.column[self.stations] = np.arange(self.stations.size)
         cadences = np.array([seconds(city.stations[i].every) for i in self.stations])
-        scales = indices.Scales(city.indices.korea)
+        scales = indices.Scales(city.indices.korea, city.indices.ozone)
         self.groups = [
             Group(city, np.flatnonzero(cadences == every), int(every), scales) for every in np.unique(cadences)
         ]
@@ -77,6 +78,9 @@ class Zone:
         self.grid = Grid(
             [city.stations[i].id for i in self.stations], self._horizon + lookback + 2 * PAGE, self._horizon + 4 * PAGE
         )
+        for group in self.groups if scales.regression else ():
+            ids = [self.grid.stations[column] for column in group.columns]
+            group.ozone = OzoneHours(ids, group.columns, self.grid.length // indices.HOUR)
         self.clock = Clock(self.stations.size)
         self.watch = Watch(city, zone, self.grid, self.groups)
         self._settled = np.full(self.stations.size, NEVER)
@@ -348,6 +352,7 @@ class Zone:
             "settled": self._settled.copy(),
             "waiting": self._waiting.snapshot(self.column),
             "held": self._held.snapshot(),
+            "ozone": [group.ozone.snapshot() for group in self.groups if group.ozone],
             "revision": self._revision,
         }
 
@@ -362,6 +367,8 @@ class Zone:
         for group in self.groups:
             known = kept["closed"].get(group.every, next(iter(kept["closed"].values())))
             group.due, group.closed, group.closings = known[0], known[1], list(known[2])
+            if group.ozone:
+                group.ozone.restore(kept.get("ozone", []))
         self._settled[ours] = kept["settled"][theirs]
         column_now = np.full(len(kept["grid"]["stations"]), -1, np.int32)
         column_now[theirs] = ours

@@ -240,10 +240,14 @@ class Quality(Strict, frozen=True, kw_only=True):
 
 
 class Indices(Strict, frozen=True, kw_only=True):
-    """Which versions of indices are computed."""
+    """Which versions of indices are computed, and how."""
 
     korea: Literal["", "three-decimal", "four-decimal"] = ""
     """Breakpoints of the gases; the default is the file's own: all official rows at hand fit the three-decimal ones."""
+    ozone: Literal["surrogate", "regression"] = "surrogate"
+    """How the US index takes ozone's NowCast. EPA's regression rests on two weeks of hours of each station, which are
+    then kept, and takes a processor half a millisecond or so a station and hour; the surrogate follows the newest hour,
+    and is what EPA takes too where hours are missing."""
 
 
 class City(Strict, frozen=True, kw_only=True):

@@ -20,9 +20,10 @@ from schemas.strict import Strict
 Name = Annotated[
     str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$", description="lower-case letters, digits, '_' and '-'")
 ]
-Average = Literal["1h", "8h", "24h", "c24e", "nowcast_pm", "surrogate_o3"]
+Average = Literal["1h", "8h", "24h", "c24e", "nowcast_pm", "nowcast_o3", "surrogate_o3"]
 """What is graded: the hour, a trailing mean with three quarters of its hours, the Korean 24-hour predicted mean, the
-US NowCast of PM, or the surrogate of ozone's."""
+US NowCast of PM, ozone's (a regression on two weeks of hours, which a city file asks for with ``indices.ozone``), or
+the surrogate that stands for ozone's otherwise."""
 
 
 class Scale(Strict, frozen=True, kw_only=True):
@@ -74,6 +75,8 @@ class Table(Strict, frozen=True, kw_only=True):
         if not all(follows) or any(low >= high for low, high in self.index):
             raise ValueError(f"table {self.version!r}: index = {[*self.index]} must rise without gaps")
         for name, scale in self.parameters.items():
+            if scale.average == "nowcast_o3" and name != "o3":
+                raise ValueError(f"table {self.version!r}: average nowcast_o3 is of o3 alone, not of {name}")
             if self.index and len(scale.bands) > len(self.index):
                 raise ValueError(
                     f"table {self.version!r}: {name} has {len(scale.bands)} bands, but index has {len(self.index)}"

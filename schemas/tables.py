@@ -130,7 +130,11 @@ TABLES: dict[str, Table] = {
             ("concentration", pa.float64(), "what was graded, unrounded: NowCast, or a mean as the index says"),
             ("aqi", pa.int16(), "the index; null where the scale has grades only"),
             ("grade", pa.int8(), "1 the best"),
-            ("missing", pa.int8(), "hours missing behind the concentration"),
+            (
+                "missing",
+                pa.int16(),
+                "hours missing behind the concentration; of 336 with ozone's regression: above 84 it is the surrogate",
+            ),
             ("over_range", pa.bool_(), "above the last band"),
             ("revision", pa.int32(), "0 when first closed; grows with each re-evaluation; the highest holds"),
         ),

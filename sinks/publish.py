@@ -6,7 +6,7 @@ from typing import Any
 from confluent_kafka import KafkaError, Producer
 
 from flows import broker
-from schemas.errors import BrokerError, ConfigurationError
+from schemas.errors import BrokerError
 
 PATIENCE = 60.0
 """Seconds that a broker may be away while messages wait for it."""
@@ -40,11 +40,7 @@ class Publisher:
                 queue_buffering_max_messages=MOST_UNSENT,
             )
         )
-        found = broker.reach(lambda limit: self._producer.list_topics(self.name, timeout=limit), self._trouble)
-        if (error := found.topics[self.name].error) is not None:
-            raise ConfigurationError(
-                f"topic {self.name} on {broker.servers()}: {error.str()}; make it with: cityair topics create"
-            )
+        broker.partitions(self._producer, self.name, self._trouble)
 
     def send(self, key: bytes, value: bytes) -> None:
         """Send one message; waits where too many are on their way.

@@ -17,7 +17,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 
 from flows import broker
 from flows.messages import DEAD_LETTER, DEAD_LETTER_ID, without_ours
-from schemas.errors import BrokerError, ConfigurationError
+from schemas.errors import BrokerError
 from schemas.topics import dead_letters
 from sinks.crash import point
 
@@ -85,7 +85,7 @@ class DeadLetters:
             )
         )
         for name in (self._target, self._name):
-            self._partitions = self._there(name)
+            self._partitions = broker.partitions(self._consumer, name, self._trouble)
 
     def close(self) -> None:
         """Leave the broker."""
@@ -175,15 +175,6 @@ class DeadLetters:
 
     def _delivered(self, error: KafkaError | None, _: Any) -> None:
         self._refused = self._refused or error
-
-    def _there(self, name: str) -> list[int]:
-        """List the partitions of a topic."""
-        found = broker.reach(lambda limit: self._consumer.list_topics(name, timeout=limit), self._trouble).topics[name]
-        if found.error is not None:
-            raise ConfigurationError(
-                f"topic {name} on {broker.servers()}: {found.error.str()}; make it with: cityair topics create"
-            )
-        return sorted(found.partitions)
 
     def _watermarks(self, number: int) -> tuple[int, int]:
         asked = TopicPartition(self._name, number)

@@ -327,17 +327,12 @@ def _ends(name: str, trouble: broker.Trouble) -> Offsets:
     """Ask where each partition of a topic ends."""
     consumer = Consumer(broker.client(trouble, group_id="cityair-read-back", isolation_level="read_uncommitted"))
     try:
-        found = broker.reach(lambda limit: consumer.list_topics(name, timeout=limit), trouble).topics[name]
-        if found.error is not None:
-            raise ConfigurationError(
-                f"topic {name} on {broker.servers()}: {found.error.str()}; make it with: cityair topics create"
-            )
 
         def end(number: int) -> int:
             asked = TopicPartition(name, number)
             high: int = broker.reach(lambda limit: consumer.get_watermark_offsets(asked, timeout=limit), trouble)[1]
             return high
 
-        return {number: end(number) for number in sorted(found.partitions)}
+        return {number: end(number) for number in broker.partitions(consumer, name, trouble)}
     finally:
         consumer.close()

@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from flows import broker
 from schemas.city import City
-from schemas.errors import BrokerError, ConfigurationError
+from schemas.errors import BrokerError
 from schemas.light import LightState
 from sinks import catalog
 
@@ -122,12 +122,7 @@ class Topic:
                 auto_offset_reset="earliest",
             )
         )
-        asked = broker.reach(lambda limit: self._consumer.list_topics(self._name, timeout=limit), self._complaints)
-        if (error := asked.topics[self._name].error) is not None:
-            raise ConfigurationError(
-                f"topic {self._name} on {broker.servers()}: {error.str()}; make it with: cityair topics create"
-            )
-        self._unread = set(asked.topics[self._name].partitions)
+        self._unread = set(broker.partitions(self._consumer, self._name, self._complaints))
         self._consumer.assign([TopicPartition(self._name, number, -2) for number in self._unread])  # -2: the beginning
 
     @property

@@ -1,15 +1,17 @@
 """What an index is asked about: NowCasts of the US EPA and trailing means, of every station and hour.
 
-Sources: EPA, PM NowCast (nepis P100X0J6; forum.airnowtech.org, The NowCast for PM2.5 and PM10); the surrogate of
-ozone's NowCast from github.com/USEPA/O3-Nowcast at 9853995, ``NowcastFun_Upd.r``.
+Sources: EPA, PM NowCast (nepis P100X0J6; forum.airnowtech.org, The NowCast for PM2.5 and PM10); for ozone see
+``nowcast_o3``.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from flows.kernels import bands, cai
 from flows.kernels.bands import B1, F64, I8, I16
+from flows.kernels.nowcast_o3 import RECENT, WINDOW, counts, nowcast_o3, reaching, surrogate_o3
 from schemas.indices import Average, Table
 from schemas.reading import PARAMETERS
 
@@ -19,16 +21,32 @@ PM_NEED, PM_NEWEST = 2, 3
 """So many of the newest three must be there."""
 LEAST_WEIGHT = 0.5
 """However the air changes, an hour counts at least half of the one after it."""
-SLOPE, OFFSET = 0.85, 0.0045
-"""Surrogate of ozone's NowCast: 0.85 times the newest hour and 4.5 ppb, in ppm."""
-OZONE_HOURS = 3
-"""It is taken from the newest of so many hours."""
 COVERAGE = 0.75
 """Share of the hours of a mean that must be there: 6 of 8, 18 of 24."""
-HOURS: dict[Average, int] = {"1h": 1, "8h": 8, "24h": 24, "c24e": cai.HOURS, "nowcast_pm": 12, "surrogate_o3": 3}
+HOURS: dict[Average, int] = {
+    "1h": 1,
+    "8h": 8,
+    "24h": 24,
+    "c24e": cai.HOURS,
+    "nowcast_pm": PM_HOURS,
+    "surrogate_o3": RECENT,
+    "nowcast_o3": WINDOW,
+}
 """Hours behind each average, of which ``missing`` counts those that are missing."""
-LOOKBACK = max(cai.LOOKBACK, *HOURS.values())
-"""Hours, the newest among them, that any average may rest on."""
+LOOKBACK = max(cai.LOOKBACK, *(hours for kind, hours in HOURS.items() if kind != "nowcast_o3"))
+"""Hours, the newest among them, that any average but ``nowcast_o3`` may rest on; that one has its own lookback."""
+
+
+class Averaged(NamedTuple):
+    """An average of some hours; each of shape (S, hours asked).
+
+    Attributes:
+        concentration: the average, in our unit; NaN where there is too little air.
+        missing: hours missing of those it is of.
+    """
+
+    concentration: F64
+    missing: I16
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +65,12 @@ class Rows:
     concentration: F64
     index: I16
     grade: I8
-    missing: I8
+    missing: I16
     over_range: B1
     exists: B1
 
 
-def rows(hours: F64, first: int, table: Table) -> dict[str, Rows]:
+def rows(hours: F64, first: int, table: Table, ozone: Averaged | None = None) -> dict[str, Rows]:
     """Evaluate the hours from ``first`` on, for each parameter of a table.
 
     Causal, final for the hours given, and the same to the last bit however hours are cut into calls, as long as
@@ -62,22 +80,39 @@ def rows(hours: F64, first: int, table: Table) -> dict[str, Rows]:
         hours: valid hourly means, oldest first, shape (S, hours, 6), the six ``PARAMETERS`` last; NaN is missing.
         first: the first hour to evaluate.
         table: a version of any index.
+        ozone: what ``averaged`` says of ``nowcast_o3``, from hours that reach back further; without it, it is taken
+            from ``hours`` too.
     """
     made = {}
     scales = bands.bands_of(table)
     for parameter, scale in table.parameters.items():
         own = hours[:, :, PARAMETERS.index(parameter)]
         ready = scales[parameter]
-        concentration = average(own, first, scale.average, parameter)
+        given = ozone if scale.average == "nowcast_o3" else None
+        concentration, lacks = given or averaged(own, first, scale.average, parameter)
         made[parameter] = Rows(
             concentration,
             bands.index(concentration, ready),
             bands.grade(concentration, ready),
-            _missing(own, first, HOURS[scale.average]),
+            lacks,
             bands.beyond(concentration, ready),
             ~np.isnan(concentration),
         )
     return made
+
+
+def averaged(hours: F64, first: int, kind: Average, parameter: str) -> Averaged:
+    """Take an average of the hours from ``first`` on, and count the hours missing behind it.
+
+    Raises:
+        ValueError: see ``average``.
+    """
+    return Averaged(average(hours, first, kind, parameter), missing(hours, first, kind))
+
+
+def missing(hours: F64, first: int, kind: Average) -> I16:
+    """Count the hours missing behind an average of the hours from ``first`` on, shape (S, hours asked)."""
+    return counts(np.isnan(reaching(hours, first, HOURS[kind])), HOURS[kind]).astype(np.int16)
 
 
 def average(hours: F64, first: int, kind: Average, parameter: str) -> F64:
@@ -95,6 +130,8 @@ def average(hours: F64, first: int, kind: Average, parameter: str) -> F64:
             return nowcast_pm(hours, first)
         case "surrogate_o3":
             return surrogate_o3(hours, first)
+        case "nowcast_o3":
+            return nowcast_o3(hours, first)
         case _:
             return mean(hours, first, HOURS[kind])
 
@@ -130,22 +167,6 @@ def nowcast_pm(hours: F64, first: int) -> F64:
     return nowcast
 
 
-def surrogate_o3(hours: F64, first: int) -> F64:
-    """Surrogate of ozone's NowCast, from the newest of the last three hours; NaN where none is there.
-
-    The NowCast itself fits a regression to 336 hours, and falls back on this with fewer than 252 of them.
-
-    Args:
-        hours: hourly means in ppm, oldest first, shape (S, hours); NaN is missing.
-        first: the first hour to give a surrogate of.
-    """
-    lags = _lags(hours, first, OZONE_HOURS)
-    newest = lags[0]
-    for lag in lags[1:]:
-        newest = np.where(np.isnan(newest), lag, newest)
-    return newest * SLOPE + OFFSET
-
-
 def mean(hours: F64, first: int, length: int) -> F64:
     """Mean of the last ``length`` hours, of those that are there; NaN with less than three quarters of them.
 
@@ -166,16 +187,8 @@ def mean(hours: F64, first: int, length: int) -> F64:
     return means
 
 
-def _missing(hours: F64, first: int, length: int) -> I8:
-    """Count the hours missing of the last ``length``."""
-    missing: I8 = np.sum([np.isnan(lag) for lag in _lags(hours, first, length)], axis=0, dtype=np.int8)
-    return missing
-
-
 def _lags(hours: F64, first: int, length: int) -> list[F64]:
     """The hours from ``first`` on, then those one hour earlier, and so on; before the slice there is nothing."""
-    reach = min(first, length - 1)
-    before = np.full((hours.shape[0], length - 1 - reach), np.nan)
-    values = np.concatenate([before, bands.clean(hours[:, first - reach :])], axis=1)
+    values = reaching(hours, first, length)
     asked = hours.shape[1] - first
     return [values[:, length - 1 - back : length - 1 - back + asked] for back in range(length)]

@@ -26,7 +26,7 @@ QUANTUM = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """Totals of every window that ends with one of the asked blocks; each of shape (ends, lengths, S, P)."""
+    """Totals of every window that ends with one of the asked blocks; each of shape (P, lengths, S, ends)."""
 
     sum: I64
     """Quanta."""
@@ -39,7 +39,7 @@ class Windows:
 
     def ending(self, ends: slice) -> "Windows":
         """Return those that end with some of the blocks."""
-        return Windows(self.sum[ends], self.count[ends], self.filled[ends], self.suspect[ends])
+        return Windows(self.sum[..., ends], self.count[..., ends], self.filled[..., ends], self.suspect[..., ends])
 
 
 def quantise(values: F64) -> I64:
@@ -98,16 +98,19 @@ def windows(sums: I64, counts: Whole, filled: Whole, suspect: Whole, lengths: tu
         first: the first block to end a window with.
 
     >>> block = np.array([1, 2, 3], np.int64).reshape(3, 1, 1)
-    >>> windows(block, block, block, block, (1, 2), first=1).sum[:, :, 0, 0].tolist()
+    >>> windows(block, block, block, block, (1, 2), first=1).sum[0, :, 0].tolist()
     [[2, 3], [3, 5]]
     """
-    shape = (sums.shape[0] - first, len(lengths), *sums.shape[1:])
+    blocks, stations, parameters = sums.shape
 
     def total(amounts: Whole, dtype: type[T]) -> NDArray[T]:
-        totals = np.empty(shape, dtype)
-        prefixes = prefix(amounts, dtype)
+        prefixes = np.zeros((parameters, stations, blocks + 1), dtype)
+        np.cumsum(amounts.transpose(2, 1, 0), axis=-1, dtype=dtype, out=prefixes[..., 1:])
+        totals = np.empty((parameters, len(lengths), stations, blocks - first), dtype)
         for i, length in enumerate(lengths):
-            totals[:, i] = trailing(prefixes, length, first)
+            short = min(max(length - first - 1, 0), blocks - first)  # windows that begin before the slice
+            totals[:, i] = prefixes[..., first + 1 :]
+            totals[:, i, :, short:] -= prefixes[..., first + 1 + short - length : blocks + 1 - length]
         return totals
 
     return Windows(total(sums, np.int64), total(counts, np.int32), total(filled, np.int32), total(suspect, np.int32))

@@ -82,7 +82,7 @@ class KafkaSource(FixedPartitionedSource[Item, Snapshot]):
         known = resume_state or {"topics": {}, "parts": []}
         ids = self._identities(known["topics"])
         consumer = Consumer(self._config)
-        there = {name: self._partitions(consumer, name) for name in self._topics}
+        there = {name: broker.partitions(consumer, broker.topic(name), self._trouble) for name in self._topics}
         lanes: list[Lane] = []
         for one in known["parts"]:
             partition = Partition(one["topic"], one["kpart"])
@@ -160,13 +160,6 @@ class KafkaSource(FixedPartitionedSource[Item, Snapshot]):
                     "offsets went back, and what it holds is not what comes next; start a new lake and store"
                 )
         return ids
-
-    def _partitions(self, consumer: Any, name: str) -> list[int]:
-        asked = broker.topic(name)
-        found = broker.reach(lambda limit: consumer.list_topics(asked, timeout=limit), self._trouble).topics[asked]
-        if found.error is not None:
-            raise BrokerError(f"topic {asked}: {found.error}")
-        return sorted(found.partitions)
 
     def _lane(self, consumer: Any, part: int, partition: Partition, koff: int | None, high: int) -> Lane:
         """Look what the broker has of a partition, and where to begin."""

@@ -16,7 +16,7 @@ from flows import broker
 from flows.arrivals import Partition, Words
 from flows.sources.records import envelope_of
 from schemas.city import City
-from schemas.errors import BrokerError, ConfigurationError
+from schemas.errors import BrokerError
 from schemas.light import LightMessage
 from schemas.rejected import Reason, Reject
 
@@ -61,11 +61,8 @@ class WordsSource(FixedPartitionedSource[Words, Snapshot]):
         """
         consumer = Consumer(self._config)
         name = broker.topic(self._topic)
-        found = broker.reach(lambda limit: consumer.list_topics(name, timeout=limit), self._trouble).topics[name]
-        if found.error is not None:
-            raise ConfigurationError(f"topic {name}: {found.error.str()}; make it with: cityair topics create")
         begin = dict(resume_state["next"]) if resume_state else {}
-        begin = {number: begin.get(number, 0) for number in sorted(found.partitions)}
+        begin = {number: begin.get(number, 0) for number in broker.partitions(consumer, name, self._trouble)}
 
         def end(number: int) -> int:
             asked = TopicPartition(name, number)

@@ -76,4 +76,4 @@ def test_few_windows_are_those_of_a_long_range(make_city, seed, first, few, colu
     assert ends.size == 410
     assert ends_of_few.tolist() == ends[first : first + few].tolist()
     for name in ("sum", "count", "filled", "suspect"):
-        np.testing.assert_array_equal(getattr(one, name), getattr(many, name)[first : first + few])
+        np.testing.assert_array_equal(getattr(one, name), getattr(many, name)[..., first : first + few])

@@ -13,8 +13,9 @@ from flows import grid as grid_module
 from flows import zone as zone_module
 from flows.arrivals import no_readings
 from flows.grid import PAGE
+from flows.indices import Scales
 from flows.kernels import cai, nowcast
-from flows.shipped import every_index, index
+from flows.shipped import index
 from flows.zone import Zone
 from schemas.reading import PARAMETERS
 from schemas.strict import seconds
@@ -28,9 +29,9 @@ HEAVY = settings(
 CITIES = [("1h", "1h", "1h"), ("10m", "10m", "10m", "1h"), ("30m", "1h", "15m"), ("1h",)]
 SCALES = cai.bands.bands_of(index("korea").table())
 OTHERS = [
-    (number, parameter, scale.average, cai.bands.bands_of(index(name).table())[parameter])
-    for number, name in enumerate(name for name in every_index() if name != "korea")
-    for parameter, scale in index(name).table().parameters.items()
+    (number, parameter, scale.average, cai.bands.bands_of(table)[parameter])
+    for number, table in enumerate(Scales().others.values())
+    for parameter, scale in table.parameters.items()
 ]
 LEVELS = {"pm10": 60.0, "pm25": 33.0, "o3": 0.06, "no2": 0.04, "co": 1.5, "so2": 0.02}
 

@@ -6,7 +6,9 @@ The names of users end in ``-1``; whoever they are is said by ``CITYAIR_KAFKA*``
 import json
 import re
 import secrets
+import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -21,9 +23,10 @@ from confluent_kafka.admin import (
 from typer.testing import CliRunner
 
 from flows import broker as settings
-from flows.cli import config, main
+from flows.cli import config, lights_told, main
 from flows.cli.topics import app
-from schemas.errors import BrokerError
+from flows.settings import load_city
+from schemas.errors import BrokerError, CityairError
 from schemas.topics import TOPICS, dead_letters, wanted
 from sinks import rights, topic_plan
 from tests.server import until
@@ -33,7 +36,8 @@ INPUTS = [name for name, topic in TOPICS.items() if topic.direction == "in"]
 LETTERS = [dead_letters(name) for name in INPUTS]
 OUTPUTS = [name for name in TOPICS if name not in INPUTS]
 ALL = [*INPUTS, *LETTERS, *OUTPUTS]
-READINGS, STATES = "env.air.reading.v1", "env.light.state.v1"
+READINGS, STATES, MESSAGES = "env.air.reading.v1", "env.light.state.v1", "env.light.message.v1"
+COMMAND = Path(sys.executable).with_name("cityair")
 ROLES = rights.roles()
 REFUSED = {"topic": "TOPIC_AUTHORIZATION_FAILED", "group": "GROUP_AUTHORIZATION_FAILED"}
 
@@ -304,8 +308,92 @@ def test_the_flow_runs_with_the_rights_of_the_flows_and_with_no_others(play):
     assert re.search(r"[1-9]\d* readings in .* [1-9]\d* rejected", said)
     for role in ("gateway", "light", "analyst"):
         code, said = play(role)
-        assert code in (3, 5), said
+        assert code == 5, said
         assert "AUTHORIZATION" in said or "uthoriz" in said
+
+
+@pytest.fixture
+def put(people, secure_broker):
+    """Puts a message into a topic, as one who may."""
+
+    def send(name, value, **headers):
+        producer = Producer(secure_broker.client())
+        producer.produce(PREFIX + name, value, b"k", partition=0, headers=headers)
+        assert producer.flush(20) == 0
+
+    return send
+
+
+@pytest.fixture
+def values(people, secure_broker):
+    """Every value that a topic holds, as one sees who may read all."""
+
+    def look(name):
+        more = {"isolation_level": "read_committed", "enable_partition_eof": True, "fetch_wait_max_ms": 50}
+        consumer = Consumer(secure_broker.client(group_id="test", **more))
+        consumer.assign([TopicPartition(PREFIX + name, 0, OFFSET_BEGINNING)])
+        found = []
+        while (message := consumer.poll(10)) is not None and message.error() is None:
+            found.append(message.value())
+        consumer.close()
+        return found
+
+    return look
+
+
+@pytest.fixture
+def refused(be):
+    """Runs the real command as somebody who may not do that; returns what it said."""
+
+    def call(role, *words):
+        word = be(role)
+        done = subprocess.run([COMMAND, *words], capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 5, done.stderr
+        assert done.stdout == ""
+        assert "uthoriz" in done.stderr or "AUTHORIZATION" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert "%" not in done.stderr, "the client's own words are for nobody"
+        assert word not in done.stderr
+        return done.stderr
+
+    return call
+
+
+def test_the_client_of_a_light_sees_its_topic_and_can_do_nothing_else(be, put, values, cityair, refused, monkeypatch):
+    at = datetime(2026, 11, 22, tzinfo=UTC)
+    state = {"light_id": "light-07", "seq": 1, "color": "blue", "grade": 1, "parameter": "pm10", "pm10": 3.0}
+    state |= {"pm25": 2.0, "as_of": at.isoformat(), "valid_until": (at + timedelta(minutes=15)).isoformat()}
+    put(STATES, json.dumps(state | {"stations": ["s-0"], "coverage": 1.0, "reason": "", "text": None}).encode())
+    be("light")
+    words = ("lights", "--kafka", "--json", "--light", "light-07", "--at")
+    seen = json.loads(cityair(*words, (at + timedelta(minutes=14)).isoformat()))
+    assert (seen["color"], seen["face"], seen["pm10"], seen["why"], seen["seq"]) == ("blue", "smile", 3.0, "told", 1)
+    assert json.loads(cityair(*words, (at + timedelta(minutes=15)).isoformat()))["why"] == "over"
+
+    for name in set(ALL) - {STATES}:  # the same client, and another topic
+        monkeypatch.setattr(lights_told, "TOPIC", name)
+        with pytest.raises(CityairError, match=f"{PREFIX}{name}.*[Aa]uthorization failed"):
+            lights_told.Topic(load_city(None))
+    said = values(MESSAGES)
+    assert MESSAGES in refused("light", "lights", "say", "all", "x", "--until", "2099-01-01T18:00")
+    assert values(MESSAGES) == said
+    assert STATES in refused("gateway", *words[:-1])
+
+
+def test_dead_letters_are_sent_again_by_the_role_that_may_and_by_no_other(be, put, values, cityair, refused):
+    letter = b'{"light_id": "new"}'
+    put(dead_letters(MESSAGES), letter, cityair_id=f"{MESSAGES}:0:7", cityair_reason="unknown_station")
+    before = values(MESSAGES)
+    assert "TRANSACTIONAL_ID_AUTHORIZATION_FAILED" in refused("flows", "redrive", MESSAGES)
+    for role in ("gateway", "operator", "analyst"):
+        assert MESSAGES in refused(role, "redrive", MESSAGES)
+    assert values(MESSAGES) == before
+    be("redrive")
+    words = ("redrive", MESSAGES, "--reason", "unknown_station")
+    assert cityair(*words).startswith(f"{MESSAGES}: sent 1 unknown_station\n")
+    assert values(MESSAGES) == [*before, letter]
+    assert "unknown_station" not in cityair(*words)
+    assert values(MESSAGES) == [*before, letter]
 
 
 def test_the_settings_in_the_manual_are_those_of_the_broker_tested_here(secure_broker):

@@ -50,6 +50,7 @@ def test_tables_by_name_and_day():
     ("old", "new", "message"),
     [
         ('"24h"', '"12h"', "12h"),
+        ('"24h"', '"nowcast_o3"', "of o3 alone, not of pm25"),
         ("[0, 10], [11, 35]", "[0, 10], [9, 35]", "must rise"),
         ("[0, 10], [11, 35]", "[0, 10], [11, 11]", "must rise"),
         ("[0, 10], [11, 35]", "[0, 10], [11, nan]", "must rise"),

@@ -47,7 +47,7 @@ KERNELS = {
     "surroundings": Kernel(surroundings, lambda n: (values(n, 2, 6), 0, LIMITS)),
     "quantise": Kernel(rolling.quantise, lambda n: (np.nan_to_num(values(n, 6)),)),
     "windows": Kernel(
-        lambda *a: rolling.windows(*a).sum, lambda n: (whole(n), *(whole(n, np.int16) for _ in range(3)), (1, 6), 0)
+        lambda *a: rolling.windows(*a).sum.T, lambda n: (whole(n), *(whole(n, np.int16) for _ in range(3)), (1, 6), 0)
     ),
     "mean": Kernel(rolling.mean, lambda n: (whole(n), whole(n, np.int32))),
     "coverage": Kernel(rolling.coverage, lambda n: (whole(n, np.int32), 5, 60)),

@@ -115,6 +115,14 @@ def test_others_follow_the_nearest_first_up_to_the_limit():
     assert wider.candidates[0].tolist() == [1, 4, 3, 0, 2]
 
 
+def test_of_many_stations_as_near_the_files_first_comes_first():
+    """So many that a sort which keeps no order would show."""
+    places = [(35.2 + 0.01 * (i % 2), 128.9, "1m") for i in range(100)]
+    stations = [Station(id=f"s{i}", lat=lat, lon=lon, every=every) for i, (lat, lon, every) in enumerate(places)]
+    whole = msgspec.structs.replace(city([], [(35.2, 128.9, "")]), stations=stations)
+    assert light_rules.preference(whole, 10).stations[0].tolist() == [*range(0, 100, 2), *range(1, 100, 2)]
+
+
 def test_the_limit_itself_is_near_enough():
     whole = city([(35.3, 128.9, "1m")], [(35.2, 128.9, "")])
     apart = float(light_rules.distance_km(np.array([[35.3, 128.9]]), 35.2, 128.9)[0])
@@ -170,6 +178,15 @@ def test_the_first_usable_station_is_found(seed, stations, n):
     found = lights.first_usable(candidates, usable)
     for row, place in zip(candidates.tolist(), found.tolist(), strict=True):
         assert place == next((i for i, column in enumerate(row) if column >= 0 and usable[column]), -1)
+
+
+@pytest.mark.parametrize("width", [0, 1, 7, 8, 9, 39, 40, 41, 168])
+def test_a_light_none_of_whose_stations_is_usable_has_none(width):
+    """Wherever looking ends: after a round of looks, or within one."""
+    usable = np.arange(width + 1) == width
+    nobody, last = np.arange(width, dtype=np.int32), np.append(np.arange(1, width, dtype=np.int32), np.int32(width))
+    assert lights.first_usable(nobody[None], usable).tolist() == [-1]
+    assert lights.first_usable(last[None], usable).tolist() == [max(0, width - 1)]
 
 
 # ------------------------------------------------------------------------------------------ which air can be trusted
@@ -250,6 +267,13 @@ def test_the_first_station_to_be_trusted_decides(change, station):
     assert message.text == {"a": None, None: "점검중"}.get(station, "인근 측정소")
     assert ("인근 측정소" in message.reason) == (station in ("b", "c"))
     assert ("간이측정기" in message.reason) == (station in ("a", "b"))
+
+
+def test_a_reason_names_a_station_nearby():
+    rules = made("1m 1h", ("ab",))
+    assert one(HOUR_0, [10, 50], [1, 1], age=[15, 0], rules=rules).reason == "pm10 1 h mean 50 µg/m³, 인근 측정소 b"
+    both = "pm10 1 h mean 50 µg/m³, 인근 측정소 b, 간이측정기"
+    assert one(HOUR_0, [10, 50, 9], [1, 1, 1], age=[15, 0, 0]).reason == both
 
 
 def test_a_missing_mean_is_never_shown():
@@ -643,6 +667,9 @@ def test_a_lost_snapshot_goes_on_from_the_topic():
     newest = [msgspec.structs.replace(first[0], seq=41), msgspec.structs.replace(first[1], light_id="gone")]
     state = lights.adopt(rules, lights.start(rules), newest)
     assert (state.seq.tolist(), state.grade.tolist(), state.text) == ([41, -1, -1], [3, -1, -1], ["fire", "", ""])
+    old = msgspec.structs.replace(first[0], seq=40, text="older")
+    again = lights.adopt(rules, lights.start(rules), [newest[1], newest[0], old, first[2]])
+    assert (again.seq.tolist(), again.text) == ([41, -1, 0], ["fire", "", ""]), "what is left out hides nothing"
     for now in (HOUR_0 - 5, HOUR_0):  # decisions that were made, replayed
         _, messages = told(rules, state, now, air(now, [1], [80]))
         assert "light-0" not in {m.light_id for m in messages}
@@ -671,6 +698,16 @@ def test_only_newer_messages_are_adopted():
     assert (shown.color, shown.seq) == ("blue", 2)  # from gray the true grade at once
     still = lights.adopt(rules, state, [msgspec.structs.replace(gray, text="점검중")])
     assert told(rules, still, HOUR_0 + 2, air(HOUR_0 + 2, [1], [1], fault=True))[1] == []  # as it was told
+
+
+def test_some_of_the_new_states_in_an_order():
+    rules = made("1m 1m", ("a", "b", "ab"))
+    a = air(HOUR_0, [10, 50], [1, 40], age=[15, 0])
+    _, sent = decide(rules, lights.start(rules), HOUR_0, a, ["", "fire", ""])
+    whole = light_words.messages(rules, sent, a, SEOUL)
+    rows = np.array([2, 0])
+    assert light_words.messages(rules, lights.some(sent, rows), a, SEOUL) == [whole[2], whole[0]]
+    assert light_words.messages(rules, lights.some(sent, rows[:0]), a, SEOUL) == []
 
 
 def test_nothing_is_written_to():

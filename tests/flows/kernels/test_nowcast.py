@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.kernels import bands, cai, nowcast
+from flows.indices import Scales
+from flows.kernels import bands, cai, nowcast, nowcast_o3
 from flows.shipped import index
 from schemas import indices
 from schemas.reading import PARAMETERS
 
 US = index("us-aqi").table()
+US_BY_SURROGATE = Scales().others["us-aqi"]
 SCALES = bands.bands_of(US)
 VECTORS = Path(__file__).resolve().parents[4] / "shared" / "data" / "vectors" / "nowcast_pm25.csv"
 NA = math.nan
@@ -144,7 +146,7 @@ def test_cuts_do_not_matter_to_the_last_bit(stations, n, seed, data):
     rng = np.random.default_rng(seed)
     hours = rng.gamma(2, 25, (stations, n, 6)) * [1, 1, 1e-3, 1e-3, 1e-2, 1e-4]
     hours[rng.random(hours.shape) < 0.1] = np.nan
-    table = data.draw(st.sampled_from([US, EU.table(), index("korea").table()]))
+    table = data.draw(st.sampled_from([US_BY_SURROGATE, EU.table(), index("korea").table()]))
     whole = nowcast.rows(hours, 0, table)
     a, b = sorted(data.draw(st.tuples(st.integers(0, n - 1), st.integers(1, n))))
     start = max(a - data.draw(st.integers(0, 5)) - nowcast.LOOKBACK + 1, 0)
@@ -205,14 +207,37 @@ def test_hours_missing_are_counted_behind_each_average():
     hours = np.full((1, 30, 6), 10.0)
     hours[0, 28] = np.nan
     hours[0, 2:12] = np.nan
-    made = nowcast.rows(hours, 29, US)
+    made = nowcast.rows(hours, 29, US_BY_SURROGATE)
     assert {name: row.missing.tolist() for name, row in made.items()} == {"pm25": [[1]], "pm10": [[1]], "o3": [[1]]}
     assert made["o3"].exists.tolist() == made["pm10"].exists.tolist() == [[True]]
-    assert {kind: nowcast.HOURS[kind] for kind in ("1h", "8h", "24h", "c24e", "nowcast_pm", "surrogate_o3")} == {
+    assert nowcast.HOURS == {
         "1h": 1,
         "8h": 8,
         "24h": 24,
         "c24e": 12,
         "nowcast_pm": 12,
         "surrogate_o3": 3,
+        "nowcast_o3": 336,
     }
+
+
+def test_two_weeks_of_missing_hours_are_counted():
+    hours = np.full((2, 400, 6), np.nan)
+    hours[0, 60:] = 0.03
+    hours[0, 90::40] = np.nan
+    made = nowcast.rows(hours, 399, US)["o3"]
+    assert made.missing.tolist() == [[8], [336]]
+    assert made.exists.tolist() == [[True], [False]]
+    assert made.concentration[0, 0] == nowcast_o3.nowcast_o3(hours[:1, :, PARAMETERS.index("o3")], 399)[0, 0]
+
+
+def test_ozone_may_be_given_from_hours_that_reach_back_further():
+    hours = np.random.default_rng(3).gamma(2, 0.01, (2, 400, 6))
+    whole = nowcast.rows(hours, 390, US)
+    ozone = nowcast.averaged(hours[..., PARAMETERS.index("o3")], 390, "nowcast_o3", "o3")
+    part = nowcast.rows(hours[:, -34:], 24, US, ozone)
+    for parameter, row in part.items():
+        for name in ("concentration", "index", "grade", "missing", "over_range", "exists"):
+            assert getattr(row, name).tobytes() == getattr(whole[parameter], name).tobytes()
+    other = nowcast.rows(hours[:, -34:], 24, US_BY_SURROGATE, ozone)["o3"]
+    assert (other.concentration != part["o3"].concentration).all(), "given, but not asked for"

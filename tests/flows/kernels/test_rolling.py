@@ -29,12 +29,18 @@ def grids(draw):
     return sums, counts, filled, suspect, lengths, draw(st.integers(0, shape[0]))
 
 
+def by_end(totals):
+    """Totals with their axes as blocks have them: (ends, lengths, S, P)."""
+    return totals.transpose(3, 1, 2, 0)
+
+
 @given(grids())
 @settings(max_examples=100, deadline=None)
 def test_windows_are_plain_sums(grid):
     *amounts, lengths, first = grid
     found = windows(*amounts, lengths, first)
     for amount, totals in zip(amounts, (found.sum, found.count, found.filled, found.suspect), strict=True):
+        totals = by_end(totals)  # noqa: PLW2901
         assert totals.shape == (len(amount) - first, len(lengths), *amount.shape[1:])
         for b in range(first, len(amount)):
             for w, length in enumerate(lengths):
@@ -51,10 +57,10 @@ def test_where_a_slice_starts_does_not_matter(grid, data):
     start = data.draw(st.integers(0, max(0, first - max(lengths) + 1)))
     end = data.draw(st.integers(first, len(amounts[0])))
     whole, part = windows(*amounts, lengths, first), windows(*(a[start:end] for a in amounts), lengths, first - start)
-    np.testing.assert_array_equal(part.sum, whole.sum[: end - first])
-    np.testing.assert_array_equal(part.count, whole.count[: end - first])
-    np.testing.assert_array_equal(part.filled, whole.filled[: end - first])
-    np.testing.assert_array_equal(part.suspect, whole.suspect[: end - first])
+    np.testing.assert_array_equal(part.sum, whole.sum[..., : end - first])
+    np.testing.assert_array_equal(part.count, whole.count[..., : end - first])
+    np.testing.assert_array_equal(part.filled, whole.filled[..., : end - first])
+    np.testing.assert_array_equal(part.suspect, whole.suspect[..., : end - first])
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -67,8 +73,8 @@ def test_prefix_sums_may_wrap_around(sign):
     assert abs(block) * 144 < 2**63
     some = np.full(sums.shape, 600)
     found = windows(sums, some, some, some, (1, 144), first=0)
-    assert found.sum[-1, :, 0, 0].tolist() == [block, 144 * block]
-    assert found.count[-1, 1, 0, 0] == SECONDS_A_DAY
+    assert found.sum[0, :, 0, -1].tolist() == [block, 144 * block]
+    assert found.count[0, 1, 0, -1] == SECONDS_A_DAY
     np.testing.assert_array_equal(mean(found.sum, found.count), np.full(found.sum.shape, sign * LARGEST))
 
 
@@ -78,7 +84,7 @@ def test_a_week_by_the_second_holds_up_to_15250_units():
     block = int(quantise(np.array([15_250.0]))[0]) * 3600
     sums, some = np.full((24 * 14, 1, 1), block, np.int64), np.full((24 * 14, 1, 1), 3600)
     found = windows(sums, some, some, some, (7 * 24,), first=24 * 13)
-    np.testing.assert_array_equal(mean(found.sum, found.count), np.full((24, 1, 1, 1), 15_250.0))
+    np.testing.assert_array_equal(mean(found.sum, found.count), np.full((1, 1, 1, 24), 15_250.0))
 
 
 def by_pandas(values, length):
@@ -93,7 +99,7 @@ def assert_means_are_pandas(values, lengths):
     found = windows(quantise(np.where(present, values, 0)), counts, counts, counts, lengths, first=0)
     means = mean(found.sum, found.count)
     for w, length in enumerate(lengths):
-        np.testing.assert_allclose(means[:, w], by_pandas(values, length), rtol=0, atol=1e-9, equal_nan=True)
+        np.testing.assert_allclose(by_end(means)[:, w], by_pandas(values, length), rtol=0, atol=1e-9, equal_nan=True)
 
 
 @pytest.mark.parametrize("gaps", [0.0, 0.3, 0.95, 1.0])
@@ -124,7 +130,7 @@ def test_one_more_value_changes_only_windows_that_hold_it():
     sums = np.zeros((10, 1, 1), np.int64)
     sums[4] = 5
     found = windows(sums, sums, sums, sums, (3,), first=2)
-    assert found.sum[:, 0, 0, 0].tolist() == [0, 0, 5, 5, 5, 0, 0, 0]
+    assert found.sum[0, 0, 0].tolist() == [0, 0, 5, 5, 5, 0, 0, 0]
 
 
 @given(st.floats(-LARGEST, LARGEST))
