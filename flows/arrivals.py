@@ -116,6 +116,18 @@ class Readings:
             _some(self.payloads, rows),
         )
 
+    def slice(self, begin: int, end: int) -> "Readings":
+        """Return rows ``begin`` to before ``end``, in the memory of these."""
+        return Readings(
+            self.station[begin:end],
+            self.observed[begin:end],
+            self.values[begin:end],
+            self.status[begin:end],
+            self.part[begin:end],
+            self.koff[begin:end],
+            _some(self.payloads, np.arange(begin, min(end, len(self)))),
+        )
+
 
 def _some(payloads: Payloads, rows: NDArray[np.integer]) -> "Joined":
     """Some of the payloads; never joined twice over, however often rows are taken of rows."""

@@ -285,7 +285,7 @@ def _windows(
     step = group.step
     start, stop = group.floor(first), group.floor(last) if group.names else group.floor(first)
     ends: I64 = np.arange(start + step, stop + 1, step, dtype=np.int64)
-    if ends.size <= FEW and (step % BLOCK or not ends.size):
+    if not ends.size or (ends.size <= FEW and step % BLOCK and not (group.lengths % BLOCK).any()):
         return _few(grid, columns, ends, group.lengths), ends
     low = start - group.longest
     totals = grid.minutes(low, stop).added(step) if step % BLOCK else grid.blocks(low, stop).added(step // BLOCK)
@@ -294,23 +294,22 @@ def _windows(
 
 
 def _few(grid: Grid, columns: NDArray[np.integer], ends: I64, lengths: I64) -> rolling.Windows:
-    """Total the windows of a few ends one by one: whole blocks, and the minutes beyond them."""
+    """Total the windows of a few ends one by one: whole blocks, and the minutes beyond them.
+
+    All windows have whole blocks for their length, so that each begins as far into a block as it ends.
+    """
     found: list[NDArray[Any]] = [
-        np.zeros((len(PARAMETERS), lengths.size, columns.size, ends.size), kind) for kind in KINDS
+        np.empty((len(PARAMETERS), lengths.size, columns.size, ends.size), kind) for kind in KINDS
     ]
     for k, end in enumerate(ends.tolist()):
-        low = (end - int(lengths.max())) // BLOCK * BLOCK
-        blocks = grid.blocks(low, end // BLOCK * BLOCK).of(columns)
-        begun = grid.minutes(end // BLOCK * BLOCK, end).of(columns)
-        begins = (end - lengths).tolist()
-        before = [grid.minutes(begin // BLOCK * BLOCK, begin).of(columns) for begin in begins]
+        whole = end // BLOCK * BLOCK
+        begins = whole - lengths
+        low = int(begins.min())
+        blocks = grid.blocks(low, whole).of(columns)
+        beyond = grid.after(np.concatenate([[whole], begins]), end - whole).of(columns)
         for i, kind in enumerate(KINDS):
-            so_far, place = begun[i].sum(axis=0, dtype=kind), len(blocks[i])
-            for w in np.argsort(lengths).tolist():
-                begin = (begins[w] - low) // BLOCK
-                so_far = so_far + blocks[i][begin:place].sum(axis=0, dtype=kind)
-                np.subtract(so_far.T, before[w][i].sum(axis=0, dtype=kind).T, out=found[i][:, w, :, k])
-                place = begin
+            inside = [blocks[i][(begin - low) // BLOCK :].sum(axis=0, dtype=kind) for begin in begins.tolist()]
+            found[i][..., k] = (np.array(inside) + beyond[i][0] - beyond[i][1:]).transpose(2, 0, 1)
     return rolling.Windows(*found)
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from flows.arrivals import F64, I32, I64, U8
-from flows.blocks import BLOCK, Blocks, Totals, of_slots
+from flows.blocks import BLOCK, KINDS, Blocks, Totals, of_slots
 from schemas.errors import ConfigurationError
 from schemas.quality import Flag
 from schemas.reading import PARAMETERS, VALUES
@@ -21,6 +21,8 @@ SECONDS = 60
 MICROSECONDS = 1_000_000
 PAGE = 60
 """Slots packed together for a snapshot: what an epoch did not touch is not packed again."""
+FEW = 512
+"""Rows up to which cells are picked whole; of more, parameter by parameter, because rows of six are slow to pick."""
 ROOM = 1440
 """Slots to spare, so that the grid is moved once a day and not with every batch."""
 P = len(PARAMETERS)
@@ -90,6 +92,12 @@ class Grid:
         """Return the totals of each slot in (first, last], which may be none."""
         return of_slots(self._layers_of(self.line(first + 1), self.line(last + 1)))
 
+    def after(self, slots: I64, number: int) -> Totals:
+        """Return the totals of so many slots after each of n slots, added up, shape (n, stations, 6)."""
+        lines = (slots + self.line(0))[:, None] + np.arange(1, number + 1)
+        cells = of_slots({name: layer[lines] for name, layer in self._layers.items() if name != "taken"})
+        return Totals(*(one.sum(axis=1, dtype=kind) for one, kind in zip(cells, KINDS, strict=True)))
+
     def blocks(self, first: int, last: int) -> Totals:
         """Return the totals of each ten minutes in (first, last], both multiples of ``BLOCK``; not to be written to."""
         begin, end = self.line(first), self.line(last)
@@ -138,6 +146,9 @@ class Grid:
         wanted = np.ones((station.size, MESSAGE + 1), bool, order="F")
         np.equal(values, values, out=wanted[:, :MESSAGE])
         if alone and not (taken[:, MESSAGE][cell] & bit).any():  # nothing of any of these seconds was seen
+            if station.size <= FEW:
+                taken[cell] |= np.where(wanted, bit[:, None], np.uint64(0))
+                return wanted[:, :MESSAGE], np.zeros(station.size, bool)
             for column, wants in zip(taken.T, wanted.T, strict=True):
                 if wants.any():
                     column[cell] |= np.where(wants, bit, np.uint64(0))
@@ -173,7 +184,10 @@ class Grid:
         counts, suspect = flags <= Flag.SUSPECT, flags == Flag.SUSPECT
         for name, amounts in (("sums", np.where(counts, quanta, 0)), ("counts", counts), ("suspects", suspect)):
             layer = self._layers[name].reshape(-1, P)
-            for column, amount in zip(layer.T, amounts.T, strict=True):  # one by one: rows of six are slow to pick
+            if alone and station.size <= FEW:
+                layer[cell] += amounts.astype(layer.dtype, copy=False)
+                continue
+            for column, amount in zip(layer.T, amounts.T, strict=True):
                 if not amount.any():
                     continue
                 if alone:

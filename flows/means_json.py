@@ -5,7 +5,6 @@ A slot's means are a thousand numbers that somebody waits for. Their texts are m
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
-from itertools import pairwise
 from typing import NamedTuple
 
 import msgspec
@@ -19,6 +18,8 @@ from flows.rows import VALID, coverage
 from schemas.reading import PARAMETERS
 
 _encode = msgspec.json.Encoder().encode
+OPENED = b"\n"
+"""Stands where a station begins, until all is joined; JSON without spaces has none."""
 
 
 class Step(NamedTuple):
@@ -60,18 +61,16 @@ def _steps(one: Means, closing: I64) -> Iterator[Step]:
     texts[1::3] = _numbers(rolling.mean(one.total[order], one.count[order]))
     distinct, place = np.unique(share, return_inverse=True)
     texts[2::3] = _looked_up(_after(distinct), place)
-    first = np.flatnonzero(new_step)
-    for (closing_number, ended, station), (begin, end) in zip(
-        step[:, first].T.tolist(), pairwise([*first.tolist(), order.size]), strict=True
-    ):
-        yield Step(closing_number, ended, station, msgspec.Raw(b"".join([*texts[3 * begin : 3 * end], b"}}"])))
+    means = b"".join(texts).split(OPENED)[1:]
+    for (number, ended, station), text in zip(step[:, new_step].T.tolist(), means, strict=True):
+        yield Step(number, ended, station, msgspec.Raw(text + b"}}"))
 
 
 @cache
 def _before(windows: tuple[str, ...]) -> list[bytes]:
     """What stands before a mean: that opens a station, a pollutant, or neither; by pollutant; by window."""
     texts = []
-    for opening in ('{{"{0}":{{', '}},"{0}":{{', ","):
+    for opening in (OPENED.decode() + '{{"{0}":{{', '}},"{0}":{{', ","):
         for name in PARAMETERS:
             texts += [f'{opening.format(name)}"{window}":{{"mean":'.encode() for window in windows]
     return texts

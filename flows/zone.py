@@ -132,8 +132,8 @@ class Zone:
             most = self.clock.until_review() if new else len(readings)
             most = min(most, max(1, LARGEST_TABLE // max(1, self.stations.size)))
             if len(readings) > most:
-                queue.appendleft((readings.take(np.arange(most, len(readings))), new))
-                readings = readings.take(np.arange(most))
+                queue.appendleft((readings.slice(most, len(readings)), new))
+                readings = readings.slice(0, most)
             rest, released = self._step(readings, new, out)
             if rest is not None:
                 queue.appendleft((rest, new))
@@ -159,7 +159,7 @@ class Zone:
         run = _Run(readings if go.size == n else readings.take(go), slot[go], go)
         self._settle(run, time, stop, out)
         self.clock.count(column[: stop + 1], slot[: stop + 1], time, stop + 1 if new else 0)
-        return (readings.take(np.arange(stop + 1, n)) if stop + 1 < n else None), released
+        return (readings.slice(stop + 1, n) if stop + 1 < n else None), released
 
     def _forget_waiting(self) -> Readings:
         """Hand out those who wait, and count the clock anew without them."""
@@ -381,7 +381,7 @@ class Zone:
 def _cut(run: _Run, begin: int, end: int) -> _Run:
     if begin == 0 and end == run.slot.size:
         return run
-    return _Run(run.readings.take(np.arange(begin, end)), run.slot[begin:end], run.row[begin:end])
+    return _Run(run.readings.slice(begin, end), run.slot[begin:end], run.row[begin:end])
 
 
 def _cut_mask(run: _Run, mask: NDArray[np.bool_]) -> _Run:

@@ -112,7 +112,7 @@ class Track:
             if n > begin:
                 readings = waiting.block.readings
                 if n - begin < len(readings):
-                    readings = readings.take(np.arange(begin, n))
+                    readings = readings.slice(begin, n)
                 runs.append((readings, waiting.keys[begin:n]))
                 waiting.released = n
             if n < waiting.keys.size:

@@ -54,10 +54,10 @@ def alike(found: Sequence[Message]) -> Iterator[Sequence[Message]]:
         return
     n = len(found)
     partition = np.fromiter(map(Message.partition, found), np.int32, n)
-    topics = list(map(Message.topic, found))
-    names = {topic: i for i, topic in enumerate(dict.fromkeys(topics))}
-    topic = np.fromiter(map(names.__getitem__, topics), np.int32, n)
-    faulty = np.array([error is not None for error in map(Message.error, found)])
+    names = {topic: i for i, topic in enumerate(dict.fromkeys(map(Message.topic, found)))}
+    topic = np.fromiter((names[message.topic()] for message in found), np.int32, n) if len(names) > 1 else partition
+    errors = list(map(Message.error, found))
+    faulty = np.array([error is not None for error in errors]) if errors.count(None) < n else np.zeros(n, bool)
     cuts = (partition[1:] != partition[:-1]) | (topic[1:] != topic[:-1]) | faulty[1:] | faulty[:-1]
     for begin, end in pairwise([0, *(np.flatnonzero(cuts) + 1).tolist(), n]):
         yield found[begin:end]
@@ -104,7 +104,7 @@ def _parted(
     parted = []
     for run, end, (low, high) in zip(runs, ends.tolist(), pairwise([0, *cuts]), strict=True):
         of_run = [reject._replace(part=run.part) for at, reject in rejects if end - len(run.messages) <= at < end]
-        parted.append((readings if len(runs) == 1 else readings.take(np.arange(low, high)), of_run))
+        parted.append((readings if len(runs) == 1 else readings.slice(low, high), of_run))
     return parted
 
 
