@@ -216,7 +216,8 @@ def ledger(entries: Sequence[dict[str, Any]]) -> pa.RecordBatch:
 
 def coverage(means: Means) -> NDArray[np.float64]:
     """Share of each window that values cover, shape (n,)."""
-    return rolling.coverage(means.filled, means.group.cadence, means.group.lengths[means.window])
+    lengths = means.group.lengths.astype(np.float64).take(means.window)
+    return rolling.coverage(means.filled, means.group.cadence, lengths)
 
 
 def _origin(part: NDArray[np.int32], koff: NDArray[np.int64], parts: Sequence[Partition]) -> list[pa.Array]:

@@ -170,7 +170,7 @@ class EpochFiles:
             fullest = sorted(self._kept, key=lambda key: -self._kept[key].rows)
             for key in fullest[: len(fullest) // 2 + 1]:
                 self._write(key)
-        self._wait(MOST_KEPT)
+        self.wait(MOST_KEPT)
 
     def finish(self) -> dict[str, list[DataFile]]:
         """Write what is kept, close and fsync; by table, the files of the epoch.
@@ -180,7 +180,7 @@ class EpochFiles:
         """
         for key in list(self._kept):
             self._write(key)
-        self._wait(0)
+        self.wait()
         if self._thread is not None:
             self._thread.shutdown()
             self._thread = None
@@ -217,7 +217,7 @@ class EpochFiles:
         self._thread = self._thread or ThreadPoolExecutor(1, "lake-write")
         self._under_way.append((self._thread.submit(self._files.write, key, kept.batches), kept.rows))
 
-    def _wait(self, most: int) -> None:
+    def wait(self, most: int = 0) -> None:
         """Wait until at most so many rows are under way, and raise what made one fail."""
         while self._under_way and (self._under_way[0][0].done() or sum(rows for _, rows in self._under_way) > most):
             self._under_way.popleft()[0].result()

@@ -64,6 +64,7 @@ def main() -> None:
                 watch.lap("rows")
                 for table, batch in (row for landing in landed for row in landing.rows):
                     files.add(table, batch)
+                files.wait()  # the thread writes beside the worker; here each stage is to stand by itself
                 watch.lap("write")
                 readings += taken(item)
                 last = last or item.last

@@ -123,13 +123,15 @@ def mean(total: I64, count: Whole) -> F64:
     array([21., nan])
     """
     if np.all(count):
-        return np.asarray(total / np.multiply(count, float(PER_UNIT)))
+        scale = np.multiply(count, float(PER_UNIT))
+        alike = np.ndim(scale) > 0 and np.shape(scale) == np.shape(total)
+        return np.asarray(np.divide(total, scale, out=scale if alike else None))
     means = np.full(np.broadcast_shapes(np.shape(total), np.shape(count)), np.nan)
     np.divide(total, np.multiply(count, float(PER_UNIT)), out=means, where=np.asarray(count) > 0)
     return means
 
 
-def coverage(filled: Whole, cadence_minutes: int, length_minutes: int | Whole) -> F64:
+def coverage(filled: Whole, cadence_minutes: int, length_minutes: float | Whole | F64) -> F64:
     """Share of a window that its filled slots stand for, at most 1.
 
     Each slot stands for one cadence, of at least a minute; the whole window counts at a stream's start too.
@@ -137,4 +139,6 @@ def coverage(filled: Whole, cadence_minutes: int, length_minutes: int | Whole) -
     >>> coverage(np.array([1, 6, 8]), cadence_minutes=60, length_minutes=480)
     array([0.125, 0.75 , 1.   ])
     """
-    return np.minimum(1.0, np.asarray(filled) * max(cadence_minutes, 1) / length_minutes)
+    minutes = filled if cadence_minutes <= 1 else np.multiply(filled, cadence_minutes)
+    share: F64 = np.asarray(np.divide(minutes, length_minutes))
+    return np.minimum(share, 1.0, out=share)

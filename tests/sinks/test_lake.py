@@ -142,7 +142,7 @@ def test_more_days_than_files_may_be_open(files, tmp_path, monkeypatch):
     most = 0
     for turn in range(6):
         files.add("rejects", rejects([START + day * DAY + 1 + turn for day in range(20)], first=20 * turn))
-        files._wait(0)
+        files.wait()
         most = max(most, len(files._files._open))
         assert files._rows <= 40
     found = files.finish()["rejects"]
