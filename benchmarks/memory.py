@@ -22,8 +22,8 @@ def run(folder: Path, rounds: int, *, quick: bool) -> Report:
     tables = [inputs.table(folder, days) for days in ((1, 3, 10) if quick else (10, 30, 90))]
     lines = inputs.lines(folder, 3 if quick else 15)
     lake = folder / "memory-lake"
-    contenders = {"cityair --help, no input": partial(child, [CITYAIR, "--help"])}
-    readings = {"cityair --help, no input": 0}
+    contenders = {"cityair run --help, no input": partial(child, [CITYAIR, "run", "--help"])}
+    readings = {"cityair run --help, no input": 0}
     for data in [*tables, lines]:
         contenders[data.path.name] = partial(into_lake, command(city, data.path), lake)
         readings[data.path.name] = data.readings

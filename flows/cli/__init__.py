@@ -16,8 +16,21 @@ from deltalake.exceptions import DeltaError
 
 from schemas.errors import CityairError
 
-COMMANDS = ("run", "sql", "demo", "rebuild", "lights", "lake", "topics", "redrive", "simulate", "config")
-"""Each is a module here, with a function of its name or a group called ``app``."""
+COMMANDS = {
+    "run": "Play an input through a dataflow into a lake; a second start goes on where the first stopped.",
+    "sql": "Ask the lake in SQL. Times are the city's; means are the newest revisions.",
+    "demo": "Play a day of a whole city, with trouble, and two weeks of real air; then show what happened. "
+    "No broker needed.",
+    "rebuild": "Make a recovery store from the lake: its ledger says where each input goes on, "
+    "its newest readings fill the grid.",
+    "redrive": "Send dead letters to their topic again, once their cause is mended: original bytes, key and headers.",
+    "simulate": "Write the readings of an invented city in the order they arrive, and the truth about them beside it.",
+    "lights": "Show the lights as the city sees them: gray once their time is over, whether the pipeline lives or not.",
+    "lake": "Prove that a lake is whole, and look after it.",
+    "topics": "Make and check a city's topics on its Kafka broker.",
+    "config": "Show the settings.",
+}
+"""Each is a module here, with a function of its name or a group called ``app``, and how its help begins."""
 INTERRUPTED = 130
 OUR_FAULT = 1
 STORE = 3
@@ -26,6 +39,25 @@ GOES_ON = "the flow goes on where its last epoch ended, and nothing is lost"
 
 def application(*names: str) -> typer.Typer:
     """Make the command line of these commands, of all where none is named: each is imported for its own use only."""
+    app = _application()
+    for name in names or COMMANDS:
+        module = importlib.import_module(f"flows.cli.{name}")
+        if hasattr(module, "app"):
+            app.add_typer(module.app, name=name)
+        else:
+            app.command(name)(getattr(module, name))
+    return app
+
+
+def overview() -> typer.Typer:
+    """Make a command line that only names the commands, and imports none of them: all that ``--help`` needs."""
+    app = _application()
+    for name, summary in COMMANDS.items():
+        app.command(name, help=summary)(_group)
+    return app
+
+
+def _application() -> typer.Typer:
     app = typer.Typer(
         name="cityair",
         help="A city's air, from its sensors to its signal lights.",
@@ -35,12 +67,6 @@ def application(*names: str) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_group)
-    for name in names or COMMANDS:
-        module = importlib.import_module(f"flows.cli.{name}")
-        if hasattr(module, "app"):
-            app.add_typer(module.app, name=name)
-        else:
-            app.command(name)(getattr(module, name))
     return app
 
 
@@ -52,8 +78,10 @@ def main() -> None:
     """Run the command line; every way it can end has its exit code."""
     os.environ["RUST_BACKTRACE"] = "0"  # the engine would print one before each refusal
     asked = [word for word in sys.argv[1:2] if word in COMMANDS]
+    completing = "_CITYAIR_COMPLETE" in os.environ  # a shell that completes asks for every option
     try:
-        sys.exit(application(*asked)(standalone_mode=False) or 0)
+        app = application(*asked) if asked or completing else overview()
+        sys.exit(app(standalone_mode=False) or 0)
     except (typer.Abort, KeyboardInterrupt):
         _say("interrupted")
         sys.exit(INTERRUPTED)
