@@ -184,8 +184,13 @@ def _hourly(grid: Grid, columns: NDArray[np.integer], cadence: int, first: int, 
     """Valid means of the hours in (first, last], shape (stations, hours, 6); NaN where too little is there."""
     assert grid.base is not None
     begin = max(first, -(-(grid.base - 1) // HOUR) * HOUR)
-    totals = grid.blocks(begin, last).of(columns).added(HOUR // BLOCK)
-    covered = rolling.coverage(totals.filled, cadence, HOUR)
-    means = np.where(covered >= VALID, rolling.mean(totals.sums, totals.counts), np.nan)
+    means = valid_hours(grid, columns, cadence, begin, last)
     before = np.full(((begin - first) // HOUR, *means.shape[1:]), np.nan)
     return np.ascontiguousarray(np.concatenate([before, means]).transpose(1, 0, 2))
+
+
+def valid_hours(grid: Grid, columns: NDArray[np.integer], cadence: int, first: int, last: int) -> F64:
+    """Means of the hours in (first, last], shape (hours, stations, 6); NaN where values cover too little of one."""
+    totals = grid.blocks(first, last).of(columns).added(HOUR // BLOCK)
+    covered = rolling.coverage(totals.filled, cadence, HOUR)
+    return np.where(covered >= VALID, rolling.mean(totals.sums, totals.counts), np.nan)

@@ -15,8 +15,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
+from flows import indices
 from flows.arrivals import F64, I64
-from flows.blocks import BLOCK
 from flows.clock import NEVER, Clock, Time, closing_rows
 from flows.evaluate import Group
 from flows.grid import Grid
@@ -35,8 +35,6 @@ LONGEST_GAP = 180
 """Minutes after and before a gap in the city's air whose slots are decided one by one; between, nothing changes."""
 AT_ONCE = 4_000_000
 """Candidates looked at together: so many slots times lights times stations."""
-VALID = 0.75
-"""Share of an hour that a station's mean must cover to drive an alert."""
 PM = [PARAMETERS.index(name) for name in light_rules.PM]
 KINDS: dict[str, Kind] = {"reference": "official", "low_cost": "early_sign"}
 
@@ -268,11 +266,9 @@ class Watch:
         group, held = self._groups[i], hours[hours <= self._grid.reach()]
         valid = np.full((hours.size, len(self._ids), len(PARAMETERS)), np.nan)
         if held.size:
-            blocks = self._grid.blocks(int(held[0]) - HOUR, int(held[-1]))
-            totals = blocks.of(group.columns).added(HOUR // BLOCK)
-            covered = rolling.coverage(totals.filled, group.cadence, HOUR)
-            means = rolling.mean(totals.sums, totals.counts)
-            valid[: held.size, group.columns] = np.where(covered >= VALID, means, np.nan)
+            first, last = int(held[0]) - HOUR, int(held[-1])
+            means = indices.valid_hours(self._grid, group.columns, group.cadence, first, last)
+            valid[: held.size, group.columns] = means
         return valid
 
     def _look(self, slots: I64, closed: I64) -> _Look:

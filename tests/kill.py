@@ -85,10 +85,11 @@ def prove(folder: Path, kills: int, minutes: int, seed: int) -> tuple[list[str],
     city, recording = folder / "city.toml", folder / "air.ndjson"
     city.write_text(city_file())
     record(recording, minutes, seed)
+    start_up = seconds_of_a_start(folder)
     began = time.monotonic()
     calm = subprocess.Popen(command(folder, "calm"), stderr=subprocess.PIPE, env=environment())
     try:
-        landed = play_and_kill(folder, kills, random.Random(seed))
+        landed = play_and_kill(folder, kills, random.Random(seed), start_up)
         said = calm.communicate(timeout=LONGEST)[1].decode()
     finally:
         calm.kill()
@@ -149,9 +150,17 @@ def readings(minute: int, dice: random.Random) -> Iterator[bytes]:
         yield json.dumps({"station_id": f"s-{station:02d}", "observed_at": at, **values}).encode()
 
 
-def command(folder: Path, name: str) -> list[str]:
+def seconds_of_a_start(folder: Path) -> float:
+    """Seconds that the real command takes over a recording in which nothing is."""
+    (folder / "nothing.ndjson").touch()
+    began = time.monotonic()
+    subprocess.run(command(folder, "nothing", "nothing.ndjson"), check=True, capture_output=True, env=environment())
+    return time.monotonic() - began
+
+
+def command(folder: Path, name: str, recording: str = "air.ndjson") -> list[str]:
     """Name the real command with a lake, store and output of its own."""
-    places = {"--city": "city.toml", "--input": "air.ndjson"}
+    places = {"--city": "city.toml", "--input": recording}
     places |= {
         option: f"{short}-{name}"
         for option, short in (("--lake", "lake"), ("--recovery", "store"), ("--output", "out"))
@@ -170,15 +179,12 @@ def environment(share: float = 0.0) -> dict[str, str]:
     return {**os.environ, "CITYAIR_EPOCH": EPOCH, "CITYAIR_CRASH": planted}
 
 
-def play_and_kill(folder: Path, kills: int, dice: random.Random) -> Counter[str]:
+def play_and_kill(folder: Path, kills: int, dice: random.Random, start_up: float) -> Counter[str]:
     """Start until so many kills have landed, then let it end; count what landed where.
 
     Raises:
         RuntimeError: a start ended by itself and not well.
     """
-    began = time.monotonic()
-    subprocess.run([COMMAND, "--help"], check=True, capture_output=True)
-    start_up = time.monotonic() - began
     landed: Counter[str] = Counter()
     ended = False
     while True:

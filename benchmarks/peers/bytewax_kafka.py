@@ -4,18 +4,15 @@
 the client setting that keeps it from sleeping over full queues, large batches, one worker, no recovery.
 """
 
-import json
 import sys
-import time
 from datetime import datetime
 
 import bytewax.operators as op
 import msgspec
 from bytewax.connectors.kafka import KafkaSource
 from bytewax.dataflow import Dataflow
-from bytewax.testing import run_main
 
-from benchmarks.peers.bytewax_windows import BATCH, Count, Reading, count_windows
+from benchmarks.peers.bytewax_windows import BATCH, Reading, count_windows, measure
 
 CLIENT = {"fetch.queue.backoff.ms": "10"}
 
@@ -28,10 +25,7 @@ def main() -> None:
     decode = msgspec.json.Decoder(Reading).decode
     messages = op.input("topic", flow, source)
     count_windows(op.map("decode", messages, lambda message: decode(message.value)), datetime.fromisoformat(first))
-    began = time.perf_counter()
-    run_main(flow)
-    seconds = time.perf_counter() - began
-    print(json.dumps({"seconds": seconds, "results": Count.results, "readings": int(Count.readings)}))
+    measure(flow)
 
 
 if __name__ == "__main__":

@@ -94,6 +94,14 @@ def count_windows(readings: Any, first: datetime) -> None:
     op.output("count", op.map("mean", windows.down, mean), CountSink())
 
 
+def measure(flow: Dataflow) -> None:
+    """Run a flow of ``count_windows``, and print what came of it and how long it took."""
+    began = time.perf_counter()
+    run_main(flow)
+    seconds = time.perf_counter() - began
+    print(json.dumps({"seconds": seconds, "results": Count.results, "readings": int(Count.readings)}))
+
+
 def main() -> None:
     """Run the flow to the file's end."""
     path = sys.argv[1]
@@ -102,10 +110,7 @@ def main() -> None:
     flow = Dataflow("peer")
     lines = op.input("lines", flow, FileSource(path, batch_size=BATCH))
     count_windows(op.map("decode", lines, msgspec.json.Decoder(Reading).decode), first)
-    began = time.perf_counter()
-    run_main(flow)
-    seconds = time.perf_counter() - began
-    print(json.dumps({"seconds": seconds, "results": Count.results, "readings": int(Count.readings)}))
+    measure(flow)
 
 
 if __name__ == "__main__":

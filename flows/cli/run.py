@@ -191,7 +191,6 @@ def play(city: City, wanted: Wanted, lake: Path, recovery: Path, tally: Tally) -
         elif wanted.output:
             edges.topics = NdjsonSink(Path(wanted.output), air.TOPICS, identity)
         held.enter_context(stop.on_signals())
-        gc.collect()
         gc.freeze()  # what imports made stays; to walk it again and again would make slots wait
         try:
             cli_main(

@@ -123,9 +123,7 @@ def mean(total: I64, count: Whole) -> F64:
     array([21., nan])
     """
     if np.all(count):
-        scale = np.multiply(count, float(PER_UNIT))
-        alike = np.ndim(scale) > 0 and np.shape(scale) == np.shape(total)
-        return np.asarray(np.divide(total, scale, out=scale if alike else None))
+        return np.asarray(total / np.multiply(count, float(PER_UNIT)))
     means = np.full(np.broadcast_shapes(np.shape(total), np.shape(count)), np.nan)
     np.divide(total, np.multiply(count, float(PER_UNIT)), out=means, where=np.asarray(count) > 0)
     return means

@@ -54,10 +54,11 @@ def alike(found: Sequence[Message]) -> Iterator[Sequence[Message]]:
         return
     n = len(found)
     partition = np.fromiter(map(Message.partition, found), np.int32, n)
-    names = {topic: i for i, topic in enumerate(dict.fromkeys(map(Message.topic, found)))}
-    topic = np.fromiter((names[message.topic()] for message in found), np.int32, n) if len(names) > 1 else partition
     faulty = np.array([error is not None for error in map(Message.error, found)])
-    cuts = (partition[1:] != partition[:-1]) | (topic[1:] != topic[:-1]) | faulty[1:] | faulty[:-1]
+    cuts = (partition[1:] != partition[:-1]) | faulty[1:] | faulty[:-1]
+    topics = list(map(Message.topic, found))
+    if len(set(topics)) > 1:
+        cuts |= [one != other for one, other in pairwise(topics)]
     for begin, end in pairwise([0, *(np.flatnonzero(cuts) + 1).tolist(), n]):
         yield found[begin:end]
 

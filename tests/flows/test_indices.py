@@ -9,10 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flows import grid as grid_module
-from flows import zone as zone_module
 from flows.arrivals import no_readings
-from flows.grid import PAGE
 from flows.indices import Scales
 from flows.kernels import cai, nowcast
 from flows.shipped import index
@@ -20,6 +17,7 @@ from flows.zone import Zone
 from schemas.reading import PARAMETERS
 from schemas.strict import seconds
 
+pytestmark = pytest.mark.usefixtures("small_rooms")
 START = 1_767_225_600
 """A second: 2026-01-01, 09:00 in Seoul."""
 HOUR = 3600
@@ -34,15 +32,6 @@ OTHERS = [
     for parameter, scale in table.parameters.items()
 ]
 LEVELS = {"pm10": 60.0, "pm25": 33.0, "o3": 0.06, "no2": 0.04, "co": 1.5, "so2": 0.02}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _small_rooms():
-    """A grid that moves every hour or so, and evaluations of three hours at most, so that hours are like weeks."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(grid_module, "ROOM", PAGE)
-        patch.setattr(zone_module, "DAY", 180)
-        yield
 
 
 class Rows:

@@ -9,10 +9,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from flows import grid as grid_module
 from flows import ozone_hours
-from flows import zone as zone_module
-from flows.grid import PAGE
 from flows.kernels import rolling
 from flows.kernels.nowcast_o3 import GAP, LOOKBACK, WINDOW, nowcast_o3, surrogate_o3
 from flows.ozone_hours import OzoneHours
@@ -21,6 +18,7 @@ from schemas.city import Indices
 from schemas.reading import PARAMETERS
 from schemas.strict import seconds
 
+pytestmark = pytest.mark.usefixtures("small_rooms")
 START = 1_767_225_600
 """A second: 2026-01-01, 09:00 in Seoul."""
 HOUR = 3600
@@ -36,15 +34,6 @@ FITTED = WINDOW - GAP
 """Hours after which a regression is made: before, more than seven in a row are missing from the two weeks."""
 LONG = 440
 """Hours: more than the history keeps, in these tests."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _small_rooms():
-    """A grid that moves every hour or so, and evaluations of three hours at most."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(grid_module, "ROOM", PAGE)
-        patch.setattr(zone_module, "DAY", 180)
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +144,7 @@ def is_of(told, station, hourly, first=0):
 
 
 @pytest.fixture(scope="module")
-def in_order(asking, make_readings, _small_rooms):
+def in_order(asking, make_readings, small_rooms):
     """What one pass in order says: what the kernel says of all hours at once."""
     rows = air(1)
     told, _ = play(asking(), make_readings, rows)

@@ -11,11 +11,9 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from flows import clock as clock_module
-from flows import grid as grid_module
 from flows import watch as watch_module
 from flows import zone as zone_module
 from flows.arrivals import no_readings
-from flows.grid import PAGE
 from flows.kernels import light_changes, light_rules, lights
 from flows.zone import Zone
 from schemas.city import Light
@@ -23,6 +21,7 @@ from schemas.city_rules import Lights
 from schemas.light import COLORS
 from schemas.strict import minutes, seconds
 
+pytestmark = pytest.mark.usefixtures("small_rooms")
 START = 1_767_225_600
 """A second: 2026-01-01, 09:00 in Seoul."""
 HOUR = 3600
@@ -42,15 +41,6 @@ CITIES = [
     ("10s", "1m", "7m", "1m"),
     ("1m", "1h", "1m", "1h", "5m", "1m"),
 ]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _small_rooms():
-    """A grid that moves every hour or so, and evaluations of three hours at most, so that hours are like weeks."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(grid_module, "ROOM", PAGE)
-        patch.setattr(zone_module, "DAY", 180)
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -557,14 +547,18 @@ def test_a_heartbeat_at_least_every_five_minutes_of_air(watched, make_readings, 
     assert len(told) == len(city.lights)
 
 
+def fast_stations_die(before, after):
+    """Two stations by the minute for two hours, and three by the hour for eight: PM2.5 before the fifth, and from it."""
+    every = ("1m", "1m", "1h", "1h", "1h")
+    rows = [(s, START + 60 * m, {"pm10": 30.0, "pm25": before}) for m in range(1, 121) for s in (0, 1)]
+    hourly = [(h, before if h < 5 else after) for h in range(1, 9)]
+    rows += [(s, START + h * HOUR, {"pm10": 30.0, "pm25": pm25}) for h, pm25 in hourly for s in (2, 3, 4)]
+    return every, sorted(rows, key=lambda row: row[1])
+
+
 def test_a_better_hour_waits_in_air_time_where_fast_stations_are_dead(watched, make_readings):
     """Hourly stations alone carry the clock: sixty slots close at once, each with the air that had ended by then."""
-    every = ("1m", "1m", "1h", "1h", "1h")
-    rows = [(s, START + 60 * m, {"pm10": 30.0, "pm25": 80.0}) for m in range(1, 121) for s in (0, 1)]
-    rows += [
-        (s, START + h * HOUR, {"pm10": 30.0, "pm25": 80.0 if h < 5 else 10.0}) for h in range(1, 9) for s in (2, 3, 4)
-    ]
-    rows.sort(key=lambda row: row[1])
+    every, rows = fast_stations_die(80.0, 10.0)
     states = [state for state in play(watched(every), make_readings, rows).of("light-2") if state.grade]
     better = [state.color for state in states if state.as_of == when(START + 5 * HOUR)]
     assert better == ["red"] * better.count("red") + ["blue"] * better.count("blue")
@@ -575,12 +569,7 @@ def test_a_better_hour_waits_in_air_time_where_fast_stations_are_dead(watched, m
 
 def test_no_text_is_told_before_the_hour_of_its_alert(watched, make_readings):
     """As above: of sixty slots that close at once, those before the hour know nothing of what it brings."""
-    every = ("1m", "1m", "1h", "1h", "1h")
-    rows = [(s, START + 60 * m, {"pm10": 30.0, "pm25": 20.0}) for m in range(1, 121) for s in (0, 1)]
-    rows += [
-        (s, START + h * HOUR, {"pm10": 30.0, "pm25": 20.0 if h < 5 else 90.0}) for h in range(1, 9) for s in (2, 3, 4)
-    ]
-    rows.sort(key=lambda row: row[1])
+    every, rows = fast_stations_die(20.0, 90.0)
     states = play(watched(every), make_readings, rows).of("light-2")
     texts = {h: {state.text for state in states if state.as_of == when(START + h * HOUR)} for h in (4, 5, 6)}
     assert texts == {4: {None}, 5: {None}, 6: {"초미세먼지 주의보"}}

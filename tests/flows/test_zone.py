@@ -8,10 +8,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from flows import clock as clock_module
-from flows import grid as grid_module
 from flows import zone as zone_module
 from flows.arrivals import no_readings
-from flows.grid import PAGE, slot_of
+from flows.grid import slot_of
 from flows.kernels.surroundings import limits, surroundings
 from flows.zone import Zone
 from schemas.errors import ConfigurationError
@@ -19,6 +18,7 @@ from schemas.quality import Flag
 from schemas.reading import PARAMETERS, VALUES
 from schemas.strict import minutes, seconds
 
+pytestmark = pytest.mark.usefixtures("small_rooms")
 P = len(PARAMETERS)
 START = 1_767_225_600
 """A second: 2026-01-01, 09:00 in Seoul."""
@@ -26,15 +26,6 @@ HOUR = 3600
 HEAVY = settings(
     deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _small_rooms():
-    """A grid that moves every hour or so, and evaluations of three hours at most, so that hours are like weeks."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(grid_module, "ROOM", PAGE)
-        patch.setattr(zone_module, "DAY", 180)
-        yield
 
 
 def review_after(rows):

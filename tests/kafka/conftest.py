@@ -146,13 +146,13 @@ def contents(city_topics, broker):
     """Everything that is in a topic now, partition by partition."""
 
     def read(topic):
-        consumer = Consumer({"bootstrap.servers": broker.servers, "group.id": "test", "enable.partition.eof": True})
+        consumer = Consumer(broker.client(group_id="test", enable_partition_eof=True, fetch_wait_max_ms=10))
         name = city_topics + topic
         parts = consumer.list_topics(name, timeout=10).topics[name].partitions
         consumer.assign([TopicPartition(name, n, 0) for n in parts])
         found, ended = [], 0
         while ended < len(parts):
-            for message in consumer.consume(1000, 1):
+            for message in consumer.consume(1000, 0.1):
                 if message.error():
                     ended += 1
                 else:

@@ -24,13 +24,13 @@ def by_partition(broker, city_topics):
     """The messages of the readings' topic, partition by partition."""
 
     def read():
-        consumer = Consumer({"bootstrap.servers": broker.servers, "group.id": "test", "enable.partition.eof": True})
+        consumer = Consumer(broker.client(group_id="test", enable_partition_eof=True, fetch_wait_max_ms=10))
         name = city_topics + READINGS
         found = {n: [] for n in consumer.list_topics(name, timeout=10).topics[name].partitions}
         consumer.assign([TopicPartition(name, n, 0) for n in found])
         ended = 0
         while ended < len(found):
-            for message in consumer.consume(10_000, 1):
+            for message in consumer.consume(10_000, 0.1):
                 if message.error():
                     ended += 1
                 else:

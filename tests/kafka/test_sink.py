@@ -29,13 +29,13 @@ def sent(city_topics, broker):
     """Messages of a topic, partition by partition: (key, header, value)."""
 
     def read(topic=ROLLING, header="ce_id"):
-        consumer = Consumer(broker.client(group_id="test", enable_partition_eof=True))
+        consumer = Consumer(broker.client(group_id="test", enable_partition_eof=True, fetch_wait_max_ms=10))
         name = city_topics + topic
         parts = consumer.list_topics(name, timeout=10).topics[name].partitions
         consumer.assign([TopicPartition(name, n, 0) for n in parts])
         found, ended = {n: [] for n in parts}, set()
         while len(ended) < len(parts):
-            for message in consumer.consume(1000, 1):
+            for message in consumer.consume(1000, 0.1):
                 if message.error():
                     ended.add(message.partition())
                 else:

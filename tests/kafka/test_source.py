@@ -44,7 +44,7 @@ def source(city_topics, city_file):
 def put(city_topics, broker):
     def put(messages):
         """(partition, value) or (partition, value, time stamp in ms)."""
-        producer = Producer(broker.client(linger_ms=5))
+        producer = Producer(broker.client(linger_ms=5, queue_buffering_max_messages=1_000_000))
         for partition, value, *stamp in messages:
             stamped = {"timestamp": stamp[0]} if stamp else {}
             producer.produce(city_topics + READINGS, value, b"key", partition, **stamped)
