@@ -1,7 +1,7 @@
 #!/bin/sh
 # The city lives on a Kafka of its own: a broker, readings at 600 times their pace, the air flow, and a consumer.
 #
-#   examples/live.sh [SECONDS]      until Ctrl-C, or so many seconds after the first readings; PORT=9092
+#   examples/live.sh [SECONDS]      until Ctrl-C, or so many seconds after the first means; PORT=9092
 #
 # Needs java (17 or newer) and mvn, and `make setup` once. Everything it starts ends with it, and leaves nothing behind.
 set -eu
@@ -41,6 +41,10 @@ simulator=$!
 users="$follower $simulator $flow"
 
 if [ "$seconds" != 0 ]; then
+    until ls -d "$folder"/lake/rolling/dt=* >/dev/null 2>&1; do
+        kill -0 "$flow" || exit 1 # it said why it ended
+        sleep 0.2
+    done
     sleep "$seconds" &
     wait $!
 else

@@ -1,4 +1,4 @@
-"""Which steps close in a run of rows, and after which of them: a function of the rows alone."""
+"""Which slots close in a run of rows, and after which of them: a function of the rows alone."""
 
 from collections.abc import Sequence
 
@@ -10,19 +10,39 @@ from flows.evaluate import Group
 
 
 class Closings:
-    """Steps of every group that close in a run.
+    """Slots of every group that close in a run: steps, which means end with, and those that lights and alerts ask for.
 
     Args:
         groups: the zone's stations by cadence.
+        lengths: of each group, in slots; their multiples are asked for.
+        since: newest slot closed of each group, of those asked for, shape (groups,).
         clock: before the run.
         time: what the clock does over the run.
         stop: the last row of it that is taken.
     """
 
-    def __init__(self, groups: Sequence[Group], clock: Clock, time: Time, stop: int) -> None:
+    def __init__(
+        self, groups: Sequence[Group], lengths: Sequence[set[int]], since: I64, clock: Clock, time: Time, stop: int
+    ) -> None:
         self._groups = groups
         self._before = [group.due for group in groups]
-        self._of = [_closings(group, clock, time, stop) for group in groups]
+        self._of: list[tuple[I64, I64]] = []
+        self.asked: list[tuple[I64, I64]] = []
+        """Of each group the slots asked for, in rising order, and the rows after which they close."""
+        heard = clock.heard_from(time)
+        reached = np.unique(np.concatenate([time.reach.slots, heard]))
+        for group, some, last in zip(groups, lengths, since.tolist(), strict=True):
+            marks = np.concatenate([reached, reached - group.grace])  # between these nothing closes that did not before
+            slots = np.unique(np.concatenate([marks // length * length for length in {group.step, *some}]))
+            slots = slots[(slots > min(group.due, last)) & (slots <= time.clock[stop])]
+            rows = slots
+            if slots.size:
+                rows = closing_rows(time, slots, group.columns, heard, group.cadence, group.grace)
+                slots, rows = slots[rows <= stop], rows[rows <= stop]
+            steps = (slots > group.due) & (slots % group.step == 0)
+            asked = (slots > last) & np.logical_or.reduce([slots % length == 0 for length in some])
+            self._of.append((slots[steps], rows[steps]))
+            self.asked.append((slots[asked], rows[asked]))
 
     def events(self, upto: int) -> list[int]:
         """Rows up to ``upto`` after which something closes that is open still."""
@@ -65,15 +85,3 @@ class Closings:
                 group.close_at(step, seen)
         return seen
 
-
-def _closings(group: Group, clock: Clock, time: Time, stop: int) -> tuple[I64, I64]:
-    """Steps of a group, in rising order, and the rows after which they close."""
-    heard = clock.heard_from(time)
-    reached = np.unique(np.concatenate([time.reach.slots, heard]))
-    marks = np.concatenate([reached, reached - group.grace])  # between these nothing closes that did not before
-    steps = np.unique(marks // group.step) * group.step
-    steps = steps[(steps > group.due) & (steps <= time.clock[stop])]
-    if not steps.size:
-        return steps, steps
-    rows = closing_rows(time, steps, group.columns, heard, group.cadence, group.grace)
-    return steps[rows <= stop], rows[rows <= stop]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from flows import indices
 from flows.arrivals import F64, I64
-from flows.clock import NEVER, Clock, Time, closing_rows
+from flows.clock import NEVER
 from flows.evaluate import Group
 from flows.grid import Grid
 from flows.kernels import alerts, light_changes, light_rules, light_words, lights, rolling
@@ -95,6 +95,8 @@ class Watch:
         self.told = Told(self.rules)
         self.messages: dict[str, tuple[str, int]] = {}
         """By light: an operator's text, and the slot from which on it is gone."""
+        self.lengths = [{HOUR, group.cadence} if self.rules.lights else {HOUR} for group in groups]
+        """Of each group, slots: what is decided is decided at their multiples."""
         self._cadences = np.array([group.cadence for group in groups], np.int64)
         self._fastest = int(self._cadences.argmin())
         self.closed = np.full(len(groups), NEVER)
@@ -125,13 +127,10 @@ class Watch:
         """The clock is set: what closes from here on is decided."""
         self.closed[:] = self._begin = slot
 
-    def foresee(self, clock: Clock, time: Time, stop: int) -> None:
-        """Note which slots close up to row ``stop`` of a run; they are looked at once its rows are on the grid."""
+    def foresee(self, asked: list[tuple[I64, I64]]) -> None:
+        """Note which slots of each group close in a run, and after which rows; looked at once those are on the grid."""
         self._ticks = []
-        if self._begin == NEVER:
-            return
-        for i, group in enumerate(self._groups):
-            slots, rows = self._closings(group, int(self.closed[i]), clock, time, stop)
+        for i, (slots, rows) in enumerate(asked):
             newest = np.flatnonzero(np.append(rows[1:] != rows[:-1], True)[: rows.size])
             self._pending += [(int(rows[k]), i, int(slots[k])) for k in newest]
             self._ticks.append((np.concatenate([[self.closed[i]], slots]), rows))
@@ -143,19 +142,6 @@ class Watch:
             newest = self._grid.newest
             self._pending = [(0, i, newest // group.cadence * group.cadence) for i, group in enumerate(self._groups)]
             self.decide(1, out)
-
-    def _closings(self, group: Group, closed: int, clock: Clock, time: Time, stop: int) -> tuple[I64, I64]:
-        """Slots that close, in rising order, and the rows after which they do."""
-        heard = clock.heard_from(time)
-        reached = np.unique(np.concatenate([time.reach.slots, heard]))
-        marks = np.concatenate([reached, reached - group.grace])  # between these nothing closes that did not before
-        every = [HOUR, group.cadence] if self.rules.lights else [HOUR]
-        slots = np.unique(np.concatenate([marks // length * length for length in every]))
-        slots = slots[(slots > closed) & (slots <= time.clock[stop])]
-        if not slots.size:
-            return slots, slots
-        rows = closing_rows(time, slots, group.columns, heard, group.cadence, group.grace)
-        return slots[rows <= stop], rows[rows <= stop]
 
     def cuts(self, slot: I64, row: I64, group_of: NDArray[np.integer]) -> NDArray[np.integer]:
         """Return where rows stand that are late for a slot closed before them: what closed is looked at first."""

@@ -177,8 +177,8 @@ class Zone:
             self._refuse(run.readings.take(late), "too_late", "older than the horizon behind the clock", out)
             run = _cut_mask(run, ~late)
         np.maximum.at(self._settled, self.column[run.readings.station], run.slot)
-        closings = Closings(self.groups, self.clock, time, stop)
-        self.watch.foresee(self.clock, time, stop)
+        closings = Closings(self.groups, self.watch.lengths, self.watch.closed, self.clock, time, stop)
+        self.watch.foresee(closings.asked)
         begin = 0
         while begin < run.slot.size:
             fits = run.slot[begin:] <= self.grid.reach()
