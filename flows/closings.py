@@ -84,4 +84,3 @@ class Closings:
             for group, step in new[row]:
                 group.close_at(step, seen)
         return seen
-
