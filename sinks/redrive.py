@@ -13,7 +13,15 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    Producer,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient
 
 from flows import broker
 from flows.messages import DEAD_LETTER, DEAD_LETTER_ID, without_ours
@@ -186,9 +194,14 @@ class DeadLetters:
 
     def _begins(self) -> Offsets:
         """Find where the letters begin that nobody has dealt with yet."""
-        asked = [TopicPartition(self._name, number) for number in self._partitions]
-        found = broker.reach(lambda limit: self._consumer.committed(asked, timeout=limit), self._trouble)
-        known = {one.partition: one.offset for one in found if one.offset >= 0}
+        asked = ConsumerGroupTopicPartitions(GROUP, [TopicPartition(self._name, number) for number in self._partitions])
+        admin = AdminClient(broker.client(self._trouble))  # a consumer would not say that it lacks the right to ask
+
+        def ask(limit: float) -> Any:
+            found = admin.list_consumer_group_offsets([asked], require_stable=True, request_timeout=limit)
+            return found[GROUP].result().topic_partitions
+
+        known = {one.partition: one.offset for one in broker.reach(ask, self._trouble) if one.offset >= 0}
         there = {number: self._watermarks(number) for number in self._partitions}
         if len(known) < len(there):  # the first time, or the group was forgotten
             known = self._marked() | known
