@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import cache
 from importlib.metadata import version
 from itertools import groupby
 from typing import NamedTuple
@@ -135,7 +136,7 @@ def _letter(reject: Reject, part: Partition) -> Message:
         "offset": str(reject.koff),
         "reason": reject.reason,
         "detail": reject.detail,
-        "version": version("cityair"),
+        "version": _version(),
     }
     payload = reject.payload
     if len(payload) > MAX_MESSAGE_BYTES:
@@ -145,6 +146,12 @@ def _letter(reject: Reject, part: Partition) -> Message:
         about["bare"], key, headers = "key and headers were too large", None, ()
     ours = tuple((DEAD_LETTER + header, text.encode("utf-8", "replace")) for header, text in about.items())
     return Message(name, key, payload, (*headers, *ours))
+
+
+@cache
+def _version() -> str:
+    """Name this code; asked for each letter, it would cost a hundred times what the letter does."""
+    return version("cityair")
 
 
 def without_ours(headers: Iterable[tuple[str, bytes | None]]) -> Headers:
