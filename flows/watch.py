@@ -144,12 +144,17 @@ class Watch:
             self.decide(1, out)
 
     def cuts(self, slot: I64, row: I64, group_of: NDArray[np.integer]) -> NDArray[np.integer]:
-        """Return where rows stand that are late for a slot closed before them: what closed is looked at first."""
-        late = np.zeros(slot.size, bool)
+        """Return where rows stand that are late for a slot closed before them: what closed is looked at first.
+
+        Of rows that are late behind the same closings the first is enough: after it nothing is left to look at.
+        """
+        late, closings = np.zeros(slot.size, bool), np.zeros(slot.size, np.int64)
         for i, (slots, rows) in enumerate(self._ticks):
-            before = slots[np.searchsorted(rows, row, side="left")]
-            late |= (group_of == i) & (slot <= before)
-        return np.flatnonzero(late)
+            before = np.searchsorted(rows, row, side="left")
+            late |= (group_of == i) & (slot <= slots[before])
+            closings += before
+        cuts = np.flatnonzero(late)
+        return cuts[np.diff(closings[cuts], prepend=-1) > 0]
 
     def decide(self, before: int, out: Said) -> None:
         """Look at what closes before row ``before``, in its order."""

@@ -7,6 +7,7 @@ was read to its end and has gone quiet holds nobody.
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -161,6 +162,7 @@ class Lanes(StatefulSourcePartition[Item, Snapshot]):
         self._bounded = any(lane.end is not None for lane in lanes)
         self._finished = self._moved = False
         self._kept: list[TopicPartition] = []
+        self._ready: deque[Readings] = deque()
         self._more = True
         self._said = time.monotonic()
 
@@ -168,23 +170,27 @@ class Lanes(StatefulSourcePartition[Item, Snapshot]):
         """Return what has come and may go; of a bounded input, at its end an item that says so."""
         if self._finished or self._stop():
             raise StopIteration
-        self._read()
+        if not self._ready:
+            self._read()
+            self._release()
         now = time.monotonic()
-        holding = [high for lane in self._lanes if (high := lane.holds_at(now)) is not None]
-        limit = -(-min(holding) // MINUTE) * MINUTE if holding else None  # a whole slot: in it, order is free
-        behind = any(lane.behind and lane.holds(now) for lane in self._lanes)
+        merged = leaving(self._tracks, self._ready.popleft() if self._ready else no_readings())
+        more = bool(self._ready) or any(lane.behind and lane.holds(now) for lane in self._lanes)
         items = []
-        pieces = released(self._tracks, (limit, len(self._tracks)), ROWS) or [no_readings()]
-        for i, piece in enumerate(pieces, 1):
-            merged = leaving(self._tracks, piece)
-            more = behind or i < len(pieces)
-            # The last of a backlog left with more to come; when nothing comes, something has to say so.
-            if merged.taken or self._more != more or now - self._said > HEARTBEAT:
-                items.append(self._item(merged, more=more))
+        # The last of a backlog left with more to come; when nothing comes, something has to say so.
+        if merged.taken or self._more != more or now - self._said > HEARTBEAT:
+            items.append(self._item(merged, more=more))
         if self._bounded and all(lane.finished and not lane.track.held for lane in self._lanes):
             self._finished = True
             items.append(("kafka", Arrivals(self._parts, self._now(), last=True)))
         return items
+
+    def _release(self) -> None:
+        """Let go what no lane holds back."""
+        now = time.monotonic()
+        holding = [high for lane in self._lanes if (high := lane.holds_at(now)) is not None]
+        limit = -(-min(holding) // MINUTE) * MINUTE if holding else None  # a whole slot: in it, order is free
+        self._ready.extend(released(self._tracks, (limit, len(self._tracks)), ROWS))
 
     def snapshot(self) -> Snapshot:
         """Return where to go on, as plain data; the snapshot before is durable now, and shown to the group."""

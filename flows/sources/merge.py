@@ -7,6 +7,7 @@ partition leave in their order, readings and rejects alike, so that what has lef
 import heapq
 from collections import deque
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,8 @@ from schemas.rejected import Reject
 LOWEST = int(np.iinfo(np.int64).min)
 BLOCKS = 16
 """All files together hold about so many blocks; with more files each block is smaller."""
+SPAN = 4 * 86_400_000_000
+"""Microseconds of air that leave together."""
 LEAST_ROWS = 256
 FIRST_ROWS = 64
 """To know where a file begins in time, so many rows are enough."""
@@ -209,7 +212,11 @@ class Merge:
 
 
 def released(tracks: Sequence[Track], limit: tuple[int | None, int], rows: int) -> list[Readings]:
-    """Return what may go up to a limit (a key and a partition), in its order and in pieces of at most ``rows``."""
+    """Return what may go up to a limit (a key and a partition), in its order and in pieces.
+
+    A piece has at most ``rows`` and spans at most ``SPAN``, because what comes of it grows with the air's time: a
+    reading a day brings all the means of that day.
+    """
     runs = [run for track in tracks if track.held for run in track.release(*limit)]
     if not runs:
         return []
@@ -217,10 +224,20 @@ def released(tracks: Sequence[Track], limit: tuple[int | None, int], rows: int) 
     order: NDArray[Any] | None = None
     if (np.diff(keys) < 0).any():
         order = np.argsort(keys, kind="stable")  # runs stand in the order of their partitions
-    if order is None and len(readings) <= rows:
-        return [readings]
-    order = np.arange(keys.size) if order is None else order
-    return [readings.take(order[i : i + rows]) for i in range(0, keys.size, rows)]
+        keys = keys[order]
+    cuts = _cuts(keys, rows)
+    if order is None:
+        return [readings.slice(begin, end) for begin, end in pairwise(cuts)] if len(cuts) > 2 else [readings]
+    return [readings.take(order[begin:end]) for begin, end in pairwise(cuts)]
+
+
+def _cuts(keys: I64, rows: int) -> list[int]:
+    """Where pieces begin and end, for rising ``keys``."""
+    cuts = [0]
+    while cuts[-1] < keys.size:
+        span_ends = int(np.searchsorted(keys, keys[cuts[-1]] + SPAN, "right"))
+        cuts.append(min(cuts[-1] + rows, span_ends))
+    return cuts
 
 
 def leaving(tracks: Sequence[Track], readings: Readings) -> Merged:

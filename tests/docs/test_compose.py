@@ -63,7 +63,8 @@ def test_what_services_lean_on_is_there(compose, root):
         for other in service.get("depends_on", {}):
             assert other in compose["services"]
         for volume in service["volumes"]:
-            source = re.sub(r"^\$\{\w+:-(.*?)\}", r"\1", volume).split(":")[0]
+            whole = volume["source"] if isinstance(volume, dict) else volume
+            source = re.sub(r"^\$\{\w+:-(.*?)\}", r"\1", whole).split(":")[0]
             if source.startswith("."):
                 assert (root / source).exists(), volume
             else:
@@ -118,11 +119,16 @@ def test_flows_keep_lake_and_recovery_on_volumes_of_a_normal_user(compose, root)
     places = dict(pairwise(air["command"]))
     image = (root / "Dockerfile").read_text(encoding="utf-8")
     for option in ("--lake", "--recovery"):
-        assert any(volume.endswith(f":{places[option]}") for volume in air["volumes"])
+        assert any(str(volume).endswith(f":{places[option]}") for volume in air["volumes"])
         assert re.search(rf"install --directory --owner cityair .*{places[option]}\b", image)
     assert re.findall(r"^USER (.+)$", image, re.M) == ["cityair"]
     assert image.index("\nUSER cityair") > image.rindex("\nRUN ")
     assert re.findall(r'^ENTRYPOINT \["(\w+)"\]$', image, re.M) == ["cityair"]
+
+
+def test_the_image_is_built_once(compose):
+    assert [name for name, service in compose["services"].items() if "build" in service] == ["topics"]
+    assert {name for name, service in compose["services"].items() if service["image"] == "cityair"} == {"topics", "air"}
 
 
 def test_the_image_is_built_from_what_is_sent_to_the_engine(root):

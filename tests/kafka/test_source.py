@@ -144,6 +144,13 @@ def test_a_message_and_the_news_of_the_end_may_come_together(source, put):
     assert not any(lane.behind for lane in part._lanes)
 
 
+def test_what_leaves_together_spans_few_days(source, put):
+    put([(0, reading(0, 3 * 1440 * n)) for n in range(10)])
+    items = [item for item in items_of(source()) if len(item.readings)]
+    assert [len(item.readings) for item in items] == [2] * 5
+    assert [item.more for item in items] == [True] * 4 + [False]
+
+
 def test_a_stop_ends_it(source, put):
     put([(0, reading(0, 1))])
     assert items_of(source(bounded=False, stop=lambda: True)) == []

@@ -1,5 +1,6 @@
 """Files as input: every kind, folders read merged, and a resume that loses nothing and repeats nothing."""
 
+import contextlib
 import json
 import os
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.sources.files import open_input
+from flows.sources.merge import SPAN
 from schemas.errors import ConfigurationError
 from schemas.rejected import MAX_KEPT_BYTES, MAX_MESSAGE_BYTES
 
@@ -262,6 +264,18 @@ def test_large_files_are_merged_in_bounded_items(tmp_path, write, read, wire):
     out = read(tmp_path, rows=300)
     assert [(int(row[0][0]), row[1]) for row in out.rows] == in_order(files)
     assert out.items < 3 * 2200 / 300
+
+
+def test_what_leaves_together_spans_few_days(tmp_path, source, write, wire):
+    """A reading every third day: with thousands of rows at once, all the means of decades would be made at once."""
+    path = write(tmp_path / "sparse.ndjson", [wire(3 * 1440 * n) for n in range(100)])
+    part = source(path).build_part("read", "input", None)
+    items = []
+    with contextlib.suppress(StopIteration):
+        while True:
+            items += [item.readings.observed for _, item in part.next_batch() if len(item.readings)]
+    assert [observed.size for observed in items] == [2] * 50
+    assert max(int(np.ptp(observed)) for observed in items) <= SPAN
 
 
 # Resume
