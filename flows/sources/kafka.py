@@ -8,15 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bytewax.inputs import FixedPartitionedSource
-from confluent_kafka import Consumer, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Consumer, TopicPartition
 
 from flows import broker
 from flows.arrivals import Arrivals, Partition
 from flows.decode import Decoder
+from flows.sources.identities import Identities
 from flows.sources.lanes import Lane, Lanes, lost_to_retention
 from flows.sources.merge import LOWEST, Track
-from schemas.errors import BrokerError, ConfigurationError
+from schemas.errors import ConfigurationError
 
 Snapshot = dict[str, Any]
 Item = tuple[str, Arrivals]
@@ -80,7 +80,8 @@ class KafkaSource(FixedPartitionedSource[Item, Snapshot]):
         if resume_state is not None and "parts" not in resume_state:
             raise ConfigurationError("this recovery store has read files; start a new lake and store for topics")
         known = resume_state or {"topics": {}, "parts": []}
-        ids = self._identities(known["topics"])
+        identities = Identities(self._topics, self._trouble)
+        ids = identities.ask(known["topics"])
         consumer = Consumer(self._config)
         there = {name: broker.partitions(consumer, broker.topic(name), self._trouble) for name in self._topics}
         lanes: list[Lane] = []
@@ -98,6 +99,7 @@ class KafkaSource(FixedPartitionedSource[Item, Snapshot]):
             consumer,
             lanes,
             ids,
+            identities,
             self._decoder,
             self._future,
             self._stop,
@@ -127,39 +129,12 @@ class KafkaSource(FixedPartitionedSource[Item, Snapshot]):
             {"topic": partition.topic, "kpart": partition.kpart, "koff": koff, "high": high}
             for partition, (koff, high) in sorted(offsets.items())
         ]
-        return {"v": 1, "topics": self._identities({}), "parts": parts}
+        return {"v": 1, "topics": Identities(self._topics, self._trouble).ask({}), "parts": parts}
 
     def finish(self) -> None:
         """After the engine has returned, the last snapshot is durable: show it to the group, and leave."""
         if self._part:
             self._part.leave()
-
-    def _identities(self, known: dict[str, str]) -> dict[str, str]:
-        """Ask what the topics are, because one made again under the same name is another."""
-        admin = AdminClient(broker.client(self._trouble))
-        ids = {}
-        for name in self._topics:
-            asked = broker.topic(name)
-
-            def describe(limit: float, asked: str = asked) -> Any:
-                found = admin.describe_topics(TopicCollection([asked]), request_timeout=limit)
-                return found[asked].result()  # an answer that failed stays so: what is tried again is the question
-
-            try:
-                described = broker.reach(describe, self._trouble)
-            except BrokerError as err:
-                if "UNKNOWN_TOPIC" in str(err):
-                    raise ConfigurationError(
-                        f"topic {broker.topic(name)} is not on {broker.servers()}; make it with: cityair topics create"
-                    ) from err
-                raise
-            ids[name] = str(described.topic_id)
-            if known.get(name, ids[name]) != ids[name]:
-                raise ConfigurationError(
-                    f"topic {broker.topic(name)} was deleted and made again since this recovery store read it: its "
-                    "offsets went back, and what it holds is not what comes next; start a new lake and store"
-                )
-        return ids
 
     def _lane(self, consumer: Any, part: int, partition: Partition, koff: int | None, high: int) -> Lane:
         """Look what the broker has of a partition, and where to begin."""

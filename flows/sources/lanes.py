@@ -18,6 +18,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from flows import broker
 from flows.arrivals import Arrivals, Partition, Readings, no_readings
 from flows.decode import Decoder
+from flows.sources.identities import Identities
 from flows.sources.merge import LOWEST, Merged, Track, leaving, released
 from flows.sources.readers import Block
 from flows.sources.records import Run, alike, decode
@@ -132,6 +133,7 @@ class Lanes(StatefulSourcePartition[Item, Snapshot]):
         consumer: not assigned yet: ``assign`` does that.
         lanes: in the order of their index among the partitions.
         ids: of the topics, by contract name.
+        identities: says whether they still have these.
         decoder: judges what they hold.
         future: microseconds that a reading may be stamped past its message's time stamp.
         stop: whether to end early.
@@ -145,6 +147,7 @@ class Lanes(StatefulSourcePartition[Item, Snapshot]):
         consumer: Any,
         lanes: list[Lane],
         ids: dict[str, str],
+        identities: Identities,
         decoder: Decoder,
         future: int,
         stop: Callable[[], bool],
@@ -153,7 +156,7 @@ class Lanes(StatefulSourcePartition[Item, Snapshot]):
         *,
         accept_gaps: bool,
     ) -> None:
-        self._consumer, self._lanes, self._ids = consumer, lanes, ids
+        self._consumer, self._lanes, self._ids, self._identities = consumer, lanes, ids, identities
         self._decoder, self._future, self._stop, self._now = decoder, future, stop, now
         self._trouble, self._accept_gaps = trouble, accept_gaps
         self._parts = [lane.partition for lane in lanes]
@@ -171,6 +174,7 @@ class Lanes(StatefulSourcePartition[Item, Snapshot]):
         if self._finished or self._stop():
             raise StopIteration
         if not self._ready:
+            self._identities.watch(self._ids)
             self._read()
             self._release()
         now = time.monotonic()
@@ -270,13 +274,13 @@ class Lanes(StatefulSourcePartition[Item, Snapshot]):
             lane.behind, lane.heard = False, now
         elif code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE) and lane is not None:
             asked = lane.at(0)
-            low, high = broker.reach(
+            low, _ = broker.reach(
                 lambda limit: self._consumer.get_watermark_offsets(asked, timeout=limit), self._trouble
             )
-            if lane.next > high:
+            if lane.next >= low:  # so its end was before; by now it may have grown past it
                 raise ConfigurationError(
-                    f"{lane.place} ends at offset {high}, but {lane.next} were read: it was deleted and made again; "
-                    "bring it back, or start a new lake and store"
+                    f"{lane.place} had no offset {lane.next}, up to which it was read: its offsets went back, because "
+                    "it was deleted and made again; bring it back, or start a new lake and store"
                 )
             lost_to_retention(lane.place, lane.next, low, accepted=self._accept_gaps)
             lane.low = low

@@ -6,11 +6,15 @@ import time
 import pytest
 from confluent_kafka import Producer
 
+from flows.broker import Trouble
 from flows.decode import Decoder
 from flows.settings import load_city
+from flows.sources import identities as identities_module
 from flows.sources import lanes
+from flows.sources.identities import Identities
 from flows.sources.kafka import KafkaSource
 from schemas.errors import BrokerError, ConfigurationError
+from tests.server import until
 
 READINGS = "env.air.reading.v1"
 FUTURE = 300 * 1_000_000
@@ -154,6 +158,23 @@ def test_what_leaves_together_spans_few_days(source, put):
 def test_a_stop_ends_it(source, put):
     put([(0, reading(0, 1))])
     assert items_of(source(bounded=False, stop=lambda: True)) == []
+
+
+def test_a_topic_made_again_is_noticed_while_it_is_read(broker, city_topics, monkeypatch):
+    """Its offsets may have gone past the old ones before anybody asks, so that they tell nothing."""
+    monkeypatch.setattr(identities_module, "EVERY", 0.0)
+    identities = Identities([READINGS], Trouble())
+    known = identities.ask({})
+    for _ in range(20):
+        identities.watch(known)
+        time.sleep(0.02)
+    broker.delete(city_topics + READINGS)
+    broker.create(city_topics + READINGS)
+    with pytest.raises(ConfigurationError, match=f"topic {city_topics}{READINGS} was deleted and made again"):
+        until(lambda: identities.watch(known), lambda: "it was not noticed", 10)
+    with pytest.raises(ConfigurationError, match="was deleted and made again"):
+        identities.ask(known)
+    assert identities.ask({}) != known
 
 
 def test_a_store_that_has_read_files_is_refused(source):
