@@ -11,7 +11,7 @@ from confluent_kafka.admin import AdminClient
 from flows import broker
 from schemas.errors import BrokerError, ConfigurationError
 
-EVERY = 2.0
+EVERY = 5.0
 """Seconds between two looks at a topic that is being read."""
 
 
