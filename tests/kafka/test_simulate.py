@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
 
 from flows import broker as connection
 from schemas.errors import BrokerError
@@ -20,22 +19,13 @@ HOURS = ("--start", "2026-03-02", "--days", "0.25", "--seed", "3", "--scenario",
 
 
 @pytest.fixture
-def by_partition(broker, city_topics):
+def by_partition(contents):
     """The messages of the readings' topic, partition by partition."""
 
     def read():
-        consumer = Consumer(broker.client(group_id="test", enable_partition_eof=True, fetch_wait_max_ms=10))
-        name = city_topics + READINGS
-        found = {n: [] for n in consumer.list_topics(name, timeout=10).topics[name].partitions}
-        consumer.assign([TopicPartition(name, n, 0) for n in found])
-        ended = 0
-        while ended < len(found):
-            for message in consumer.consume(10_000, 0.1):
-                if message.error():
-                    ended += 1
-                else:
-                    found[message.partition()].append(message)
-        consumer.close()
+        found = {}
+        for message in contents(READINGS):
+            found.setdefault(message.partition(), []).append(message)
         return found
 
     return read

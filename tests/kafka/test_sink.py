@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Producer
 
 from flows.messages import Message
 from schemas.errors import BrokerError, ConfigurationError
@@ -25,24 +25,11 @@ def sink(city_topics, tmp_path):
 
 
 @pytest.fixture
-def sent(city_topics, broker):
+def sent(contents):
     """Messages of a topic, partition by partition: (key, header, value)."""
 
     def read(topic=ROLLING, header="ce_id"):
-        consumer = Consumer(broker.client(group_id="test", enable_partition_eof=True, fetch_wait_max_ms=10))
-        name = city_topics + topic
-        parts = consumer.list_topics(name, timeout=10).topics[name].partitions
-        consumer.assign([TopicPartition(name, n, 0) for n in parts])
-        found, ended = {n: [] for n in parts}, set()
-        while len(ended) < len(parts):
-            for message in consumer.consume(1000, 0.1):
-                if message.error():
-                    ended.add(message.partition())
-                else:
-                    headers = dict(message.headers())
-                    found[message.partition()].append((message.key(), headers[header], message.value()))
-        consumer.close()
-        return [message for n in sorted(found) for message in found[n]]
+        return [(message.key(), dict(message.headers())[header], message.value()) for message in contents(topic)]
 
     return read
 
