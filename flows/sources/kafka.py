@@ -3,7 +3,6 @@
 A topic that is another than it was, or has lost what was to be read, is refused in words, never passed in silence.
 """
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -151,6 +150,6 @@ class KafkaSource(FixedPartitionedSource[Item, Snapshot]):
         if koff < low:
             lost_to_retention(f"{topic} [{partition.kpart}]", koff, low, accepted=self._accept_gaps)
         track = Track(None, part, koff, high)
-        lane = Lane(topic, partition, track, koff, low, end if self._bounded else None, time.monotonic())
+        lane = Lane(topic, partition, track, koff, low, end if self._bounded else None)
         lane.reached(koff)
         return lane

@@ -33,6 +33,8 @@ QUIET = 1.0
 """A partition read to its end that says nothing for so many seconds no longer holds the others back."""
 PATIENCE = 10.0
 """The same for one that is behind: perhaps its broker is away."""
+LOOK = 0.1
+"""Seconds that count at most between two looks at the client: time in which we did not look is nobody's silence."""
 LEAD = 30 * 60_000_000
 """Microseconds that others may go ahead of one that is behind and out of reach: half the shortest horizon."""
 LEAVES_WITHIN = 3.0
@@ -60,7 +62,7 @@ class Lane:
         end: of a bounded input: the offset before which it ends.
         finished: whether a bounded input has been read to its end here.
         behind: whether the broker has more of it.
-        heard: when it last said something, monotonic seconds.
+        heard: when it last said something, in the seconds that its `Lanes` count.
         paused: not read on, because too much of it waits.
     """
 
@@ -70,7 +72,7 @@ class Lane:
     next: int
     low: int
     end: int | None
-    heard: float
+    heard: float = 0.0
     finished: bool = False
     behind: bool = True
     paused: bool = False
@@ -108,8 +110,10 @@ class Lane:
         self.reached(offset)
 
     def holds(self, now: float) -> bool:
-        """Whether others have to wait for what it may still say."""
-        return not self.finished and now - self.heard < (PATIENCE if self.behind else QUIET)
+        """Whether others have to wait for what it may still say; a bounded input is waited for to its end."""
+        if self.end is not None:
+            return not self.finished
+        return now - self.heard < (PATIENCE if self.behind else QUIET)
 
     def holds_at(self, now: float) -> int | None:
         """The largest ``observed`` that others may go to for its sake; none where it holds nobody.
@@ -118,7 +122,7 @@ class Lane:
         """
         if self.holds(now):
             return self.track.high
-        return self.track.high + LEAD if self.behind and not self.finished and self.track.high > LOWEST else None
+        return self.track.high + LEAD if self.behind and self.end is None and self.track.high > LOWEST else None
 
     @property
     def place(self) -> str:
@@ -167,7 +171,8 @@ class Lanes(StatefulSourcePartition[Item, Snapshot]):
         self._kept: list[TopicPartition] = []
         self._ready: deque[Readings] = deque()
         self._more = True
-        self._said = time.monotonic()
+        self._said = self._looked = time.monotonic()
+        self._clock = 0.0
 
     def next_batch(self) -> list[Item]:
         """Return what has come and may go; of a bounded input, at its end an item that says so."""
@@ -177,12 +182,11 @@ class Lanes(StatefulSourcePartition[Item, Snapshot]):
             self._identities.watch(self._ids)
             self._read()
             self._release()
-        now = time.monotonic()
         merged = leaving(self._tracks, self._ready.popleft() if self._ready else no_readings())
-        more = bool(self._ready) or any(lane.behind and lane.holds(now) for lane in self._lanes)
+        more = bool(self._ready) or any(lane.behind and lane.holds(self._clock) for lane in self._lanes)
         items = []
         # The last of a backlog left with more to come; when nothing comes, something has to say so.
-        if merged.taken or self._more != more or now - self._said > HEARTBEAT:
+        if merged.taken or self._more != more or time.monotonic() - self._said > HEARTBEAT:
             items.append(self._item(merged, more=more))
         if self._bounded and all(lane.finished and not lane.track.held for lane in self._lanes):
             self._finished = True
@@ -191,8 +195,7 @@ class Lanes(StatefulSourcePartition[Item, Snapshot]):
 
     def _release(self) -> None:
         """Let go what no lane holds back."""
-        now = time.monotonic()
-        holding = [high for lane in self._lanes if (high := lane.holds_at(now)) is not None]
+        holding = [high for lane in self._lanes if (high := lane.holds_at(self._clock)) is not None]
         limit = -(-min(holding) // MINUTE) * MINUTE if holding else None  # a whole slot: in it, order is free
         self._ready.extend(released(self._tracks, (limit, len(self._tracks)), ROWS))
 
@@ -245,6 +248,8 @@ class Lanes(StatefulSourcePartition[Item, Snapshot]):
         first = self._consumer.poll(WAIT)
         found = [] if first is None else [first, *self._consumer.consume(ROWS - 1, 0)]
         now = time.monotonic()
+        self._clock += min(now - self._looked, LOOK)
+        self._looked = now
         runs = []
         for messages in alike(found):
             lane = self._by_name.get((messages[0].topic(), messages[0].partition()))
@@ -254,24 +259,24 @@ class Lanes(StatefulSourcePartition[Item, Snapshot]):
         decoded = iter(decode(wanted, self._decoder, self._future))
         for lane, fault, messages, of_lane in runs:
             if fault is not None:
-                self._fault(lane, fault, messages[0].offset(), now)
+                self._fault(lane, fault, messages[0].offset())
             elif lane is not None:
                 if of_lane:
                     lane.put(*next(decoded), of_lane[0].offset(), of_lane[-1].offset() + 1)
                 after = messages[-1].offset() + 1
                 lane.reached(after)
                 _, high = self._consumer.get_watermark_offsets(lane.at(0), cached=True)
-                lane.behind, lane.heard = after < high, now
+                lane.behind, lane.heard = after < high, self._clock
         if self._moved:
             self.assign()
         self._pace()
 
-    def _fault(self, lane: Lane | None, fault: Any, offset: int | None, now: float) -> None:
+    def _fault(self, lane: Lane | None, fault: Any, offset: int | None) -> None:
         """Deal with what the client says instead of a message."""
         code = fault.code()
         if code == KafkaError._PARTITION_EOF and lane is not None and offset is not None:
             lane.skip_to(offset if lane.end is None else min(offset, lane.end))
-            lane.behind, lane.heard = False, now
+            lane.behind, lane.heard = False, self._clock
         elif code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE) and lane is not None:
             asked = lane.at(0)
             low, _ = broker.reach(

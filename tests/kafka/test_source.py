@@ -2,6 +2,7 @@
 
 import json
 import time
+from itertools import pairwise
 
 import pytest
 from confluent_kafka import Producer
@@ -84,6 +85,11 @@ def observed(items):
     return [at for item in items for at in item.readings.observed.tolist()]
 
 
+def steps_back(times):
+    """Pairs of neighbors of which the second is before the first."""
+    return [(before, after) for before, after in pairwise(times) if after < before]
+
+
 def test_partitions_are_held_together_in_event_time(source, put):
     # One partition has ten days, written before the other has anything: replayed, neither is late.
     put([(0, reading(0, minute)) for minute in range(14_400)])
@@ -91,8 +97,27 @@ def test_partitions_are_held_together_in_event_time(source, put):
     items = items_of(source())
     assert items[-1].last
     assert rows_of(items) == 28_800
-    minutes = [at // 60_000_000 for at in observed(items)]
-    assert minutes == sorted(minutes)
+    assert steps_back(at // 60_000_000 for at in observed(items)) == []
+
+
+@pytest.mark.parametrize("bounded", [True, False])
+def test_time_in_which_nobody_looked_is_nobodys_silence(source, put, monkeypatch, bounded):
+    """A machine that stood still, or a worker busy with what came before, finds the other partition in order yet."""
+    monkeypatch.setattr(lanes, "PATIENCE", 0.3)
+    monkeypatch.setattr(lanes, "QUIET", 0.3)
+    monkeypatch.setattr(lanes, "ROWS", 500)
+    for partition in (0, 1):
+        put([(partition, reading(partition, minute)) for minute in range(1_000)])
+    part = source(bounded=bounded)
+    looked = part._read
+
+    def look():
+        time.sleep(0.4)
+        looked()
+
+    monkeypatch.setattr(part, "_read", look)
+    items = items_of(part, until=lambda items: rows_of(items) == 2_000)
+    assert steps_back(observed(items)) == []
 
 
 def test_one_partition_with_much_and_the_others_with_nothing(source, put):
