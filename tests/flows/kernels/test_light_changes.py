@@ -1,4 +1,4 @@
-"""Which slots are worth a decision, by example; ``tests/flows/test_watch.py`` proves that no other would say anything."""
+"""Slots worth a decision, by example; ``tests/flows/test_watch_skipped.py`` proves that no other would say anything."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Ozone's NowCast: EPA's decisions one by one, imputation by hand, partial least squares and a finer arithmetic."""
+"""Ozone's NowCast: EPA's decisions one by one, partial least squares and a finer arithmetic."""
 
 import gzip
 import math
@@ -11,116 +11,14 @@ from hypothesis import strategies as st
 
 from flows.kernels import nowcast_o3 as o3
 from flows.kernels.nowcast_o3 import LOOKBACK, nowcast_o3
+from tests.flows.kernels.epa_o3 import NA, STEP, air, fine, gappy, plain, pls
 
 SEOUL = Path(__file__).resolve().parents[4] / "shared" / "data" / "seoul" / "readings_2017.tsv.gz"
-NA = math.nan
-STEP = 1e-15  # ppm: so little may it be off; 3e-17 was found, and the AQI takes 0.001
-
-
-def air(hours=LOOKBACK, seed=0, stations=1):
-    """Hours that look recorded: a day's rise and fall, weather that drifts, whole ppb, nights at zero."""
-    rng = np.random.default_rng(seed)
-    sun = 18 * np.sin((np.arange(hours) - 9) / 24 * 2 * np.pi)
-    drift = rng.normal(0, 3, (stations, hours))
-    for hour in range(1, hours):
-        drift[:, hour] += 0.95 * drift[:, hour - 1]
-    return np.round(np.maximum(30 + sun + drift, 0)) / 1000
-
-
-def gappy(hours, share, seed=0):
-    """The same with hours missing, mostly a few in a row."""
-    rng = np.random.default_rng(seed)
-    out = hours.copy()
-    for row in out:
-        for start in np.flatnonzero(rng.random(row.size) < share / 3):
-            row[start : start + rng.integers(1, 6)] = NA
-    return out
 
 
 def newest(hours):
     """NowCast of the newest hour of one station."""
     return float(nowcast_o3(np.atleast_2d(hours), np.shape(hours)[-1] - 1)[0, 0])
-
-
-def pls(rows, target, new, parts):
-    """Partial least squares as R's ``mvr`` does it (Dayal and MacGregor 1997): predict for ``new`` from components."""
-    centre, level = rows.mean(axis=0), target.mean()
-    rows, left = rows - centre, (rows - centre).T @ (target - level)
-    weights, turned, loadings = np.zeros(rows.shape[1]), [], []
-    for _ in range(parts):
-        turn = left / np.linalg.norm(left)
-        if turned:
-            turn = turn - (np.array(loadings) @ turn) @ np.array(turned)
-        score = rows @ turn
-        size = score @ score
-        loading, load = score @ rows / size, left @ turn / size
-        left = left - size * load * loading
-        weights += load * turn
-        turned.append(turn)
-        loadings.append(loading)
-    return level + (new - centre) @ weights
-
-
-def fine(rows, target, new):
-    """Ordinary least squares with an intercept in extended precision, by Gram and Schmidt's method, twice over."""
-    rows, new = rows.astype(np.longdouble), new.astype(np.longdouble)
-    target, predicted = target.astype(np.longdouble), np.longdouble(0)
-    basis = np.column_stack([np.ones(len(rows), np.longdouble), rows])
-    at = np.concatenate([[np.longdouble(1)], new])
-    for column in range(basis.shape[1]):
-        for _ in range(2):
-            along = basis[:, :column].T @ basis[:, column]
-            basis[:, column] -= basis[:, :column] @ along
-            at[column] -= at[:column] @ along
-        size = np.sqrt(basis[:, column] @ basis[:, column])
-        basis[:, column] /= size
-        at[column] /= size
-        load = basis[:, column] @ target
-        target = target - load * basis[:, column]
-        predicted += load * at[column]
-    return float(predicted)
-
-
-def plain_filled(window):
-    """Read imputation off imputeTS's manual: the window grows by an hour on both sides until two are in it."""
-    out = list(window)
-    for i, hour in enumerate(window):
-        if math.isnan(hour):
-            k = 4
-            while True:
-                near = {j: window[j] for j in range(max(i - k, 0), min(i + k + 1, len(window)))}
-                near = {j: v for j, v in near.items() if not math.isnan(v)}
-                if len(near) >= 2:
-                    break
-                k += 1
-            total = math.fsum(2.0 ** -abs(i - j) for j in near)
-            out[i] = math.fsum(v * 2.0 ** -abs(i - j) for j, v in near.items()) / total
-    return out
-
-
-def plain(series, fit=pls, **how):
-    """EPA's code line by line, of the newest hour of one station, which is a list."""
-    window = ([NA] * 336 + list(series))[-336:]
-    gone = [math.isnan(hour) for hour in window]
-    longest = max(len(run) for run in "".join("x" if g else " " for g in gone).split(" "))
-    if sum(gone) > 84 or longest > 7:
-        last = [hour for hour in window[-3:] if not math.isnan(hour)]
-        return last[-1] * 0.85 + 0.0045 if last else NA
-    if not any(hour > 0 for hour in window):
-        return 0.0
-    if gone[-1]:
-        back = next((back for back in (1, 2) if not gone[-1 - back]), None)
-        return plain(series[:-back], fit, **how) if back else NA
-    means = []
-    for t in range(336):
-        around = [h for h in window[max(t - 4, 0) : t + 4] if not math.isnan(h)]
-        means.append(math.fsum(around) / len(around) if 4 <= t < 333 and len(around) >= 6 else NA)
-    if sum(map(math.isnan, means[95:])) / 241 > 0.25:
-        return NA
-    filled = np.array(plain_filled(window))
-    kept = [t for t in range(95, 336) if not math.isnan(means[t])]
-    rows = np.array([filled[t - 95 : t + 1] for t in kept])
-    return max(float(fit(rows, np.array([means[t] for t in kept]), filled[-96:], **how)), 0.0)
 
 
 @pytest.mark.parametrize("share", [0, 0.02, 0.05, 0.1])
@@ -325,42 +223,6 @@ def test_nearly_dependent_inputs_are_solved_as_finely():
     for hair in (1e-2, 1e-3, 5e-4, 1e-5, 1e-8):
         hours = 0.03 + 0.02 * np.sin(np.arange(LOOKBACK) / 24 * 2 * np.pi) + hair * 0.02 * noise
         assert newest(hours) == pytest.approx(plain(hours.tolist(), fine), abs=STEP)
-
-
-def filled(window):
-    return o3._imputed(np.array(window, float)).tolist()
-
-
-def test_a_missing_hour_weighs_four_on_either_side_by_halves():
-    one = [0.0] * 4 + [NA] + [16.0] + [0.0] * 6
-    assert filled(one)[4] == pytest.approx(16 / 2 / (15 / 8))
-    assert filled([9.0, 0, 0, 0, NA, 0, 0, 0, 16, 99, 99])[4] == pytest.approx(25 / 16 / (15 / 8))
-    assert filled([3.0, NA, 6, 12]) == pytest.approx([3, (3 / 2 + 6 / 2 + 12 / 4) / (5 / 4), 6, 12])
-    assert filled([1.0, 2, 3]) == [1, 2, 3]
-
-
-def test_imputed_hours_are_not_imputed_from():
-    assert filled([2.0, 2, 2, 2, NA, NA, 8, 8, 8, 8])[4:6] == pytest.approx(
-        [(2 * 15 + 8 * 7) / 22, (8 * 15 + 2 * 7) / 22]
-    )
-
-
-def test_where_fewer_than_two_are_near_the_window_grows():
-    begin = filled([NA] * 7 + [9.0, 3.0, 30.0, 0, 0, 0, 0])
-    assert begin[:5] == pytest.approx([7] * 5)  # (2 * 9 + 3) / 3: two are enough, wherever they are
-    assert begin[5] == pytest.approx((4 * 9 + 2 * 3 + 30) / 7)
-    lone = filled([5.0] + [NA] * 7 + [9.0] + [NA] * 7 + [1.0, 1])
-    assert lone[4] == pytest.approx(7)  # the middle between two at four hours
-    assert lone[5] == pytest.approx((9 * 4 + 5) / 5)  # one at three, the other at five
-    assert filled([NA] * 7 + [9.0] + [NA] * 7 + [3.0, 3])[0] == pytest.approx((9 * 256 + 3) / 257)  # seven and fifteen
-    assert filled([3.0, 3] + [NA] * 7 + [9.0] + [NA] * 7)[-1] == pytest.approx((9 * 256 + 3) / 257)
-
-
-@given(st.lists(st.tuples(st.integers(1, 4), st.integers(1, 7)), min_size=1, max_size=12), st.booleans())
-@settings(max_examples=60, deadline=None)
-def test_imputation_is_as_its_manual_says(runs, first):
-    window = [NA] * 3 * first + [float(v) for run, gap in runs for v in [*range(run, 0, -1)] + [NA] * gap] + [5.0, 2.0]
-    assert filled(window) == pytest.approx(plain_filled(window), rel=1e-14)
 
 
 CUT = np.concatenate(

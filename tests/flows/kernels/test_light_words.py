@@ -1,0 +1,56 @@
+"""Words of lights: alerts, what operators say, and messages of some of the new states."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from flows.kernels import light_words, lights
+from flows.kernels.lights import decide
+from schemas.city_rules import Words
+from tests.flows.kernels.decisions import HOUR_0, SEOUL, air, made, one, run
+
+
+def test_texts_of_alerts_and_operators():
+    rules = made("1m", ("a", "a", "a"))
+    stages = {"pm10": "advisory", "pm25": "advisory", "o3": "warning"}
+    said = {"light-1": ("산불 조심", 100), "light-2": ("", 100)}
+    alerts = "오존 경보 · 초미세먼지 주의보 · 미세먼지 주의보"
+    assert light_words.texts(rules, stages, said, 99) == [alerts, f"{alerts} · 산불 조심", alerts]
+    assert light_words.texts(rules, {"pm10": "none"}, said, 99) == ["", "산불 조심", ""]
+    assert light_words.texts(rules, {}, said, 100) == ["", "", ""]
+    assert light_words.texts(rules, {"o3": "serious", "pm10": "warning"}, {}, 0)[0] == "오존 중대경보 · 미세먼지 경보"
+    english = replace(rules, words=Words(pm25="PM2.5", warning="warning"))
+    assert light_words.texts(english, {"pm25": "warning"}, {}, 0)[0] == "PM2.5 warning"
+
+
+def test_a_text_is_told_at_once_and_goes_at_its_end():
+    rules = made("1m", ("a", "a"))
+    said = {"light-1": ("산불 조심", HOUR_0 + 3)}
+    steps = [(n, air(n, [1], [1]), light_words.texts(rules, {}, said, n)) for n in range(HOUR_0, HOUR_0 + 5)]
+    steps[0] = (*steps[0][:2], ["", ""])
+    _, out = run(rules, steps)
+    assert [[(m.light_id[-1], m.text) for m in messages] for messages in out] == [
+        [("0", None), ("1", None)],
+        [("1", "산불 조심")],
+        [],
+        [("1", None)],
+        [],
+    ]
+
+
+def test_a_gray_light_still_says_what_people_say():
+    message = one(HOUR_0, [1] * 3, [1] * 3, fault=True, people=["산불 조심"])
+    assert (message.color, message.text) == ("gray", "산불 조심 · 점검중")
+    assert one(HOUR_0, [1] * 3, [1] * 3, age=[20, 0, 0], people=["산불 조심"]).text == "산불 조심 · 인근 측정소"
+    silent = made(words=Words(nearby="", out_of_service="", low_cost=""))
+    assert one(HOUR_0, [1] * 3, [1] * 3, fault=True, rules=silent).text is None
+
+
+def test_some_of_the_new_states_in_an_order():
+    rules = made("1m 1m", ("a", "b", "ab"))
+    a = air(HOUR_0, [10, 50], [1, 40], age=[15, 0])
+    _, sent = decide(rules, lights.start(rules), HOUR_0, a, ["", "fire", ""])
+    whole = light_words.messages(rules, sent, a, SEOUL)
+    rows = np.array([2, 0])
+    assert light_words.messages(rules, lights.some(sent, rows), a, SEOUL) == [whole[2], whole[0]]
+    assert light_words.messages(rules, lights.some(sent, rows[:0]), a, SEOUL) == []

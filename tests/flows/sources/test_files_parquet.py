@@ -1,0 +1,82 @@
+"""Parquet as input: its rows are wire messages, and what does not fit is refused."""
+
+import json
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from schemas.errors import ConfigurationError
+from tests.flows.sources.parquet import EPOCH
+
+
+def test_parquet_rows_are_wire_messages(tmp_path, read):
+    path = tmp_path / "x.parquet"
+    at = [
+        datetime(2026, 3, 1, 1, tzinfo=UTC),
+        datetime(2026, 3, 1, 2, tzinfo=UTC),
+        None,
+        datetime(2026, 3, 1, 3, tzinfo=UTC),
+    ]
+    table = {
+        "station_id": ["a", None, "b", "c"],
+        "observed_at": pa.array(at, pa.timestamp("ns", "Asia/Seoul")),
+        "pm10": pa.array([1, None, 2, 3], pa.int32()),
+        "o3": [float("nan"), 1.0, 1.0, float("inf")],
+        "status": pa.array([9, None, 0, 0], pa.int16()),
+        "other": ["x"] * 4,
+    }
+    pq.write_table(pa.table(table), path)
+    out = read(path)
+    (row,) = out.rows
+    assert row[1:3] == (0, 0)
+    assert row[3] == int(at[0].timestamp() * 1e6)
+    assert row[4][:3] == (1, None, None)
+    assert row[5] == (9,) * 6
+    assert json.loads(row[6])["observed_at"] == "2026-03-01T01:00:00+00:00"
+    assert [(x[1], x[2]) for x in out.rejects] == [(1, "unknown_station"), (2, "contract"), (3, "contract")]
+    assert out.rejects[1][3] == "Expected a time with its offset, got None - at column `observed_at`"
+    assert out.rejects[2][3] == "Expected a number, got 'inf' - at column `o3`"
+    assert json.loads(out.rejects[1][4]) == {"station_id": "b", "pm10": 2, "o3": 1.0, "status": 0}
+
+
+def test_parquet_times_may_be_texts(tmp_path, read):
+    path = tmp_path / "x.parquet"
+    stamps = ["2026-03-01T10:00:00+09:00", "yesterday", None, "2026-03-01T01:00:00Z"]
+    pq.write_table(pa.table({"station_id": ["a"] * 4, "observed_at": stamps, "pm10": [1.0] * 4}), path)
+    out = read(path)
+    assert {row[3] for row in out.rows} == {int((EPOCH + 3600) * 1e6)}
+    assert [(x[1], x[3]) for x in out.rejects] == [
+        (1, "Expected a time with its offset, got 'yesterday' - at column `observed_at`"),
+        (2, "Expected a time with its offset, got None - at column `observed_at`"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"observed_at": pa.array([0], pa.timestamp("us"))},
+            r"x\.parquet: column `observed_at` is a timestamp without a zone",
+        ),
+        ({"observed_at": pa.array([0], pa.date32())}, r"column `observed_at` must be a timestamp"),
+        ({"station_id": None}, r"column `station_id` is needed once; its columns are observed_at, pm10"),
+        ({"station_id": pa.array([7])}, r"column `station_id` must hold texts, not int64"),
+        ({"pm10": pa.array(["7"])}, r"column `pm10` must hold numbers, not string"),
+        ({"pm10": None}, r"x\.parquet: no column holds a value"),
+    ],
+)
+def test_parquet_that_does_not_fit_is_refused(tmp_path, read, change, message):
+    table = {"station_id": ["a"], "observed_at": pa.array([0], pa.timestamp("us", "UTC")), "pm10": [1.0]} | change
+    pq.write_table(
+        pa.table({name: column for name, column in table.items() if column is not None}), tmp_path / "x.parquet"
+    )
+    with pytest.raises(ConfigurationError, match=message):
+        read(tmp_path / "x.parquet")
+
+
+def test_no_parquet_at_all(tmp_path, read):
+    (tmp_path / "x.parquet").write_bytes(b"PAR1 not")
+    with pytest.raises(ConfigurationError, match=r"x\.parquet: not a Parquet file"):
+        read(tmp_path / "x.parquet")
