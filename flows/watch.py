@@ -6,6 +6,7 @@ readings is a function of the readings alone, so that neither a cut nor a crash 
 """
 
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -72,6 +73,12 @@ class _Machine:
     groups: dict[int, NDArray[np.bool_]]
     """By group, which of the columns are its own."""
     state: alerts.State
+    ahead: deque[tuple[alerts.State, alerts.Change | None]] = field(default_factory=deque)
+    """Hours judged and not reached yet: the states after them, and what they change."""
+
+    def last(self, closed: list[int]) -> int:
+        """Newest hour that is closed for all its stations, given the newest closed slot of each group."""
+        return min(closed[i] for i in self.groups) // HOUR * HOUR
 
 
 class Watch:
@@ -105,8 +112,6 @@ class Watch:
         """Of each group the newest slot closed before a run and those that close in it, and the rows of these."""
         self._gap: tuple[int, int] | None = None
         """Where a gap began whose beginning alone was looked at, and up to where it was."""
-        self._hours = np.full(len(groups), NEVER)
-        """Newest hours of each group that alerts have seen."""
         self._due = NEVER
         self._people: list[str] = []
         self._pending: list[tuple[int, int, int]] = []
@@ -180,9 +185,11 @@ class Watch:
 
     def _go_through(self, moments: list[_Moment], out: Said) -> None:
         """Decide at each slot of each moment, with the air that had ended by that slot."""
+        if moments:
+            self._judge(moments[-1].closed.tolist())
         if not self.rules.lights and moments:
             self.closed = moments[-1].closed
-            self._judge(ALWAYS, out)
+            self._reach(ALWAYS, out)
             return
         slots = np.concatenate([moment.slots for moment in moments]) if moments else np.empty(0, np.int64)
         if slots.size:
@@ -196,10 +203,10 @@ class Watch:
         for moment in moments:
             self.closed = moment.closed
             for k in range(done, done + moment.slots.size):
-                self._judge(int(slots[k]), out)
+                self._reach(int(slots[k]), out)
                 self._tell(looks[k // most], k % most, out)
             done += moment.slots.size
-            self._judge(ALWAYS, out)
+            self._reach(ALWAYS, out)
 
     def _moments(self, pending: list[tuple[int, int, int]]) -> list[_Moment]:
         """Put closings of the same row together."""
@@ -222,30 +229,35 @@ class Watch:
         every = int(self._cadences[self._fastest])
         return np.arange(was // every * every + every, now + 1, every, dtype=np.int64)
 
-    def _judge(self, upto: int, out: Said) -> None:
-        """Judge the hours up to slot ``upto`` that have closed for all the stations that drive an alert."""
-        closed = np.minimum(self.closed, upto) // HOUR * HOUR
-        if (closed == self._hours).all():
-            return
-        self._hours = closed
+    def _judge(self, closed: list[int]) -> None:
+        """Judge for all alerts the hours that close; the grid stays as it is until they are reached."""
         known: dict[tuple[int, int, int], F64] = {}
-        changes: list[Alert] = []
         for machine in self._machines:
-            last = int(closed[[*machine.groups]].min())
+            last = min(machine.last(closed), self._grid.reach())
             since = max(machine.state["ended"], self._begin, self._oldest() + HOUR - 2)
-            first = since // HOUR * HOUR + HOUR
-            if last < first:
+            hours: I64 = np.arange(since // HOUR * HOUR + HOUR, last + 1, HOUR, dtype=np.int64)
+            if not hours.size:
                 continue
-            hours: I64 = np.arange(first, last + 1, HOUR, dtype=np.int64)
-            hours = hours[(hours <= self._grid.reach()) | (hours == last)]  # beyond lies nothing, which ends no alert
             values = np.full((hours.size, machine.columns.size), np.nan)
             for i, ours in machine.groups.items():
                 asked = (i, int(hours[0]), int(hours[-1]))
                 if asked not in known:
                     known[asked] = self._valid(i, hours)
                 values[:, ours] = known[asked][:, machine.columns[ours], PARAMETERS.index(machine.rule.parameter)]
-            machine.state, changed = alerts.evaluate(machine.rule, machine.state, hours, values)
-            changes += [self._alert(machine, change) for change in changed]
+            machine.ahead.extend(alerts.evaluate(machine.rule, machine.state, hours, values))
+
+    def _reach(self, upto: int, out: Said) -> None:
+        """Go on to the hours up to slot ``upto`` that have closed for all the stations that drive an alert."""
+        closed = np.minimum(self.closed, upto).tolist()
+        changes: list[Alert] = []
+        for machine in self._machines:
+            last = machine.last(closed)
+            while machine.ahead and machine.ahead[0][0]["ended"] <= last:
+                machine.state, change = machine.ahead.popleft()
+                if change:
+                    changes.append(self._alert(machine, change))
+            if last > self._grid.reach():  # beyond lies nothing, which ends no alert
+                machine.state = alerts.step(machine.rule, machine.state, last, np.nan)
         out.alerts += sorted(changes, key=lambda alert: alert.ended_at)
 
     def _alert(self, machine: _Machine, change: alerts.Change) -> Alert:
@@ -254,12 +266,10 @@ class Watch:
 
     def _valid(self, i: int, hours: I64) -> F64:
         """Valid means of some hours of a group's stations, by their columns in the zone, shape (hours, S, 6)."""
-        group, held = self._groups[i], hours[hours <= self._grid.reach()]
+        group = self._groups[i]
         valid = np.full((hours.size, len(self._ids), len(PARAMETERS)), np.nan)
-        if held.size:
-            first, last = int(held[0]) - HOUR, int(held[-1])
-            means = indices.valid_hours(self._grid, group.columns, group.cadence, first, last)
-            valid[: held.size, group.columns] = means
+        first, last = int(hours[0]) - HOUR, int(hours[-1])
+        valid[:, group.columns] = indices.valid_hours(self._grid, group.columns, group.cadence, first, last)
         return valid
 
     def _look(self, slots: I64, closed: I64) -> _Look:

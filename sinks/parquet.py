@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,8 @@ PAGE_BYTES = 8 << 20
 """A group of rows is a page of each column: readers skip groups, and every page costs the compressor a start."""
 BATCH_ROWS = 16_384
 """Rows that are encoded at once."""
+FEW_ROWS = 2048
+"""A file that begins with so few rows at most is packed by snappy: zstd takes a start for every column."""
 NULLABLE: dict[str, set[str]] = {"air_readings": {*VALUES}, "rolling": set()}
 """Columns of the large tables that may hold nulls; of the others all may."""
 RANGES = ("revision", "koff", "station_id")
@@ -66,24 +69,13 @@ class DataFile:
 class _Open:
     """A file being written, and the ranges of what is in it."""
 
-    def __init__(self, root: Path, table: str, dt: str, name: str) -> None:
+    def __init__(self, root: Path, table: str, dt: str, name: str, rows: int) -> None:
         self.path = f"dt={dt}/{name}-{uuid.uuid4().hex[:12]}.parquet"
         self.dt, self._table, self._full = dt, table, root / table / self.path
         self._full.parent.mkdir(parents=True, exist_ok=True)
         self._schema = _file_schema(table)
-        self._writer = pq.ParquetWriter(
-            self._full,
-            self._schema,
-            compression="zstd",
-            compression_level=1,
-            use_dictionary=[f.name for f in self._schema if f.name in DICTIONARY or pa.types.is_dictionary(f.type)],
-            column_encoding={name: ENCODING[name] for name in self._schema.names if name in ENCODING},
-            write_statistics=[name for name in self._schema.names if name in STATISTICS or name == TABLES[table].time],
-            write_page_index=False,
-            write_batch_size=BATCH_ROWS,
-            data_page_size=PAGE_BYTES,
-            max_rows_per_page=MOST_KEPT,
-        )
+        packing = {"compression": "zstd", "compression_level": 1} if rows > FEW_ROWS else {"compression": "snappy"}
+        self._writer = pq.ParquetWriter(self._full, self._schema, **_options(table), **packing)
         self._rows = 0
         self._ranges: dict[str, tuple[Any, Any]] = {}
 
@@ -124,10 +116,26 @@ def _seen(names: pa.DictionaryArray) -> NDArray[np.int64]:
     return np.flatnonzero(np.bincount(arrow.plain(names.indices, np.int32)))
 
 
+@cache
 def _file_schema(table: str) -> pa.Schema:
     """Schema in the file; where a value is always there, its marks for nulls are spared."""
     schema = TABLES[table].schema.remove_metadata()
     return pa.schema([f.with_nullable(f.name in NULLABLE.get(table, schema.names)) for f in schema])
+
+
+@cache
+def _options(table: str) -> dict[str, Any]:
+    """How files of a table are written, whatever packs them."""
+    schema = _file_schema(table)
+    return {
+        "use_dictionary": [f.name for f in schema if f.name in DICTIONARY or pa.types.is_dictionary(f.type)],
+        "column_encoding": {name: ENCODING[name] for name in schema.names if name in ENCODING},
+        "write_statistics": [name for name in schema.names if name in STATISTICS or name == TABLES[table].time],
+        "write_page_index": False,
+        "write_batch_size": BATCH_ROWS,
+        "data_page_size": PAGE_BYTES,
+        "max_rows_per_page": MOST_KEPT,
+    }
 
 
 def _iso(microseconds: int) -> str:
@@ -150,6 +158,7 @@ class EpochFiles:
         self._files = _Files(root, prefix)
         self._thread: ThreadPoolExecutor | None = None
         self._under_way: deque[tuple[Future[None], int]] = deque()
+        self._rows_under_way = 0
 
     def add(self, table: str, batch: pa.RecordBatch) -> None:
         """Add rows of a table; they may stay in memory until they make a row group.
@@ -216,11 +225,14 @@ class EpochFiles:
         self._rows -= kept.rows
         self._thread = self._thread or ThreadPoolExecutor(1, "lake-write")
         self._under_way.append((self._thread.submit(self._files.write, key, kept.batches), kept.rows))
+        self._rows_under_way += kept.rows
 
     def wait(self, most: int = 0) -> None:
         """Wait until at most so many rows are under way, and raise what made one fail."""
-        while self._under_way and (self._under_way[0][0].done() or sum(rows for _, rows in self._under_way) > most):
-            self._under_way.popleft()[0].result()
+        while self._under_way and (self._under_way[0][0].done() or self._rows_under_way > most):
+            written, rows = self._under_way.popleft()
+            self._rows_under_way -= rows
+            written.result()
 
 
 @dataclass(slots=True)
@@ -246,7 +258,8 @@ class _Files:
         if file is None:
             while len(self._open) >= MOST_OPEN:
                 self._close(next(iter(self._open)))
-            file = _Open(self._root, key[0], dates.name(key[1]), self._prefix)
+            rows = sum(batch.num_rows for batch in batches)
+            file = _Open(self._root, key[0], dates.name(key[1]), self._prefix, rows)
         self._open[key] = file  # the last used goes last: the first is closed first
         file.write(batches)
 

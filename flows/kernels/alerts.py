@@ -8,6 +8,7 @@ An alert is history. An hour is judged once, with what was known when it closed:
 indices, never a stage, and an hour not later than the newest judged is ignored.
 """
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Literal, NamedTuple, TypedDict
 
@@ -171,7 +172,7 @@ def step(rule: Rule, state: State, ended: int, figure: float) -> State:
     return {"ended": ended, "stage": stage, "runs": runs, "started": started}
 
 
-def evaluate(rule: Rule, state: State, ended: I64, values: F64) -> tuple[State, list[Change]]:
+def evaluate(rule: Rule, state: State, ended: I64, values: F64) -> Iterator[tuple[State, Change | None]]:
     """Judge a range of hours, one by one.
 
     Args:
@@ -180,22 +181,21 @@ def evaluate(rule: Rule, state: State, ended: I64, values: F64) -> tuple[State, 
         ended: slots of the hours' ends, rising, shape (H,).
         values: as for ``figures``, shape (H, S).
 
-    Returns:
-        The state after them, and a change for each hour that changed the stage: at most one an hour.
+    Yields:
+        The state after each hour, and a change where it changed the stage.
     """
-    changes = []
     for i, (slot, figure) in enumerate(zip(ended.tolist(), figures(rule, values).tolist(), strict=True)):
         before = state["stage"]
         state = step(rule, state, slot, figure)
-        stage = state["stage"]
+        stage, change = state["stage"], None
         if stage != before:
             among = ~np.isnan(values[i])
             if rule.highest and stage > before:
                 single = values[i] if rule.decimals is None else published(values[i], rule.decimals)
                 among = single >= rule.issue[stage - 1]
             stations = np.flatnonzero(among).tolist()
-            changes.append(Change(slot, STAGES[stage], figure, stations, state["started"]))
-    return state, changes
+            change = Change(slot, STAGES[stage], figure, stations, state["started"])
+        yield state, change
 
 
 def alert(change: Change, zone: str, parameter: AlertParameter, kind: Kind, ids: list[str], timezone: tzinfo) -> Alert:
