@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -75,7 +74,7 @@ class _Open:
         self._full.parent.mkdir(parents=True, exist_ok=True)
         self._schema = _file_schema(table)
         packing = {"compression": "zstd", "compression_level": 1} if rows > FEW_ROWS else {"compression": "snappy"}
-        self._writer = pq.ParquetWriter(self._full, self._schema, **_options(table), **packing)
+        self._writer = pq.ParquetWriter(self._full, self._schema, **_options(table, self._schema), **packing)
         self._rows = 0
         self._ranges: dict[str, tuple[Any, Any]] = {}
 
@@ -116,17 +115,14 @@ def _seen(names: pa.DictionaryArray) -> NDArray[np.int64]:
     return np.flatnonzero(np.bincount(arrow.plain(names.indices, np.int32)))
 
 
-@cache
 def _file_schema(table: str) -> pa.Schema:
     """Schema in the file; where a value is always there, its marks for nulls are spared."""
     schema = TABLES[table].schema.remove_metadata()
     return pa.schema([f.with_nullable(f.name in NULLABLE.get(table, schema.names)) for f in schema])
 
 
-@cache
-def _options(table: str) -> dict[str, Any]:
+def _options(table: str, schema: pa.Schema) -> dict[str, Any]:
     """How files of a table are written, whatever packs them."""
-    schema = _file_schema(table)
     return {
         "use_dictionary": [f.name for f in schema if f.name in DICTIONARY or pa.types.is_dictionary(f.type)],
         "column_encoding": {name: ENCODING[name] for name in schema.names if name in ENCODING},
