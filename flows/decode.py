@@ -4,7 +4,6 @@ The wire tolerates: unknown fields are skipped, null and sentinels are missing v
 becomes a reject with the field's path and the reason.
 """
 
-import functools
 import json
 import re
 from collections.abc import Sequence
@@ -17,9 +16,8 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from flows import layout
+from flows import scan
 from flows.arrivals import F64, I32, I64, U8, Payloads, Readings, Texts, concatenate
-from flows.layout import TEXTS, Layout
 from flows.times import EARLIEST, LATEST, NO_TIME, Times, bad_time
 from schemas.city import City
 from schemas.reading import PARAMETERS, VALUES, Status
@@ -29,12 +27,8 @@ NAN = float("nan")
 TEXT_SENTINELS = frozenset({"-"})
 """AirKorea writes "-" where an instrument gave nothing."""
 
-TIME_BYTES = layout.TEXT_WORDS * layout.WORD
-MOST_LAYOUTS = 8
-FEW = 384
-"""So few lines are read one by one: it takes less than to look how they are laid out."""
-LEFT = 16
-"""So few lines of unknown layout among many are read one by one."""
+TEXTS = 2
+"""Fields of a message that are texts, and always there."""
 
 
 class _Wire(Struct, gc=False):
@@ -91,12 +85,11 @@ class Decoder:
 
     def __init__(self, city: City) -> None:
         self._stations = {station.id: i for i, station in enumerate(city.stations)}
-        self._sentinels = [limits.sentinels for limits in city.limits()]
+        self._sentinels = scan.sentinels([limits.sentinels for limits in city.limits()])
         self._strict = msgspec.json.Decoder(_Wire)
         self._lenient = msgspec.json.Decoder(_Lenient)
         self._times = Times()
-        self._names = layout.Names(list(self._stations))
-        self._layouts: list[Layout] = []
+        self._scanner = scan.Scanner(list(self._stations))
 
     def lines(self, part: int, first: int, chunk: bytes) -> tuple[Readings, list[Reject], int]:
         r"""Decode whole lines of NDJSON.
@@ -109,72 +102,29 @@ class Decoder:
         Returns:
             The readings and rejects, both in the order of their lines, and how many lines there were.
         """
-        lines = layout.Lines(chunk)
-        count = len(lines)
-        runs, rest = self._alike(part, first, chunk, lines)
-        if not rest.size and len(runs) == 1:
-            return *self._judge(runs[0], _never, _never, {}), count
-        texts = [chunk[slice(*lines.bounds(row))] for row in rest.tolist()]
-        others, rejects = self.messages(part, first + rest, texts)
-        readings = concatenate([*runs, others])
-        readings = readings.take(np.argsort(readings.koff, kind="stable")) if runs else readings
-        readings, more = self._judge(readings, _never, _never, {})
-        return readings, sorted(rejects + more, key=lambda reject: reject.koff), count
-
-    def _alike(self, part: int, first: int, chunk: bytes, lines: layout.Lines) -> tuple[list[Readings], I64]:
-        """Read the lines of known layouts, a layout at a time; return also the numbers of the lines left over."""
-        runs: list[Readings] = []
-        rest = np.arange(len(lines))
-        payloads = _Lines(chunk, lines)
-        known = iter(list(self._layouts))
-        for _ in range(2 * MOST_LAYOUTS):
-            if rest.size < (LEFT if runs else FEW):
-                break
-            one = next(known, None)
-            if one is None:
-                one = layout.learn(chunk[slice(*lines.bounds(int(rest[0])))]) or layout.learn(
-                    chunk[slice(*lines.bounds(int(rest[-1])))]
-                )
-                if one is None or one in self._layouts:
-                    break
-                self._layouts = [one, *self._layouts][:MOST_LAYOUTS]
-            table = lines.read(one, rest)
-            if not table.rows.size:
-                continue
-            begin, end = table.texts["station_id"]
-            station = self._names.find(lines.words(begin, end), end - begin)
-            observed = self._observed(lines, *table.texts["observed_at"])
-            known_well = (station >= 0) & (observed >= EARLIEST) & (observed < LATEST)
-            good = slice(None) if known_well.all() else known_well
-            rows = table.rows[good]
-            values = np.full((rows.size, len(VALUES)), NAN, order="F")
-            for i, name in enumerate(VALUES):
-                if name in table.numbers:
-                    values[:, i] = table.numbers[name][good]
-            status = np.zeros((rows.size, len(PARAMETERS)), np.uint8)
-            if layout.STATUS in table.numbers:
-                status[:] = table.numbers[layout.STATUS][good][:, None]
-            runs.append(
-                Readings(
-                    station[good], observed[good], values, status, _same(part, rows), first + rows, payloads.of(rows)
-                )
+        count = chunk.count(b"\n")
+        found = self._scanner.read(chunk, count)
+        payloads = _Lines(chunk, found.begin, found.end)
+        if found.plain.all():
+            status = _by_pollutant(found.status)
+            koff = np.arange(first, first + count)
+            readings = Readings(
+                found.station, found.observed, found.values, status, _same(part, koff), koff, payloads
             )
-            left = np.zeros(len(lines), bool)
-            left[rest] = True
-            left[rows] = False
-            rest = np.flatnonzero(left)
-        return runs, rest
-
-    def _observed(self, lines: layout.Lines, begin: I64, end: I64) -> I64:
-        """Read times; the same spelling as in the line before is not read again."""
-        words = lines.words(begin, end)
-        other = functools.reduce(np.logical_or, (words[1:] != words[:-1]).T) | ((end - begin)[1:] > TIME_BYTES)
-        new = np.concatenate([[True], other])
-        at = np.flatnonzero(new)
-        times = [self._times.read(lines.text(b, e)) for b, e in zip(begin[at].tolist(), end[at].tolist(), strict=True)]
-        self._times.forget()
-        observed: I64 = np.array(times, np.int64)[np.cumsum(new) - 1]
-        return observed
+            return self._without_sentinels(readings), [], count
+        rows, rest = np.flatnonzero(found.plain), np.flatnonzero(~found.plain)
+        plain = Readings(
+            found.station[rows],
+            found.observed[rows],
+            np.asfortranarray(found.values[rows]),
+            _by_pollutant(found.status[rows]),
+            _same(part, rows),
+            first + rows,
+            payloads.of(rows),
+        )
+        others, rejects = self.messages(part, first + rest, payloads.take(rest))
+        readings = concatenate([self._without_sentinels(plain), others])
+        return readings.take(np.argsort(readings.koff, kind="stable")), rejects, count
 
     def messages(self, part: int, koff: I64, payloads: Sequence[bytes]) -> tuple[Readings, list[Reject]]:
         """Decode messages one by one, each with its offset in ``koff``."""
@@ -255,10 +205,7 @@ class Decoder:
         self, readings: Readings, name_of: Any, bad_time: Any, refused: dict[int, "_Refused"]
     ) -> tuple[Readings, list[Reject]]:
         """Set sentinels to NaN and part the readings that break the contract from those that keep it."""
-        for p, sentinels in enumerate(self._sentinels):
-            for sentinel in sentinels:
-                column = readings.values[:, p]
-                column[column == sentinel] = NAN
+        self._without_sentinels(readings)
         for row in np.flatnonzero(readings.observed == NO_TIME).tolist():
             refused.setdefault(row, _Refused("contract", bad_time(row)))
         outside = (readings.observed < EARLIEST) | (readings.observed >= LATEST)
@@ -287,6 +234,12 @@ class Decoder:
         return readings.take(good), rejects
 
 
+    def _without_sentinels(self, readings: Readings) -> Readings:
+        """Set values that stand for none to NaN, in place."""
+        scan.unset(readings.values, self._sentinels)
+        return readings
+
+
 class _Refused(Exception):  # noqa: N818 - it is a verdict on a message, not an error of ours
     """Why a message is refused."""
 
@@ -299,22 +252,20 @@ class _Refused(Exception):  # noqa: N818 - it is a verdict on a message, not an 
 class _Lines(Payloads):
     """Payloads of lines of a chunk; cut only where one is asked for."""
 
-    def __init__(self, chunk: bytes, lines: layout.Lines, rows: I64 | None = None) -> None:
-        self._chunk, self._lines, self._rows = chunk, lines, rows
+    def __init__(self, chunk: bytes, begin: I64, end: I64) -> None:
+        self._chunk, self._begin, self._end = chunk, begin, end
 
     def of(self, rows: I64) -> "_Lines":
         """Return those of some lines."""
-        return _Lines(self._chunk, self._lines, rows)
+        return _Lines(self._chunk, self._begin[rows], self._end[rows])
 
     def take(self, rows: Sequence[int] | NDArray[np.integer]) -> list[bytes]:
         """Return the bytes of each of ``rows``."""
-        return [
-            self._chunk[slice(*self._lines.bounds(int(row if self._rows is None else self._rows[row])))] for row in rows
-        ]
+        return [self._chunk[self._begin[row] : self._end[row]] for row in rows]
 
 
-def _never(row: int) -> str:
-    raise AssertionError(f"row {row} was judged before")
+def _by_pollutant(status: U8) -> U8:
+    return np.repeat(status[:, None], len(PARAMETERS), axis=1)
 
 
 def _same(part: int, koff: I64) -> I32:
@@ -354,7 +305,7 @@ def _twins(payloads: Payloads, quotes: I64) -> dict[int, _Refused]:
     twins = {}
     for row, text in zip(suspects.tolist(), [texts[row] for row in suspects], strict=True):
         keys = _KEY.findall(text)
-        if len(set(keys)) == len(keys) == found[row] // 2 - len(TEXTS) and b"\\" not in text:
+        if len(set(keys)) == len(keys) == found[row] // 2 - TEXTS and b"\\" not in text:
             continue  # every quote is of one of these keys or of the two texts
         try:
             _read_slowly.decode(text.decode())

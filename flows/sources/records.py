@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import chain, pairwise
-from typing import NamedTuple
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 import numpy as np
-from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
+from confluent_kafka import Message
 from numpy.typing import NDArray
 
 from flows.arrivals import I64, Payloads, Readings
@@ -13,27 +14,29 @@ from flows.decode import Decoder
 from schemas.rejected import MAX_MESSAGE_BYTES, Envelope, Reject
 
 MILLISECOND = 1000
+_LATTER = itemgetter(1)
 NO_STAMP = int(np.iinfo(np.int64).max) // 4
 
 
 class Records(Payloads):
-    """What messages were: bytes, keys and headers.
+    """What messages were: bytes, keys and headers; the client's own objects are let go while they are at hand.
 
     Args:
-        messages: of the client.
-        rows: index of each row's message, shape (n,).
+        texts: their bytes, row by row.
+        keys, headers: of all messages.
+        message: index of each row's message, shape (n,).
     """
 
-    def __init__(self, messages: Sequence[Message], rows: NDArray[np.integer]) -> None:
-        self._messages, self._rows = messages, rows
+    def __init__(self, texts: Payloads, keys: Sequence[bytes], headers: Sequence[Any], message: I64) -> None:
+        self._texts, self._keys, self._headers, self._message = texts, keys, headers, message
 
     def take(self, rows: Sequence[int] | NDArray[np.integer]) -> list[bytes]:
         """Return the bytes of each of ``rows``."""
-        return [self._messages[self._rows[row]].value() or b"" for row in rows]
+        return self._texts.take(rows)
 
     def envelopes(self, rows: Sequence[int] | NDArray[np.integer]) -> list[Envelope]:
         """Return what each of ``rows`` came in."""
-        return [envelope_of(self._messages[self._rows[row]]) for row in rows]
+        return [_envelope(self._keys[at], self._headers[at]) for at in self._message[rows].tolist()]
 
 
 class Run(NamedTuple):
@@ -50,17 +53,21 @@ class Run(NamedTuple):
 
 def alike(found: Sequence[Message]) -> Iterator[Sequence[Message]]:
     """Part what the client gave into runs of messages of one partition; each fault stands by itself."""
-    if not found:
+    partitions, topics = list(map(Message.partition, found)), list(map(Message.topic, found))
+    faults = any(map(Message.error, found))
+    if not faults and _all_alike(partitions) and _all_alike(topics):
+        yield from [found] if found else []
         return
-    n = len(found)
-    partition = np.fromiter(map(Message.partition, found), np.int32, n)
-    faulty = np.array([error is not None for error in map(Message.error, found)])
-    cuts = (partition[1:] != partition[:-1]) | faulty[1:] | faulty[:-1]
-    topics = list(map(Message.topic, found))
-    if len(set(topics)) > 1:
-        cuts |= [one != other for one, other in pairwise(topics)]
-    for begin, end in pairwise([0, *(np.flatnonzero(cuts) + 1).tolist(), n]):
-        yield found[begin:end]
+    begin = 0
+    for i in range(1, len(found) + 1):
+        goes_on = i < len(found) and partitions[i] == partitions[begin] and topics[i] == topics[begin]
+        if not goes_on or (faults and (found[i].error() or found[i - 1].error())):
+            yield found[begin:i]
+            begin = i
+
+
+def _all_alike(values: Sequence[Any]) -> bool:
+    return values.count(values[0]) == len(values) if values else True
 
 
 def decode(runs: Sequence[Run], decoder: Decoder, future: int) -> list[tuple[Readings, list[Reject]]]:
@@ -81,8 +88,9 @@ def decode(runs: Sequence[Run], decoder: Decoder, future: int) -> list[tuple[Rea
     readings, rejects = _decode([value or b"" for value in map(Message.value, messages)], decoder)
     row = readings.koff
     readings.part = np.repeat([run.part for run in runs], [len(run.messages) for run in runs]).astype(np.int32)[row]
-    readings.koff = np.fromiter(map(Message.offset, messages), np.int64, n)[row]
-    readings.payloads = Records(messages, row)
+    readings.koff = np.concatenate([_offsets(run.messages) for run in runs])[row]
+    keys, headers = list(map(Message.key, messages)), list(map(Message.headers, messages))
+    readings.payloads = Records(readings.payloads, keys, headers, row)
     late = readings.observed > _stamps(messages)[row] + future
     if late.any():
         rejects += [
@@ -117,11 +125,18 @@ def _decode(values: list[bytes], decoder: Decoder) -> tuple[Readings, list[Rejec
     return readings, rejects
 
 
+def _offsets(messages: Sequence[Message]) -> I64:
+    """Offset of each message of a run; where none is missing between the first and the last, these say all."""
+    first, last = messages[0].offset(), messages[-1].offset()
+    if last - first == len(messages) - 1:
+        return np.arange(first, last + 1)
+    return np.fromiter(map(Message.offset, messages), np.int64, len(messages))
+
+
 def _stamps(messages: Sequence[Message]) -> I64:
-    """Time stamp of each message in microseconds, far in the future where it has none."""
-    both = np.fromiter(chain.from_iterable(map(Message.timestamp, messages)), np.int64, 2 * len(messages))
-    kind, at = both[::2], both[1::2]
-    return np.where(kind != TIMESTAMP_NOT_AVAILABLE, at * MILLISECOND, NO_STAMP)
+    """Time stamp of each message in microseconds, far in the future where it has none, which the client says as -1."""
+    at = np.fromiter(map(_LATTER, map(Message.timestamp, messages)), np.int64, len(messages))
+    return np.where(at >= 0, at * MILLISECOND, NO_STAMP)
 
 
 def _whole(reject: Reject, messages: Sequence[Message]) -> Reject:
@@ -137,4 +152,8 @@ def _future(messages: Sequence[Message], row: int, observed: int) -> Reject:
 
 def envelope_of(message: Message) -> Envelope:
     """What a message has beside its bytes."""
-    return Envelope(message.key(), tuple(message.headers() or ()))
+    return _envelope(message.key(), message.headers())
+
+
+def _envelope(key: bytes | None, headers: Sequence[tuple[str, bytes | None]] | None) -> Envelope:
+    return Envelope(key, tuple(headers or ()))

@@ -3,7 +3,6 @@
 import pytest
 from msgspec import structs
 
-from flows import decode as decode_module
 from flows import grid as grid_module
 from flows import zone as zone_module
 from flows.decode import Decoder
@@ -43,15 +42,6 @@ def watched(make_city):
         return structs.replace(city, stations=stations, lights=known, light_rules=Lights(**rules))
 
     return make
-
-
-@pytest.fixture(scope="module")
-def by_layout():
-    """Two lines are enough to be read by their layout, all at once."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(decode_module, "FEW", 2)
-        patch.setattr(decode_module, "LEFT", 2)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,6 @@ from schemas.reading import VALUES
 from schemas.rejected import MAX_KEPT_BYTES, MAX_MESSAGE_BYTES
 from tests.flows.messages import GOOD, MARCH, rows_of, with_pm10, with_status, with_time, with_unknown
 
-pytestmark = pytest.mark.usefixtures("by_layout")
-
 
 def alone(decoder, payload):
     """What a message becomes between two good ones, which must come to no harm, on both paths."""

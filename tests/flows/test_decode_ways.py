@@ -4,7 +4,6 @@ import json
 from datetime import UTC, datetime
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,7 +13,6 @@ from flows.decode import Columns, Decoder
 from schemas.reading import PARAMETERS, VALUES
 from tests.flows.messages import GOOD, MARCH, MICROSECOND, rows_of, with_time
 
-pytestmark = pytest.mark.usefixtures("by_layout")
 NUMBERS = st.one_of(
     st.sampled_from(
         [
