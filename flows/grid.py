@@ -13,16 +13,14 @@ from numpy.typing import NDArray
 
 from flows.arrivals import F64, I32, I64, U8
 from flows.blocks import BLOCK, KINDS, Blocks, Totals, of_slots
+from flows.kernels import cells
 from schemas.errors import ConfigurationError
-from schemas.quality import Flag
 from schemas.reading import PARAMETERS, VALUES
 
 SECONDS = 60
 MICROSECONDS = 1_000_000
 PAGE = 60
 """Slots packed together for a snapshot: what an epoch did not touch is not packed again."""
-FEW = 512
-"""Rows up to which cells are picked whole; of more, parameter by parameter, because rows of six are slow to pick."""
 ROOM = 1440
 """Slots to spare, so that the grid is moved once a day and not with every batch."""
 P = len(PARAMETERS)
@@ -75,8 +73,7 @@ class Grid:
 
     def line(self, slot: int) -> int:
         """Line of a slot in the layers."""
-        assert self.base is not None
-        return slot - self.base
+        return slot - self._base()
 
     def reach(self) -> int:
         """Newest slot that may be written before the grid is moved."""
@@ -95,8 +92,8 @@ class Grid:
     def after(self, slots: I64, number: int) -> Totals:
         """Return the totals of so many slots after each of n slots, added up, shape (n, stations, 6)."""
         lines = (slots + self.line(0))[:, None] + np.arange(1, number + 1)
-        cells = of_slots({name: layer[lines] for name, layer in self._layers.items() if name != "taken"})
-        return Totals(*(one.sum(axis=1, dtype=kind) for one, kind in zip(cells, KINDS, strict=True)))
+        totals = of_slots({name: layer[lines] for name, layer in self._layers.items() if name != "taken"})
+        return Totals(*(one.sum(axis=1, dtype=kind) for one, kind in zip(totals, KINDS, strict=True)))
 
     def blocks(self, first: int, last: int) -> Totals:
         """Return the totals of each ten minutes in (first, last], both multiples of ``BLOCK``; not to be written to."""
@@ -138,34 +135,10 @@ class Grid:
             Which values are fresh, shape (n, 8), and which rows are duplicates, shape (n,): every value of theirs
             was taken, or they have none and the second was seen.
         """
-        slot = slot_of(second)
-        self.touch(slot)
-        taken = self._layers["taken"].reshape(-1, MESSAGE + 1)
-        cell, alone = self._cells(station, slot)
-        bit = np.left_shift(np.uint64(1), (second - (slot - 1) * SECONDS - 1).astype(np.uint64))
-        wanted = np.ones((station.size, MESSAGE + 1), bool, order="F")
-        np.equal(values, values, out=wanted[:, :MESSAGE])
-        if alone and not (taken[:, MESSAGE][cell] & bit).any():  # nothing of any of these seconds was seen
-            if station.size <= FEW:
-                taken[cell] |= np.where(wanted, bit[:, None], np.uint64(0))
-                return wanted[:, :MESSAGE], np.zeros(station.size, bool)
-            for column, wants in zip(taken.T, wanted.T, strict=True):
-                if wants.any():
-                    column[cell] |= np.where(wants, bit, np.uint64(0))
-            return wanted[:, :MESSAGE], np.zeros(station.size, bool)
-        bit = bit[:, None]
-        fresh = wanted & ((taken[cell] & bit) == 0)
-        if alone:
-            taken[cell] |= np.where(fresh, bit, np.uint64(0))
-        else:
-            key = second * len(self.stations) + station
-            order = np.argsort(key, kind="stable")
-            if (key[order][1:] == key[order][:-1]).any():
-                fresh = _first_of_each(fresh, order, key)
-            np.bitwise_or.at(taken, cell, np.where(fresh, bit, np.uint64(0)))
-        measured = wanted[:, :MESSAGE].any(axis=1)
-        duplicate = ~np.where(measured, fresh[:, :MESSAGE].any(axis=1), fresh[:, MESSAGE])
-        return fresh[:, :MESSAGE], duplicate
+        self.touch(slot_of(second))
+        fresh, duplicate = np.zeros(values.shape, bool, order="F"), np.empty(station.size, bool)
+        cells.take(station, second, self._base(), values, self._layers["taken"], fresh, duplicate)
+        return fresh, duplicate
 
     def add(self, station: I32, slot: I64, quanta: I64, flags: U8) -> None:
         """Add values to their cells.
@@ -180,25 +153,12 @@ class Grid:
             return
         self.touch(slot)
         self.newest = max(self.newest, int(slot.max()))
-        cell, alone = self._cells(station, slot)
-        counts, suspect = flags <= Flag.SUSPECT, flags == Flag.SUSPECT
-        for name, amounts in (("sums", np.where(counts, quanta, 0)), ("counts", counts), ("suspects", suspect)):
-            layer = self._layers[name].reshape(-1, P)
-            if alone and station.size <= FEW:
-                layer[cell] += amounts.astype(layer.dtype, copy=False)
-                continue
-            for column, amount in zip(layer.T, amounts.T, strict=True):
-                if not amount.any():
-                    continue
-                if alone:
-                    column[cell] += amount.astype(layer.dtype, copy=False)
-                else:
-                    np.add.at(column, cell, amount.astype(layer.dtype, copy=False))
+        layers = (self._layers[name] for name in ("sums", "counts", "suspects"))
+        cells.add(station, slot, self._base(), quanta, flags, *layers)
 
-    def _cells(self, station: I32, slot: I64) -> tuple[I64, bool]:
-        """Number of each row's cell, shape (n,), and whether no two rows share one."""
-        cell = (slot + self.line(0)) * len(self.stations) + station
-        return cell, bool(np.bincount(cell - cell.min()).max() == 1)
+    def _base(self) -> int:
+        assert self.base is not None
+        return self.base
 
     def touch(self, slot: I64) -> None:
         """Note that these slots change."""
@@ -247,8 +207,8 @@ class Grid:
             self._touched.add(first // PAGE)
             for part, blob, (kind, width) in zip(self._page(first), packed, LAYERS.values(), strict=True):
                 size = len(part) * len(old) * width * np.dtype(kind).itemsize
-                cells = np.frombuffer(pa.decompress(blob, size, "zstd"), kind).reshape(len(part), len(old), width)
-                part[:, ours] = cells[:, theirs]
+                part_kept = np.frombuffer(pa.decompress(blob, size, "zstd"), kind).reshape(len(part), len(old), width)
+                part[:, ours] = part_kept[:, theirs]
         if list(kept["stations"]) == self.stations:
             self._pages, self._touched = dict(kept["pages"]), set()
         return ours, theirs
@@ -256,13 +216,3 @@ class Grid:
     def _page(self, first: int) -> list[NDArray[Any]]:
         start = self.line(first)
         return [layer[start : start + PAGE] for layer in self._layers.values()]
-
-
-def _first_of_each(fresh: NDArray[np.bool_], order: NDArray[np.integer], key: I64) -> NDArray[np.bool_]:
-    """Of rows with the same key keep, parameter by parameter, the first that is fresh."""
-    first = np.zeros_like(fresh)
-    for p in range(fresh.shape[1]):
-        rows = order[fresh[order, p]]
-        keys = key[rows]
-        first[rows[np.concatenate([[True], keys[1:] != keys[:-1]]) if rows.size else slice(0, 0)], p] = True
-    return first

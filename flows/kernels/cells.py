@@ -1,0 +1,69 @@
+"""Values into cells, row by row: which seconds are new, and what each cell adds up to.
+
+The rows of one station and second count in their order: of two values of the same second the first is taken.
+"""
+
+import numpy as np
+
+from flows.kernels.compiled import compiled
+from schemas.quality import Flag
+
+SECONDS = 60
+SUSPECT = int(Flag.SUSPECT)
+
+
+@compiled("void(int32[::1], int64[::1], int64, float64[:, :], uint64[:, :, ::1], bool_[:, :], bool_[::1])")
+def take(station, second, base, values, taken, fresh, duplicate):
+    """Take the second of each value that is not taken yet.
+
+    Args:
+        station: column of each row, shape (n,).
+        second: whole seconds since 1970, rounded up, shape (n,).
+        base: slot of the first line.
+        values: NaN where not measured, shape (n, v).
+        taken: a bit for each second of a slot, for each value and, last, for the message; shape (slots, stations,
+            v + 1). Written to.
+        fresh: becomes true for values taken, shape (n, v).
+        duplicate: becomes true for rows of which every value was taken before, or that have none and whose second
+            was seen; shape (n,).
+    """
+    message = values.shape[1]
+    for row in range(station.size):
+        slot = -(-second[row] // SECONDS)
+        bit = np.uint64(1) << np.uint64(second[row] - (slot - 1) * SECONDS - 1)
+        of_cell = taken[slot - base, station[row]]
+        measured = taken_now = False
+        for p in range(message):
+            if not np.isnan(values[row, p]):
+                measured = True
+                if of_cell[p] & bit == 0:
+                    of_cell[p] |= bit
+                    fresh[row, p] = taken_now = True
+        seen = of_cell[message] & bit != 0
+        of_cell[message] |= bit
+        duplicate[row] = not taken_now if measured else seen
+
+
+@compiled(
+    "void(int32[::1], int64[::1], int64, int64[:, :], uint8[:, :], int64[:, :, ::1], uint8[:, :, ::1], "
+    "uint8[:, :, ::1])"
+)
+def add(station, slot, base, quanta, flags, sums, counts, suspects):
+    """Add values to their cells.
+
+    Args:
+        station: column of each row, shape (n,).
+        slot: of each row, shape (n,).
+        base: slot of the first line.
+        quanta: values in units of 1e-9, shape (n, 6).
+        flags: shape (n, 6); FAIL and MISSING are not added.
+        sums, counts, suspects: shape (slots, stations, 6). Written to.
+    """
+    for row in range(station.size):
+        line, column = slot[row] - base, station[row]
+        for p in range(flags.shape[1]):
+            if flags[row, p] <= SUSPECT:
+                sums[line, column, p] += quanta[row, p]
+                counts[line, column, p] += np.uint8(1)
+                if flags[row, p] == SUSPECT:
+                    suspects[line, column, p] += np.uint8(1)
