@@ -14,80 +14,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.arrivals import I32, I64
+from flows.kernels import turns
+from flows.kernels.turns import NEVER
 
-NEVER = -(1 << 60)
-"""A slot before all slots: a station not heard, a clock not set."""
 QUORUM = 3
 GENERATION = 65_536
 """Rows after which stations not heard among them no longer count for the quorum, so that a zone of which two
 stations live keeps a clock. Fewer would let a burst of one sensor pass for a zone; more only delays that rescue."""
-LARGEST_TABLE = 1 << 22
-"""Cells of slots × stations looked at in one go: 32 MiB."""
-NO_ROW = np.iinfo(np.int64).max
-
-
-class Reach:
-    """The first row at which each station reached each slot, over one run of rows.
-
-    Args:
-        newest: newest slot of each station before the run, shape (S,).
-        station, slot: the rows, shape (n,).
-    """
-
-    def __init__(self, newest: I64, station: I32, slot: I64) -> None:
-        self.present, column = _distinct(station)
-        self.slots, line = _distinct(slot)
-        first = np.full((self.slots.size + 1) * self.present.size, NO_ROW)
-        np.minimum.at(first, line * self.present.size + column, np.arange(slot.size))
-        self._first = np.minimum.accumulate(first.reshape(-1, self.present.size)[::-1], axis=0)[::-1]
-        self._newest = newest
-
-    def rows(self, at: I64, stations: NDArray[np.integer] | None = None) -> I64:
-        """Rows at which stations reached slots ``at``, shape (at.size, stations): -1 before the run, NO_ROW never."""
-        first = self._first[np.searchsorted(self.slots, at)]
-        if stations is None:
-            return np.where(self._newest[self.present] >= at[:, None], -1, first)
-        column = np.minimum(np.searchsorted(self.present, stations), self.present.size - 1)
-        heard = self.present[column] == stations
-        return np.where(self._newest[stations] >= at[:, None], -1, np.where(heard, first[:, column], NO_ROW))
-
-    def quorum_rows(self, at: I64, quorum: int) -> I64:
-        """Rows at which ``quorum`` stations had reached slots ``at``, shape (at.size,)."""
-        others = np.delete(self._newest, self.present)
-        already = (others >= at[:, None]).sum(axis=1)
-        wanted = quorum - already
-        table = np.sort(self.rows(at), axis=1)
-        enough = np.minimum(wanted, table.shape[1] + 1) - 1
-        row = np.take_along_axis(table, np.clip(enough, 0, table.shape[1] - 1)[:, None], axis=1)[:, 0]
-        return np.where(wanted <= 0, -1, np.where(enough < table.shape[1], row, NO_ROW))
-
-
-def _distinct(values: NDArray[np.integer]) -> tuple[I64, I64]:
-    """Distinct values in rising order, and the place of each value among them: ``np.unique`` without its sort.
-
-    >>> _distinct(np.array([7, 5, 7]))
-    (array([5, 7]), array([1, 0, 1]))
-    """
-    low, high = int(values.min()), int(values.max())
-    if high - low > 4 * values.size + GENERATION:
-        distinct, place = np.unique(values, return_inverse=True)
-        return distinct.astype(np.int64), place
-    seen = np.zeros(high - low + 1, bool)
-    seen[values - low] = True
-    return np.flatnonzero(seen) + low, (np.cumsum(seen) - 1)[values - low]
 
 
 @dataclass(slots=True)
 class Time:
-    """What the clock did over one run of rows.
+    """What the clock did over one run of n rows.
 
     Attributes:
         clock: the clock after each row, shape (n,); NEVER while not set. It never falls.
-        reach: who reached what, when.
+        newest: newest slot of each station before the run, shape (S,).
+        station, slot: the rows, shape (n,).
     """
 
     clock: I64
-    reach: Reach
+    newest: I64
+    station: I32
+    slot: I64
+
+    def rows(self, at: I64) -> I64:
+        """First row at which each station reached slots ``at``, which rise: shape (at.size, S).
+
+        -1 before the run, NO_ROW never.
+        """
+        return turns.first_rows(self.newest, self.station, self.slot, at)
 
 
 class Clock:
@@ -112,12 +68,7 @@ class Clock:
 
     def look_ahead(self, station: I32, slot: I64) -> Time:
         """Say what these rows would do to the clock, without counting them. At least one row."""
-        reach = Reach(self.newest, station, slot)
-        candidates = np.unique(np.concatenate([reach.slots, self.newest]))  # the clock is always somebody's newest
-        candidates = candidates[candidates > self.now]
-        reached = reach.quorum_rows(candidates, self.quorum)
-        before = np.searchsorted(reached, np.arange(slot.size), side="right")
-        return Time(np.concatenate([[self.now], candidates])[before], reach)
+        return Time(turns.clock(self.newest, self.now, self.quorum, station, slot), self.newest.copy(), station, slot)
 
     def count(self, station: I32, slot: I64, time: Time, new: int) -> None:
         """Count rows that ``time`` looked ahead at, ``new`` of them for the first time."""
@@ -185,22 +136,7 @@ def closing_rows(
     Returns:
         For each candidate the first row after which it is closed, shape (c,): -1 before the run, NO_ROW never.
     """
-    clock, n = time.clock, time.clock.size
-    reached = np.searchsorted(clock, candidates)
-    overdue = np.searchsorted(clock, candidates + grace)
-    awake = np.where(
-        heard_from[stations] >= (candidates - 3 * cadence)[:, None],
-        -1,
-        time.reach.rows(candidates - 3 * cadence, stations),
-    )
-    done = time.reach.rows(candidates, stations)
-    complete = reached.copy()
-    while True:
-        blocking = (awake <= complete[:, None]) & (complete[:, None] < done)
-        later = np.where(blocking, done, -1).max(axis=1, initial=-1)
-        if (later <= complete).all():
-            break
-        complete = np.maximum(complete, later)
-    row = np.minimum(complete, overdue)
-    row = np.where(row >= n, NO_ROW, row)
-    return np.minimum.accumulate(row[::-1])[::-1]  # what closes a slot closes those before it
+    members = np.asarray(stations, np.int64)
+    awake = time.rows(candidates - 3 * cadence)
+    awake[heard_from >= (candidates - 3 * cadence)[:, None]] = -1
+    return turns.closing_rows(time.clock, time.rows(candidates), awake, members, candidates, grace)

@@ -30,7 +30,7 @@ class Closings:
         self.asked: list[tuple[I64, I64]] = []
         """Of each group the slots asked for, in rising order, and the rows after which they close."""
         heard = clock.heard_from(time)
-        reached = np.unique(np.concatenate([time.reach.slots, heard]))
+        reached = np.unique(np.concatenate([time.slot, heard]))
         for group, some, last in zip(groups, lengths, since.tolist(), strict=True):
             marks = np.concatenate([reached, reached - group.grace])  # between these nothing closes that did not before
             slots = np.unique(np.concatenate([marks // length * length for length in {group.step, *some}]))

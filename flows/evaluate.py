@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from flows import indices
 from flows.arrivals import F64, I32, I64, U8
 from flows.blocks import BLOCK, KINDS
-from flows.clock import NEVER
 from flows.grid import Grid
 from flows.kernels import rolling, surroundings
+from flows.kernels.turns import NEVER
 from flows.ozone_hours import OzoneHours
 from schemas.city import City
 from schemas.reading import PARAMETERS

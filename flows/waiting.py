@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.arrivals import I32, I64, Readings, Texts, concatenate, no_readings
-from flows.clock import NEVER, NO_ROW, Time
+from flows.clock import Time
 from flows.grid import second_of, slot_of
+from flows.kernels.turns import NEVER, NO_ROW
 from schemas.rejected import Envelope
 
 

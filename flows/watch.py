@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from flows import indices
 from flows.arrivals import F64, I64
-from flows.clock import NEVER
 from flows.evaluate import Group
 from flows.grid import Grid
 from flows.kernels import alerts, light_changes, light_rules, light_words, lights, rolling
 from flows.kernels.alerts import Kind
 from flows.kernels.lights import ALWAYS
+from flows.kernels.turns import NEVER
 from flows.shipped import index
 from flows.told import Told, quiet
 from schemas.alert import Alert

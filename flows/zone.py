@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from flows import evaluate, indices
 from flows.arrivals import I32, I64, U8, Readings, no_readings
-from flows.clock import GENERATION, LARGEST_TABLE, NEVER, Clock, Time
+from flows.clock import GENERATION, Clock, Time
 from flows.closings import Closings
 from flows.evaluate import Group
 from flows.grid import PAGE, Grid, second_of, slot_of
 from flows.held import Held
 from flows.kernels import quality, rolling
+from flows.kernels.turns import NEVER
 from flows.outcome import Outcome, Stored
 from flows.ozone_hours import OzoneHours
 from flows.waiting import WaitingRoom
@@ -130,7 +131,6 @@ class Zone:
             if not len(readings):
                 continue
             most = self.clock.until_review() if new else len(readings)
-            most = min(most, max(1, LARGEST_TABLE // max(1, self.stations.size)))
             if len(readings) > most:
                 queue.appendleft((readings.slice(most, len(readings)), new))
                 readings = readings.slice(0, most)

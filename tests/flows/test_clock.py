@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows import clock as clock_module
-from flows.clock import NEVER, NO_ROW, Clock, closing_rows
+from flows.clock import Clock, closing_rows
 from flows.grid import slot_of
+from flows.kernels.turns import NEVER, NO_ROW
 
 CADENCES = {1: 1, 10: 1, 15: 45, 30: 45, 60: 45}
 """Slots of a cadence, and its grace."""
@@ -130,7 +131,7 @@ def test_slots_close_as_if_asked_after_every_row(case, data):
 @pytest.mark.parametrize("repeats", [2, 3, 10])
 def test_a_slot_is_reached_by_the_first_row_in_it(repeats):
     time = Clock(1).look_ahead(np.zeros(repeats, np.int32), np.full(repeats, 6))
-    assert time.reach.rows(np.array([6])).tolist() == [[0]]
+    assert time.rows(np.array([6])).tolist() == [[0]]
     assert time.clock.tolist() == [6] * repeats
 
 
