@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from flows.kernels.compiled import compiled
 from flows.kernels.rolling import QUANTUM, prefix, trailing
 from schemas.city import City
 from schemas.quality import Test
@@ -169,23 +170,42 @@ def unsure(x: F64, first: int, limits: Limits) -> B1:
     Returns:
         Shape (S,). Where it is false nothing is found; where it is true something may be.
     """
-    with np.errstate(invalid="ignore"):
-        here = x[first:]
-        part = x[: first + 1]
-        jumps = np.abs(x[first:] - x[first - 1 : -1]) > np.minimum(limits.spike, limits.rate_of_change)
-        found = jumps.any(axis=0) | (here == 0).any(axis=0)
-        high, low = np.fmax.reduce(part, axis=0), np.fmin.reduce(part, axis=0)
-        found |= (limits.flat_line > 0) & ~(high - low >= limits.flat_line)
-        there = ~np.isnan(part)
-        from_low = np.where(there, part - low, 0.0)
-        count, total = there.sum(axis=0), from_low.sum(axis=0)
-        squares = (from_low * from_low).sum(axis=0) - total * total / np.maximum(count, 1)
-        limit = limits.attenuated_signal
-        enough = squares >= ROUNDED * limit * limit * limits.attenuated_signal_cells
-        found |= (limit > 0) & ~enough
-        found &= ~np.isnan(here).all(axis=0)
-        above = here[:, :, PM25] > limits.pm25_ratio * here[:, :, PM10] + (limits.pm25_offset + SLACK)
-    return _any(found.T) | _any(above)
+    return _unsure(x, first, *limits[:4], limits.attenuated_signal_cells, limits.pm25_ratio, limits.pm25_offset)
+
+
+@compiled(
+    "bool_[::1](float64[:, :, :], int64, float64[::1], float64[::1], float64[::1], float64[::1], int64, float64, float64)"
+)
+def _unsure(x, first, spike, rate_of_change, flat_line, attenuated, attenuated_cells, pm25_ratio, pm25_offset):
+    cells, stations, parameters = x.shape
+    found = np.zeros(stations, np.bool_)
+    for s in range(stations):
+        for p in range(parameters):
+            low, high, total, squares, count, new = np.inf, -np.inf, 0.0, 0.0, 0, 0
+            for t in range(cells):
+                value = x[t, s, p]
+                if np.isnan(value):
+                    continue
+                if t <= first:
+                    low, high = min(low, value), max(high, value)
+                if t >= first:
+                    new += 1
+                    jump = abs(value - x[t - 1, s, p]) > min(spike[p], rate_of_change[p])
+                    found[s] |= jump or value == 0
+            if new == 0:
+                continue
+            for t in range(first + 1):
+                if not np.isnan(x[t, s, p]):
+                    count += 1
+                    total += x[t, s, p] - low
+                    squares += (x[t, s, p] - low) ** 2
+            deviations = squares - total * total / max(count, 1)
+            found[s] |= flat_line[p] > 0 and not high - low >= flat_line[p]
+            least = ROUNDED * attenuated[p] * attenuated[p] * attenuated_cells
+            found[s] |= attenuated[p] > 0 and not deviations >= least
+        for t in range(first, cells):
+            found[s] |= x[t, s, PM25] > pm25_ratio * x[t, s, PM10] + (pm25_offset + SLACK)
+    return found
 
 
 def _columns(cells: F64, first: int, limits: Limits, stations: int, found: U8) -> None:
