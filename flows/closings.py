@@ -6,7 +6,7 @@ import numpy as np
 
 from flows.arrivals import I64
 from flows.clock import Clock, Time, closing_rows
-from flows.evaluate import Group
+from flows.group import Group
 
 
 class Closings:

@@ -4,12 +4,9 @@ One evaluation for live air, for late readings and for backfill: the same functi
 same numbers to the last bit, however the input was cut or ordered.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from itertools import pairwise
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,117 +15,13 @@ from flows import indices
 from flows.arrivals import F64, I32, I64, U8
 from flows.blocks import BLOCK, KINDS
 from flows.grid import Grid
+from flows.group import Group
 from flows.kernels import rolling, surroundings
-from flows.kernels.turns import NEVER
-from flows.ozone_hours import OzoneHours
-from schemas.city import City
+from flows.means import Means
 from schemas.reading import PARAMETERS
-from schemas.strict import minutes, seconds
 
-DAY = 1440
-FAST = 10
-"""Cadences up to ten minutes are fast: their slots close a minute past due; official hours arrive late."""
-GRACE_FAST, GRACE_SLOW = 1, 45
 FEW = 3
 """Ends up to which windows are added up one by one, rather than from sums over all minutes before."""
-
-
-class Group:
-    """The stations of a zone that share a cadence, and how far they are evaluated.
-
-    Args:
-        city: for windows and limits.
-        columns: their columns in the zone's grid.
-        every: their cadence, in seconds.
-        scales: indices to compute.
-    """
-
-    def __init__(self, city: City, columns: NDArray[np.integer], every: int, scales: indices.Scales) -> None:
-        self._timezone = ZoneInfo(city.city.timezone)
-        self.columns = columns
-        self.every = every
-        self.cadence = max(1, every // 60)
-        self.step = max(minutes(city.windows.step), self.cadence)
-        self.grace = GRACE_FAST if self.cadence <= FAST else GRACE_SLOW
-        self.scales = scales
-        self.ozone: OzoneHours | None = None
-        """Hours behind ozone's NowCast, where an index takes its regression."""
-        self.limits = surroundings.limits(city, self.cadence)
-        self.lookback = surroundings.lookback(self.limits) * self.cadence
-        kept = [
-            length for length in city.windows.lengths if seconds(length) >= every and minutes(length) % self.step == 0
-        ]
-        self.names = tuple(kept)
-        self.lengths = np.array([minutes(length) for length in kept], np.int64)
-        self.expected = np.array([seconds(length) // every for length in kept], np.int64)
-        self.due = NEVER
-        """Newest slot that is closed by the clock."""
-        self.closed = NEVER
-        """Newest slot that was evaluated; at most ``due``. NEVER before the clock was set."""
-        self.closings: list[tuple[int, int]] = []
-        """Steps closed and not evaluated yet, each with the number of the closing among all of the zone."""
-
-    @property
-    def longest(self) -> int:
-        """Slots before a window's end that its mean may depend on."""
-        return int(self.lengths.max(initial=self.step))
-
-    def close_at(self, slot: int, closing: int) -> None:
-        """Note that the slots up to ``slot`` are closed."""
-        if slot > self.due:
-            self.due = slot
-            self.closings.append((slot, closing))
-
-    def closing_of(self, ended: I64) -> I64:
-        """Return the number of the closing of each slot, shape (n,); forget those of slots evaluated by now."""
-        steps = np.array([slot for slot, _ in self.closings], np.int64)
-        numbers = np.array([number for _, number in self.closings], np.int64)
-        self.closings = [(slot, number) for slot, number in self.closings if slot > self.closed]
-        return numbers[np.searchsorted(steps, ended)]
-
-    def days(self, ends: I64) -> Iterator[slice]:
-        """Part ends in rising order by local day, as the lake does.
-
-        Where clocks change among them the cut is an hour off, which only costs the lake a second look.
-        """
-        if ends.size:
-            ahead = datetime.fromtimestamp(int(ends[0]) * 60, self._timezone).utcoffset() or timedelta()
-            day = (ends - 1 + ahead // timedelta(minutes=1)) // DAY
-            for begin, end in pairwise([0, *(np.flatnonzero(np.diff(day)) + 1).tolist(), ends.size]):
-                yield slice(begin, end)
-
-    def floor(self, slot: int) -> int:
-        """Newest multiple of the step up to ``slot``."""
-        return slot // self.step * self.step
-
-
-@dataclass(slots=True)
-class Means:
-    """Rows of ``rolling``: n windows.
-
-    Attributes:
-        group: whose windows.
-        station: column in the zone's grid, shape (n,).
-        parameter, window: indices, shape (n,).
-        ended: slot, shape (n,).
-        total: sum in quanta, shape (n,).
-        count, filled, suspect: values, slots and suspect values, shape (n,).
-        revision: shape (n,).
-        closing: for windows that close for the first time, the number of that closing among all of the zone,
-            shape (n,); none for windows that are evaluated again.
-    """
-
-    group: Group
-    station: I32
-    parameter: I32
-    window: I32
-    ended: I64
-    total: I64
-    count: I32
-    filled: I32
-    suspect: I32
-    revision: I32
-    closing: I64 | None
 
 
 @dataclass(slots=True)
@@ -178,7 +71,7 @@ def close(grid: Grid, group: Group, last: int, revision: int, out: Evaluated) ->
     closing = group.closing_of(ends)
     for day in group.days(ends):
         some = totals.ending(day)
-        out.means.append(_means(group, group.columns, some, ends[day], some.count > 0, 0, closing[day]))
+        out.means.append(Means(group, group.columns, some, ends[day], some.count > 0, 0, closing[day]))
 
 
 def revise(
@@ -228,7 +121,7 @@ def revise(
     differs &= new.count > 0
     if differs.any():
         revisions = np.where(old.count > 0, revision, 0)
-        out.means.append(_means(group, columns, new, ends, differs, revisions, None))
+        out.means.append(Means(group, columns, new, ends, differs, revisions, None))
 
 
 def _indices(grid: Grid, group: Group, columns: NDArray[np.integer], hours: I64) -> indices.Hours:
@@ -328,45 +221,3 @@ def _cells(layer: NDArray[Any], slots: int, kind: type[np.integer]) -> NDArray[A
 def _findings(station: NDArray[np.integer], parameter: I64, ended: I64, tests: U8, revision: int) -> Findings:
     n = station.size
     return Findings(station.astype(np.int32), parameter.astype(np.int32), ended, tests, np.full(n, revision, np.int32))
-
-
-def _means(
-    group: Group,
-    columns: NDArray[np.integer],
-    totals: rolling.Windows,
-    ends: I64,
-    there: NDArray[np.bool_],
-    revision: int | NDArray[np.integer],
-    closing: I64 | None,
-) -> Means:
-    """Rows by (parameter, window, station, end): so sorted, like values stand together and pack well.
-
-    Args:
-        group: whose windows.
-        columns: its stations concerned.
-        totals: of the windows.
-        ends: their ends.
-        there: which of them become rows, shape (6, windows, columns, ends).
-        revision: of all rows, or of each, of the same shape.
-        closing: of each end.
-    """
-    some = None if there.all() else np.flatnonzero(there)
-
-    def rows(values: NDArray[Any]) -> NDArray[Any]:
-        flat = np.broadcast_to(values, there.shape).reshape(-1)
-        return flat if some is None else flat[some]
-
-    parameters, windows, stations, _ = (np.arange(size, dtype=np.int32) for size in there.shape)
-    return Means(
-        group,
-        rows(columns[stations].astype(np.int32)[:, None]),
-        rows(parameters[:, None, None, None]),
-        rows(windows[:, None, None]),
-        rows(ends),
-        rows(totals.sum),
-        rows(totals.count),
-        rows(totals.filled),
-        rows(totals.suspect),
-        rows(np.asarray(revision, np.int32)),
-        None if closing is None else rows(closing),
-    )

@@ -3,7 +3,7 @@
 A slot's means are a thousand numbers that somebody waits for. Their texts are made all at once, and joined.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import NamedTuple
 
@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.arrivals import F64, I64
-from flows.evaluate import Means
 from flows.kernels import rolling
-from flows.rows import VALID, coverage
+from flows.means import Means
+from flows.rows import VALID
 from schemas.reading import PARAMETERS
 
 _encode = msgspec.json.Encoder().encode
+MOST_SHARES = 100_000
 OPENED = b"\n"
 """Stands where a station begins, until all is joined; JSON without spaces has none."""
 
@@ -42,28 +43,34 @@ def newest_means(means: Iterable[Means]) -> list[Step]:
     """
     steps: list[Step] = []
     for one in means:
-        if one.closing is not None and one.ended.size:
-            steps += _steps(one, one.closing)
+        if one.closings is not None:
+            steps += _steps(one, one.closings)
     return sorted(steps, key=lambda step: step[:3])
 
 
-def _steps(one: Means, closing: I64) -> Iterator[Step]:
-    order = np.lexsort((one.window, one.parameter, one.station, one.ended, closing))
-    step = np.stack([closing[order], one.ended[order], one.station[order]])
-    parameter, window = one.parameter[order], one.window[order]
-    new_step = _differs(step).any(axis=0)
-    opening = np.where(new_step, 0, np.where(_differs(parameter), 1, 2))
-    share = coverage(one)[order]
-    texts = [b""] * (3 * order.size)
-    texts[0::3] = _looked_up(
-        _before(one.group.names), (opening * len(PARAMETERS) + parameter) * len(one.group.names) + window
-    )
-    texts[1::3] = _numbers(rolling.mean(one.total[order], one.count[order]))
-    distinct, place = np.unique(share, return_inverse=True)
-    texts[2::3] = _looked_up(_after(distinct), place)
+def _steps(one: Means, closings: I64) -> Iterator[Step]:
+    there = one.there.transpose(3, 2, 0, 1)  # by end, station, pollutant and window
+    cell = np.flatnonzero(there)
+    if not cell.size:
+        return
+    number, windows = there[0, 0].size, there.shape[-1]
+    step, name = np.divmod(cell, number)
+    new_step = _differs(step)
+    opening = np.where(new_step, 0, np.where(_differs(cell // windows), 1, 2))
+    parts = one.totals.sum, one.totals.count, one.totals.filled
+    total, count, filled = (part.transpose(3, 2, 0, 1).reshape(-1)[cell] for part in parts)
+    share = rolling.coverage(filled, one.group.cadence, one.group.lengths.astype(np.float64)[name % windows])
+    before = _before(one.group.names)
+    texts = [b""] * (3 * cell.size)
+    texts[0::3] = [before[place] for place in (opening * number + name).tolist()]
+    texts[1::3] = _numbers(rolling.mean(total, count))
+    texts[2::3] = map(_AFTER.__getitem__, share.tolist())
+    _AFTER.forget()
     means = b"".join(texts).split(OPENED)[1:]
-    for (number, ended, station), text in zip(step[:, new_step].T.tolist(), means, strict=True):
-        yield Step(number, ended, station, msgspec.Raw(text + b"}}"))
+    end, station = np.divmod(step[new_step], there.shape[1])
+    steps = np.stack([closings[end], one.ends[end], one.columns[station]], axis=1)
+    for (closing, ended, column), text in zip(steps.tolist(), means, strict=True):
+        yield Step(closing, ended, column, msgspec.Raw(text + b"}}"))
 
 
 @cache
@@ -76,19 +83,25 @@ def _before(windows: tuple[str, ...]) -> list[bytes]:
     return texts
 
 
-def _after(shares: F64) -> list[bytes]:
-    """What stands after a mean."""
-    valid = [b"true" if share >= VALID else b"false" for share in shares.tolist()]
-    return [b',"coverage":%b,"valid":%b}' % texts for texts in zip(_numbers(shares), valid, strict=True)]
+class _After(dict[float, bytes]):
+    """What stands after a mean, by the coverage of its window."""
+
+    def __missing__(self, share: float) -> bytes:
+        self[share] = text = b',"coverage":%b,"valid":%b}' % (_encode(share), b"true" if share >= VALID else b"false")
+        return text
+
+    def forget(self) -> None:
+        """Keep memory bounded."""
+        if len(self) > MOST_SHARES:
+            self.clear()
+
+
+_AFTER = _After()
 
 
 def _numbers(values: F64) -> list[bytes]:
     """Texts of finite numbers, at least one."""
     return _encode(values.tolist())[1:-1].split(b",")
-
-
-def _looked_up(texts: Sequence[bytes], places: NDArray[np.integer]) -> list[bytes]:
-    return [texts[place] for place in places.tolist()]
 
 
 def _differs(values: NDArray[np.integer]) -> NDArray[np.bool_]:

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.arrivals import Partition
-from flows.evaluate import Means
 from flows.grid import SECONDS
+from flows.means import Means
 from flows.means_json import newest_means
 from flows.watch import Said
 from schemas.city import City

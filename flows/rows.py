@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from flows import arrow, indices
 from flows.arrivals import Arrivals, Partition, Taken
-from flows.evaluate import Findings, Means
+from flows.evaluate import Findings
 from flows.grid import SECONDS
 from flows.kernels import rolling
 from flows.kernels.bands import NO_GRADE, NONE
+from flows.means import Means
 from flows.outcome import Outcome, Stored
 from flows.watch import Said
 from schemas.city import City

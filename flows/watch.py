@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from flows import indices
 from flows.arrivals import F64, I64
-from flows.evaluate import Group
 from flows.grid import Grid
+from flows.group import Group
 from flows.kernels import alerts, light_changes, light_rules, light_words, lights, rolling
 from flows.kernels.alerts import Kind
 from flows.kernels.lights import ALWAYS

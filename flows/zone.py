@@ -17,8 +17,8 @@ from flows import evaluate, indices
 from flows.arrivals import I32, I64, U8, Readings, no_readings
 from flows.clock import GENERATION, Clock, Time
 from flows.closings import Closings
-from flows.evaluate import Group
 from flows.grid import PAGE, Grid, second_of, slot_of
+from flows.group import Group
 from flows.held import Held
 from flows.kernels import quality, rolling
 from flows.kernels.turns import NEVER

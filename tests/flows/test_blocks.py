@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from flows import evaluate
 from flows.blocks import BLOCK
-from flows.evaluate import Group
 from flows.grid import Grid
+from flows.group import Group
 from flows.indices import Scales
 from schemas.quality import Flag
 from schemas.reading import PARAMETERS

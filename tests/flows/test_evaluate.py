@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows import evaluate
-from flows.evaluate import Evaluated, Group
+from flows.evaluate import Evaluated
 from flows.grid import Grid
+from flows.group import Group
 from flows.indices import Scales
 from flows.kernels import rolling
 from schemas.city import Parameter

@@ -5,37 +5,24 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.evaluate import Group, Means
+from flows.group import Group
 from flows.indices import Scales
 from flows.kernels import rolling
+from flows.means import Means
 from flows.means_json import newest_means
 from flows.rows import VALID, coverage
 from schemas.reading import PARAMETERS
 
 
 def some_means(random, group, share):
-    """Rows of random stations, pollutants, windows and steps, in any order."""
-    table = np.argwhere(random.random((3, 6, len(group.names), 4)) < share)
-    table = table[random.permutation(len(table))]
-    station, parameter, window, ended = (column.astype(np.int32) for column in table.T)
-    n = len(table)
-    count = random.integers(1, 90, n).astype(np.int32)
-    total = (random.normal(size=n) * 10.0 ** random.integers(0, 15, n)).astype(np.int64)
-    filled = np.minimum(count, random.integers(1, 70, n)).astype(np.int32)
-    zero = np.zeros(n, np.int32)
-    return Means(
-        group,
-        station,
-        parameter,
-        window,
-        600 + 10 * ended.astype(np.int64),
-        total,
-        count,
-        filled,
-        zero,
-        zero,
-        ended // 2,
-    )
+    """Random windows of three stations and four ends."""
+    shape = (6, len(group.names), 3, 4)
+    there = random.random(shape) < share
+    count = np.where(there, random.integers(1, 90, shape), 0).astype(np.int32)
+    total = (random.normal(size=shape) * 10.0 ** random.integers(0, 15, shape)).astype(np.int64)
+    filled = np.minimum(count, random.integers(1, 70, shape)).astype(np.int32)
+    totals = rolling.Windows(total, count, filled, np.zeros(shape, np.int32))
+    return Means(group, np.arange(3), totals, 600 + 10 * np.arange(4), there, 0, np.array([0, 0, 1, 1]))
 
 
 def oracle(means):
@@ -60,7 +47,7 @@ def test_they_are_what_the_dictionaries_encode_to(make_city, seed, share, parts)
     groups = [Group(make_city(("1m", "1m", "1m")), np.arange(3), every, Scales()) for every in (60, 600)]
     means = [some_means(random, groups[i % 2], share) for i in range(parts)]
     for i, one in enumerate(means):
-        one.station += 3 * i
+        one.columns = one.columns + 3 * i
     expected = oracle(means)
     steps = newest_means(means)
     assert [step[:3] for step in steps] == [step[:3] for step in expected]
@@ -70,5 +57,5 @@ def test_they_are_what_the_dictionaries_encode_to(make_city, seed, share, parts)
 def test_windows_that_are_said_again_are_left_out(make_city):
     group = Group(make_city(), np.arange(3), 60, Scales())
     again = some_means(np.random.default_rng(1), group, 1.0)
-    again.closing = None
+    again.closings = None
     assert newest_means([again]) == []
