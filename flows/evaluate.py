@@ -16,7 +16,7 @@ from flows.arrivals import F64, I32, I64, U8
 from flows.blocks import BLOCK, KINDS
 from flows.grid import Grid
 from flows.group import Group
-from flows.kernels import rolling, surroundings
+from flows.kernels import one_end, rolling, surroundings
 from flows.means import Means
 from schemas.reading import PARAMETERS
 
@@ -187,22 +187,13 @@ def _windows(
 
 
 def _few(grid: Grid, columns: NDArray[np.integer], ends: I64, lengths: I64) -> rolling.Windows:
-    """Total the windows of a few ends one by one: whole blocks, and the minutes beyond them.
-
-    All windows have whole blocks for their length, so that each begins as far into a block as it ends.
-    """
-    found: list[NDArray[Any]] = [
-        np.empty((len(PARAMETERS), lengths.size, columns.size, ends.size), kind) for kind in KINDS
-    ]
-    for k, end in enumerate(ends.tolist()):
+    """Total the windows of a few ends one by one."""
+    shape = len(PARAMETERS), lengths.size, columns.size, ends.size
+    found = tuple(np.zeros(shape, kind) for kind in KINDS)
+    for e, end in enumerate(ends.tolist()):
         whole = end // BLOCK * BLOCK
-        begins = whole - lengths
-        low = int(begins.min())
-        blocks = grid.blocks(low, whole).of(columns)
-        beyond = grid.after(np.concatenate([[whole], begins]), end - whole).of(columns)
-        for i, kind in enumerate(KINDS):
-            inside = [blocks[i][(begin - low) // BLOCK :].sum(axis=0, dtype=kind) for begin in begins.tolist()]
-            found[i][..., k] = (np.array(inside) + beyond[i][0] - beyond[i][1:]).transpose(2, 0, 1)
+        blocks = tuple(grid.blocks(whole - int(lengths.max()), whole))
+        one_end.total(blocks, BLOCK, grid.cells(), grid.line(end), lengths, columns.astype(np.int64), found, e)
     return rolling.Windows(*found)
 
 

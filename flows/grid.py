@@ -89,11 +89,9 @@ class Grid:
         """Return the totals of each slot in (first, last], which may be none."""
         return of_slots(self._layers_of(self.line(first + 1), self.line(last + 1)))
 
-    def after(self, slots: I64, number: int) -> Totals:
-        """Return the totals of so many slots after each of n slots, added up, shape (n, stations, 6)."""
-        lines = (slots + self.line(0))[:, None] + np.arange(1, number + 1)
-        totals = of_slots({name: layer[lines] for name, layer in self._layers.items() if name != "taken"})
-        return Totals(*(one.sum(axis=1, dtype=kind) for one, kind in zip(totals, KINDS, strict=True)))
+    def cells(self) -> tuple[NDArray[Any], ...]:
+        """Return sums, counts, suspects and what tests found, each of shape (lines, stations, 6); not to be written to."""
+        return tuple(self._layers[name] for name in ("sums", "counts", "suspects", "found"))
 
     def blocks(self, first: int, last: int) -> Totals:
         """Return the totals of each ten minutes in (first, last], both multiples of ``BLOCK``; not to be written to."""
@@ -153,8 +151,7 @@ class Grid:
             return
         self.touch(slot)
         self.newest = max(self.newest, int(slot.max()))
-        layers = (self._layers[name] for name in ("sums", "counts", "suspects"))
-        cells.add(station, slot, self._base(), quanta, flags, *layers)
+        cells.add(station, slot, self._base(), quanta, flags, *self.cells()[:3])
 
     def _base(self) -> int:
         assert self.base is not None
