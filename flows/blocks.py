@@ -74,10 +74,15 @@ class Blocks:
         lines = length // BLOCK + 1
         self._totals = Totals(*(np.zeros((lines, *shape), kind) for kind in KINDS))
         self._stale = np.ones(lines, bool)
+        self._running = Totals(*(np.zeros((lines, *shape), kind) for kind in KINDS))
+        self._added = 1
+        """Blocks before this one are in the running totals; the first block has no lines before the grid."""
 
     def touch(self, line: I64) -> None:
         """Note that cells on these lines of the grid change."""
-        self._stale[(line + BLOCK - 1) // BLOCK] = True
+        block = (line + BLOCK - 1) // BLOCK
+        self._stale[block] = True
+        self._added = min(self._added, max(1, int(block.min())))
 
     def get(self, first: int, last: int, layers: Callable[[int, int], Cells]) -> Totals:
         """Return the totals of blocks first..last-1, of which block b has the lines 10 b - 9 to 10 b.
@@ -95,9 +100,26 @@ class Blocks:
             self._stale[low:high] = False
         return Totals(*(kept[first:last] for kept in self._totals))
 
+    def running(self, last: int, layers: Callable[[int, int], Cells]) -> Totals:
+        """Return running totals, of which two blocks' difference is the total from after the one to the other.
+
+        They wrap around, which does not matter to differences.
+
+        Args:
+            last: block, up to which they hold.
+            layers: as for ``get``.
+        """
+        if self._added <= last:
+            for kept, new in zip(self._running, self.get(self._added, last + 1, layers), strict=True):
+                np.cumsum(new, axis=0, out=kept[self._added : last + 1])
+                kept[self._added : last + 1] += kept[self._added - 1]
+            self._added = last + 1
+        return self._running
+
     def shift(self, blocks: int) -> None:
         """Forget the oldest blocks, and make room for as many new ones."""
-        for kept in self._totals:
+        self._added = max(1, self._added - blocks)
+        for kept in (*self._totals, *self._running):
             kept[:-blocks] = kept[blocks:].copy()
         self._stale[:-blocks] = self._stale[blocks:].copy()
         self._stale[-blocks:] = True

@@ -191,9 +191,10 @@ def _few(grid: Grid, columns: NDArray[np.integer], ends: I64, lengths: I64) -> r
     shape = len(PARAMETERS), lengths.size, columns.size, ends.size
     found = tuple(np.zeros(shape, kind) for kind in KINDS)
     for e, end in enumerate(ends.tolist()):
-        whole = end // BLOCK * BLOCK
-        blocks = tuple(grid.blocks(whole - int(lengths.max()), whole))
-        one_end.total(blocks, BLOCK, grid.cells(), grid.line(end), lengths, columns.astype(np.int64), found, e)
+        running, last = grid.running(end // BLOCK * BLOCK)
+        one_end.total(
+            tuple(running), last, BLOCK, grid.cells(), grid.line(end), lengths, columns.astype(np.int64), found, e
+        )
     return rolling.Windows(*found)
 
 

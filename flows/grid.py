@@ -99,6 +99,11 @@ class Grid:
         assert 0 <= begin <= end < self.length, "the grid does not hold these slots"
         return self._blocks.get(begin // BLOCK + 1, end // BLOCK + 1, self._layers_of)
 
+    def running(self, last: int) -> tuple[Totals, int]:
+        """Return running totals of blocks and which of them ends with slot ``last``, a multiple of ``BLOCK``."""
+        block = self.line(last) // BLOCK
+        return self._blocks.running(block, self._layers_of), block
+
     def _layers_of(self, begin: int, end: int) -> dict[str, NDArray[Any]]:
         return {name: layer[begin:end] for name, layer in self._layers.items()}
 

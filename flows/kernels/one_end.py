@@ -27,22 +27,16 @@ def _add_slot(layers, line, columns, sign, k, found, e):
                 found[3][p, k, s, e] += sign * doubtful
 
 
-@callable_there
-def _add_block(added, block):
-    for s in range(added.shape[0]):
-        for p in range(added.shape[1]):
-            added[s, p] += block[s, p]
-
-
-@compiled(f"void({_BLOCKS}, int64, {_LAYERS}, int64, int64[::1], int64[::1], {_FOUND}, int64)")
-def total(blocks, block, layers, end, lengths, columns, found, e):
+@compiled(f"void({_BLOCKS}, int64, int64, {_LAYERS}, int64, int64[::1], int64[::1], {_FOUND}, int64)")
+def total(running, last, block, layers, end, lengths, columns, found, e):
     """Total the windows that end with one line of the grid.
 
     All windows have whole blocks for their length, so that each begins as far into a block as it ends.
 
     Args:
-        blocks: sums, counts, filled slots and suspect values of blocks up to the last whole one before the end, each
-            of shape (at least those of the longest window, stations, 6).
+        running: sums, counts, filled slots and suspect values of all blocks up to each, each of shape (blocks,
+            stations, 6).
+        last: the last whole block before the end.
         block: slots of one.
         layers: sums, counts, suspects and what tests found of each slot, each of shape (lines, stations, 6).
         end: the line; blocks end with multiples of ``block``.
@@ -51,20 +45,16 @@ def total(blocks, block, layers, end, lengths, columns, found, e):
         found: takes sums, counts, filled slots and suspect values, each of shape (6, W, S, ends).
         e: which of the ends.
     """
-    rows, beyond = blocks[0].shape[0], end % block
-    added = np.zeros_like(blocks[0][0]), np.zeros_like(blocks[1][0]), np.zeros_like(blocks[2][0]), np.zeros_like(blocks[3][0])
-    for back in range(1, rows + 1):
-        _add_block(added[0], blocks[0][rows - back])
-        _add_block(added[1], blocks[1][rows - back])
-        _add_block(added[2], blocks[2][rows - back])
-        _add_block(added[3], blocks[3][rows - back])
-        for k in range(lengths.size):
-            if lengths[k] == back * block:
-                for s in range(columns.size):
-                    for p in range(added[0].shape[1]):
-                        found[0][p, k, s, e], found[1][p, k, s, e] = added[0][columns[s], p], added[1][columns[s], p]
-                        found[2][p, k, s, e], found[3][p, k, s, e] = added[2][columns[s], p], added[3][columns[s], p]
+    sums, counts, filled, suspect = running
     for k in range(lengths.size):
-        for line in range(end - beyond + 1, end + 1):
+        before = last - lengths[k] // block
+        for s in range(columns.size):
+            column = columns[s]
+            for p in range(sums.shape[2]):
+                found[0][p, k, s, e] = sums[last, column, p] - sums[before, column, p]
+                found[1][p, k, s, e] = counts[last, column, p] - counts[before, column, p]
+                found[2][p, k, s, e] = filled[last, column, p] - filled[before, column, p]
+                found[3][p, k, s, e] = suspect[last, column, p] - suspect[before, column, p]
+        for line in range(end - end % block + 1, end + 1):
             _add_slot(layers, line, columns, np.int32(1), k, found, e)
             _add_slot(layers, line - lengths[k], columns, np.int32(-1), k, found, e)
