@@ -108,9 +108,7 @@ class Decoder:
         if found.plain.all():
             status = _by_pollutant(found.status)
             koff = np.arange(first, first + count)
-            readings = Readings(
-                found.station, found.observed, found.values, status, _same(part, koff), koff, payloads
-            )
+            readings = Readings(found.station, found.observed, found.values, status, _same(part, koff), koff, payloads)
             return self._without_sentinels(readings), [], count
         rows, rest = np.flatnonzero(found.plain), np.flatnonzero(~found.plain)
         plain = Readings(
@@ -232,7 +230,6 @@ class Decoder:
         good = np.ones(len(readings), bool)
         good[order] = False
         return readings.take(good), rejects
-
 
     def _without_sentinels(self, readings: Readings) -> Readings:
         """Set values that stand for none to NaN, in place."""

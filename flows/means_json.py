@@ -4,12 +4,12 @@ A slot's means are a thousand numbers that somebody waits for. Their texts are m
 """
 
 from collections.abc import Iterable, Iterator
-from functools import cache
+from functools import lru_cache
+from itertools import chain
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from flows.arrivals import F64, I64
 from flows.kernels import rolling
@@ -19,8 +19,6 @@ from schemas.reading import PARAMETERS
 
 _encode = msgspec.json.Encoder().encode
 MOST_SHARES = 100_000
-OPENED = b"\n"
-"""Stands where a station begins, until all is joined; JSON without spaces has none."""
 
 
 class Step(NamedTuple):
@@ -49,37 +47,45 @@ def newest_means(means: Iterable[Means]) -> list[Step]:
 
 
 def _steps(one: Means, closings: I64) -> Iterator[Step]:
-    there = one.there.transpose(3, 2, 0, 1)  # by end, station, pollutant and window
+    order = (3, 2, 0, 1)  # by end, station, pollutant and window
+    ends, stations = one.there.transpose(order).shape[:2]
+    there = np.ascontiguousarray(one.there.transpose(order)).reshape(ends * stations, -1)
     cell = np.flatnonzero(there)
     if not cell.size:
         return
-    number, windows = there[0, 0].size, there.shape[-1]
-    step, name = np.divmod(cell, number)
-    new_step = _differs(step)
-    opening = np.where(new_step, 0, np.where(_differs(cell // windows), 1, 2))
     parts = one.totals.sum, one.totals.count, one.totals.filled
-    total, count, filled = (part.transpose(3, 2, 0, 1).reshape(-1)[cell] for part in parts)
-    share = rolling.coverage(filled, one.group.cadence, one.group.lengths.astype(np.float64)[name % windows])
-    before = _before(one.group.names)
+    total, count, filled = (part.transpose(order).reshape(-1)[cell] for part in parts)
+    lengths = np.tile(one.group.lengths.astype(np.float64), len(PARAMETERS))
+    share = rolling.coverage(filled, one.group.cadence, lengths[cell % lengths.size])
+    steps = np.flatnonzero(there.any(axis=1)).tolist()
+    openings = [_openings(one.group.names, there[step].tobytes()) for step in steps]
     texts = [b""] * (3 * cell.size)
-    texts[0::3] = [before[place] for place in (opening * number + name).tolist()]
+    texts[0::3] = chain.from_iterable(openings)
     texts[1::3] = _numbers(rolling.mean(total, count))
     texts[2::3] = map(_AFTER.__getitem__, share.tolist())
     _AFTER.forget()
-    means = b"".join(texts).split(OPENED)[1:]
-    end, station = np.divmod(step[new_step], there.shape[1])
-    steps = np.stack([closings[end], one.ends[end], one.columns[station]], axis=1)
-    for (closing, ended, column), text in zip(steps.tolist(), means, strict=True):
-        yield Step(closing, ended, column, msgspec.Raw(text + b"}}"))
+    begin = 0
+    for step, opening in zip(steps, openings, strict=True):
+        means = msgspec.Raw(b"".join(texts[begin : begin + 3 * len(opening)]) + b"}}")
+        begin += 3 * len(opening)
+        end, station = divmod(step, stations)
+        yield Step(int(closings[end]), int(one.ends[end]), int(one.columns[station]), means)
 
 
-@cache
-def _before(windows: tuple[str, ...]) -> list[bytes]:
-    """What stands before a mean: that opens a station, a pollutant, or neither; by pollutant; by window."""
+@lru_cache(1024)
+def _openings(names: tuple[str, ...], there: bytes) -> list[bytes]:
+    """What stands before each mean of a station.
+
+    Args:
+        names: of the windows.
+        there: for each pollutant, and for each window of it, a byte that says whether its mean is there.
+    """
     texts = []
-    for opening in (OPENED.decode() + '{{"{0}":{{', '}},"{0}":{{', ","):
-        for name in PARAMETERS:
-            texts += [f'{opening.format(name)}"{window}":{{"mean":'.encode() for window in windows]
+    for p, parameter in enumerate(PARAMETERS):
+        some = [name for name, is_there in zip(names, there[p * len(names) :], strict=False) if is_there]
+        for i, name in enumerate(some):
+            opening = "," if i else f'{"}," if texts else "{"}"{parameter}":{{'
+            texts.append(f'{opening}"{name}":{{"mean":'.encode())
     return texts
 
 
@@ -102,10 +108,3 @@ _AFTER = _After()
 def _numbers(values: F64) -> list[bytes]:
     """Texts of finite numbers, at least one."""
     return _encode(values.tolist())[1:-1].split(b",")
-
-
-def _differs(values: NDArray[np.integer]) -> NDArray[np.bool_]:
-    """Where values, along the last axis, differ from those before them; the first does."""
-    differs: NDArray[np.bool_] = np.ones(values.shape, bool)
-    np.not_equal(values[..., 1:], values[..., :-1], out=differs[..., 1:])
-    return differs
