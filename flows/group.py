@@ -80,7 +80,9 @@ class Group:
 
         Where clocks change among them the cut is an hour off, which only costs the lake a second look.
         """
-        if ends.size:
+        if ends.size == 1:
+            yield slice(None)
+        elif ends.size:
             ahead = datetime.fromtimestamp(int(ends[0]) * 60, self._timezone).utcoffset() or timedelta()
             day = (ends - 1 + ahead // timedelta(minutes=1)) // DAY
             for begin, end in pairwise([0, *(np.flatnonzero(np.diff(day)) + 1).tolist(), ends.size]):

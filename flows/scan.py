@@ -37,8 +37,8 @@ SECOND_US = 1_000_000
 MONTH_DAYS = np.array([31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
 FNV_START, FNV_FACTOR = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
 
-_TEXT, _I64 = "Array(uint8, 1, 'C', True)", "int64[::1]"
-_NAMES = f"{_TEXT}, {_I64}"
+_TEXT = "const uint8[::1]"
+_NAMES = f"{_TEXT}, const int64[::1]"
 """Texts end to end, and where each begins."""
 
 
@@ -317,7 +317,7 @@ def _enter(table, names, bounds):
 
 
 @compiled(
-    f"void({_TEXT}, {_NAMES}, {_NAMES}, int32[::1], bool_[::1], {_I64}, {_I64}, int32[::1], {_I64}, "
+    f"void({_TEXT}, {_NAMES}, {_NAMES}, const int32[::1], bool_[::1], int64[::1], int64[::1], int32[::1], int64[::1], "
     "float64[:, :], uint8[::1])"
 )
 def _read(text, keys, key_bounds, names, bounds, table, plain, begins, ends, station, observed, values, status):
@@ -333,7 +333,7 @@ def _read(text, keys, key_bounds, names, bounds, table, plain, begins, ends, sta
         begin = end + 1
 
 
-@compiled("void(float64[:, :], float64[:, :])")
+@compiled("void(float64[:, :], const float64[:, :])")
 def unset(values, wanted):
     """Set to NaN what is a sentinel of its parameter.
 

@@ -12,7 +12,7 @@ SECONDS = 60
 SUSPECT = int(Flag.SUSPECT)
 
 
-@compiled("void(int32[::1], int64[::1], int64, float64[:, :], uint64[:, :, ::1], bool_[:, :], bool_[::1])")
+@compiled("void(const int32[:], const int64[:], int64, const float64[:, :], uint64[:, :, ::1], bool_[:, :], bool_[:])")
 def take(station, second, base, values, taken, fresh, duplicate):
     """Take the second of each value that is not taken yet.
 
@@ -45,8 +45,8 @@ def take(station, second, base, values, taken, fresh, duplicate):
 
 
 @compiled(
-    "void(int32[::1], int64[::1], int64, int64[:, :], uint8[:, :], int64[:, :, ::1], uint8[:, :, ::1], "
-    "uint8[:, :, ::1])"
+    "void(const int32[:], const int64[:], int64, const int64[:, :], const uint8[:, :], int64[:, :, ::1], "
+    "uint8[:, :, ::1], uint8[:, :, ::1])"
 )
 def add(station, slot, base, quanta, flags, sums, counts, suspects):
     """Add values to their cells.

@@ -5,22 +5,25 @@ is kept on disk, beside the source or where ``NUMBA_CACHE_DIR`` says, so that on
 installation waits for the compiler.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from numba import njit
 from numba.extending import register_jitable
 
+_CONST = re.compile(r"const (\w+)\[([^]]*)\]")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def compiled(signature: str) -> Callable[[F], F]:
-    """Compile a function for one signature, such as ``"int64(uint8[:], int64)"``.
+    """Compile a function for one signature, such as ``"int64(const uint8[:], int64)"``.
 
-    An array argument takes what has its type, whatever its strides; anything else is a TypeError when it is called.
-    The lock of the interpreter is let go meanwhile. Indices are not checked: a loop has to keep within its arrays.
+    An array argument takes what has its type: ``[:]`` whatever its strides, ``[::1]`` without gaps, and ``const`` what
+    may not be written to as well; anything else is a TypeError when it is called. The lock of the interpreter is let
+    go meanwhile. Indices are not checked: a loop has to keep within its arrays.
 
-    >>> @compiled("int64(int64[:])")
+    >>> @compiled("int64(const int64[:])")
     ... def total(values):
     ...     added = 0
     ...     for value in values:
@@ -31,6 +34,8 @@ def compiled(signature: str) -> Callable[[F], F]:
     6
     """
 
+    signature = _CONST.sub(_read_only, signature)
+
     def compile_it(function: F) -> F:
         try:
             made: F = njit(signature, cache=True, nogil=True, error_model="numpy")(function)
@@ -39,6 +44,12 @@ def compiled(signature: str) -> Callable[[F], F]:
         return made
 
     return compile_it
+
+
+def _read_only(found: re.Match[str]) -> str:
+    kind, shape = found.groups()
+    layout = "C" if shape.endswith("1") else "A"
+    return f"Array({kind}, {shape.count(',') + 1}, '{layout}', True)"
 
 
 def callable_there(function: F) -> F:

@@ -7,8 +7,8 @@ import numpy as np
 
 from flows.kernels.compiled import callable_there, compiled
 
-_BLOCKS = "Tuple((int64[:, :, ::1], int32[:, :, ::1], int32[:, :, ::1], int32[:, :, ::1]))"
-_LAYERS = "Tuple((int64[:, :, ::1], uint8[:, :, ::1], uint8[:, :, ::1], uint8[:, :, ::1]))"
+_BLOCKS = "Tuple((const int64[:, :, :], const int32[:, :, :], const int32[:, :, :], const int32[:, :, :]))"
+_LAYERS = "Tuple((const int64[:, :, :], const uint8[:, :, :], const uint8[:, :, :], const uint8[:, :, :]))"
 _FOUND = "Tuple((int64[:, :, :, :], int32[:, :, :, :], int32[:, :, :, :], int32[:, :, :, :]))"
 
 
@@ -27,7 +27,7 @@ def _add_slot(layers, line, columns, sign, k, found, e):
                 found[3][p, k, s, e] += sign * doubtful
 
 
-@compiled(f"void({_BLOCKS}, int64, int64, {_LAYERS}, int64, int64[::1], int64[::1], {_FOUND}, int64)")
+@compiled(f"void({_BLOCKS}, int64, int64, {_LAYERS}, int64, const int64[:], const int64[:], {_FOUND}, int64)")
 def total(running, last, block, layers, end, lengths, columns, found, e):
     """Total the windows that end with one line of the grid.
 

@@ -7,11 +7,12 @@ This alone can fail a value, and so alone decides what a mean takes. What its su
 import numpy as np
 from numpy.typing import NDArray
 
+from flows.kernels.compiled import compiled
 from schemas.quality import FAIL_STATUS, SUSPECT_STATUS, Flag
 
 F64 = NDArray[np.float64]
 U8 = NDArray[np.uint8]
-B1 = NDArray[np.bool_]
+GOOD, SUSPECT, FAIL, MISSING = (np.uint8(flag) for flag in (Flag.GOOD, Flag.SUSPECT, Flag.FAIL, Flag.MISSING))
 
 # What each instrument status makes of a value at least. A code nobody has described is not "normal": SUSPECT.
 STATUS_FLAG: U8 = np.full(256, Flag.SUSPECT, np.uint8)
@@ -41,22 +42,22 @@ def judge(values: F64, status: U8, fail: F64, suspect: F64) -> U8:
     >>> judge(values, status, np.array([[-5.0, 2000.0]]), np.array([[-5.0, 800.0]]))[:, 0]
     array([1, 3, 4, 9, 3], dtype=uint8)
     """
-    inside = _within(values, fail)
-    good = _within(values, suspect)
-    good &= inside
-    # Arithmetic on bytes instead of np.where: this runs once for every value ever read.
-    flags: U8 = np.full(values.shape, Flag.FAIL, np.uint8, order="F")
-    flags -= inside.view(np.uint8) * np.uint8(Flag.FAIL - Flag.SUSPECT)
-    flags -= good.view(np.uint8) * np.uint8(Flag.SUSPECT - Flag.GOOD)
-    if status.any():
-        np.maximum(flags, STATUS_FLAG[status], out=flags)  # GOOD < SUSPECT < FAIL, and NOT_EVALUATED never occurs
-    flags[np.isnan(values)] = Flag.MISSING
+    flags: U8 = np.empty(values.shape, np.uint8, order="F")
+    _judge(values, status, fail, suspect, STATUS_FLAG, flags)
     return flags
 
 
-def _within(values: F64, spans: F64) -> B1:
-    """Tell which values lie in their parameter's span, ends included; NaN and infinity never do."""
-    largest = np.finfo(np.float64).max
-    inside: B1 = values >= np.maximum(spans[:, 0], -largest)
-    inside &= values <= np.minimum(spans[:, 1], largest)
-    return inside
+@compiled(
+    "void(const float64[:, :], const uint8[:, :], const float64[:, :], const float64[:, :], const uint8[:], uint8[:, :])"
+)
+def _judge(values, status, fail, suspect, of_status, flags):
+    for p in range(values.shape[1]):
+        for row in range(values.shape[0]):
+            value = values[row, p]
+            if np.isnan(value):
+                flags[row, p] = MISSING
+            elif not fail[p, 0] <= value <= fail[p, 1] or np.isinf(value):
+                flags[row, p] = FAIL
+            else:
+                by_range = GOOD if suspect[p, 0] <= value <= suspect[p, 1] else SUSPECT
+                flags[row, p] = max(by_range, of_status[status[row, p]])  # GOOD < SUSPECT < FAIL

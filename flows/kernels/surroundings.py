@@ -174,7 +174,8 @@ def unsure(x: F64, first: int, limits: Limits) -> B1:
 
 
 @compiled(
-    "bool_[::1](float64[:, :, :], int64, float64[::1], float64[::1], float64[::1], float64[::1], int64, float64, float64)"
+    "bool_[::1](const float64[:, :, :], int64, const float64[:], const float64[:], const float64[:], const float64[:], "
+    "int64, float64, float64)"
 )
 def _unsure(x, first, spike, rate_of_change, flat_line, attenuated, attenuated_cells, pm25_ratio, pm25_offset):
     cells, stations, parameters = x.shape

@@ -23,7 +23,7 @@ def _agreed(newest, quorum):
     return first if quorum == 1 else second if quorum == 2 else third
 
 
-@compiled("int64[::1](int64[::1], int64, int64, int32[::1], int64[::1])")
+@compiled("int64[::1](const int64[:], int64, int64, const int32[:], const int64[:])")
 def clock(newest, now, quorum, station, slot):
     """Count rows: the newest slot that ``quorum`` stations have reached, which never falls.
 
@@ -48,7 +48,7 @@ def clock(newest, now, quorum, station, slot):
     return after
 
 
-@compiled("int64[:, ::1](int64[::1], int32[::1], int64[::1], int64[::1])")
+@compiled("int64[:, ::1](const int64[:], const int32[:], const int64[:], const int64[:])")
 def first_rows(newest, station, slot, at):
     """First row at which each station reached each of some slots.
 
@@ -74,7 +74,7 @@ def first_rows(newest, station, slot, at):
     return found
 
 
-@compiled("int64[::1](int64[::1], int64[:, ::1], int64[:, ::1], int64[::1], int64[::1], int64)")
+@compiled("int64[::1](const int64[:], const int64[:, :], const int64[:, :], const int64[:], const int64[:], int64)")
 def closing_rows(clock, done, awake, members, candidates, grace):
     """Rows after which slots are closed: all members that are awake have reached them, or the clock is past them.
 
