@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows import indices
-from flows.arrivals import F64, I32, I64, U8
+from flows.arrivals import I32, I64, U8
 from flows.blocks import BLOCK, KINDS
 from flows.grid import Grid
 from flows.group import Group
@@ -144,18 +144,20 @@ def _judge(
         none = np.zeros((0, columns.size, len(PARAMETERS)), np.uint8)
         return none, none, ended
 
-    def values(low: int, some: NDArray[np.integer]) -> F64:
-        sums = _cells(_columns(grid.layer("sums", low + 1, seen), some), cadence, np.int64)
-        return rolling.mean(sums, _cells(_columns(grid.layer("counts", low + 1, seen), some), cadence, np.int64))
+    def cells(cells_before: int, some: NDArray[np.integer]) -> tuple[I64, NDArray[Any]]:
+        low = start - cells_before * cadence + 1
+        sums, counts = (_columns(grid.layer(name, low, seen), some) for name in ("sums", "counts"))
+        return _cells(sums, cadence, np.int64), _cells(counts, cadence, np.int64)
 
     after = np.zeros((ended.size, columns.size, len(PARAMETERS)), np.uint8)
     near = surroundings.near(group.limits, (seen - start) // cadence)
     some = np.arange(columns.size)
     if near:
-        some = np.flatnonzero(surroundings.unsure(values(start - near * cadence, columns), near, group.limits))
+        some = np.flatnonzero(surroundings.unsure(*cells(near, columns), near, group.limits))
     if some.size:
-        x = values(start - group.lookback, columns[some])
-        after[:, some] = surroundings.surroundings(x, group.lookback // cadence, group.limits)[: ended.size]
+        before_them = group.lookback // cadence
+        x = rolling.mean(*cells(before_them, columns[some]))
+        after[:, some] = surroundings.surroundings(x, before_them, group.limits)[: ended.size]
     before: U8 = _columns(grid.layer("found", start + 1, stop), columns)[cadence - 1 :: cadence].copy()
     return before, after, ended
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from flows.arrivals import F64, I32, I64, U8
-from flows.blocks import BLOCK, KINDS, Blocks, Totals, of_slots
+from flows.blocks import BLOCK, Blocks, Totals, of_slots
 from flows.kernels import cells
 from schemas.errors import ConfigurationError
 from schemas.reading import PARAMETERS, VALUES

@@ -16,8 +16,8 @@ _CONST = re.compile(r"const (\w+)\[([^]]*)\]")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def compiled(signature: str) -> Callable[[F], F]:
-    """Compile a function for one signature, such as ``"int64(const uint8[:], int64)"``.
+def compiled(*signatures: str) -> Callable[[F], F]:
+    """Compile a function for signatures such as ``"int64(const uint8[:], int64)"``.
 
     An array argument takes what has its type: ``[:]`` whatever its strides, ``[::1]`` without gaps, and ``const`` what
     may not be written to as well; anything else is a TypeError when it is called. The lock of the interpreter is let
@@ -33,14 +33,13 @@ def compiled(signature: str) -> Callable[[F], F]:
     >>> total(np.arange(4))
     6
     """
-
-    signature = _CONST.sub(_read_only, signature)
+    wanted = [_CONST.sub(_read_only, signature) for signature in signatures]
 
     def compile_it(function: F) -> F:
         try:
-            made: F = njit(signature, cache=True, nogil=True, error_model="numpy")(function)
+            made: F = njit(wanted, cache=True, nogil=True, error_model="numpy")(function)
         except RuntimeError:  # nowhere to keep it: then every start compiles
-            made = njit(signature, nogil=True, error_model="numpy")(function)
+            made = njit(wanted, nogil=True, error_model="numpy")(function)
         return made
 
     return compile_it

@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.kernels.compiled import compiled
-from flows.kernels.rolling import QUANTUM, prefix, trailing
+from flows.kernels.compiled import callable_there, compiled
+from flows.kernels.rolling import I64, PER_UNIT, QUANTUM, Whole, prefix, trailing
 from schemas.city import City
 from schemas.quality import Test
 from schemas.reading import PARAMETERS
@@ -156,57 +156,73 @@ def near(limits: Limits, cells: int) -> int:
     return min(NEAR, shared) if lookback(limits) >= WORTH * cells and shared > 0 else 0
 
 
-def unsure(x: F64, first: int, limits: Limits) -> B1:
+def unsure(sums: I64, counts: Whole, first: int, limits: Limits) -> B1:
     """Tell of which stations ``surroundings`` may find something, from the nearest cells alone.
 
     A window's range is at least that of a part of it, and so is the sum of its squared deviations.
 
     Args:
-        x: as for ``surroundings``, but with fewer cells before ``first``: all of them lie in every window that is
-            judged.
-        first: cells before it are lookback.
-        limits: likewise.
+        sums: quanta of each cell, shape (T, S, 6), with fewer cells before ``first`` than ``surroundings`` is given:
+            all of them lie in every window that is judged.
+        counts: values of each cell, likewise; 0 for missing.
+        first: cells before it are lookback; at least 1.
+        limits: as for ``surroundings``.
 
     Returns:
         Shape (S,). Where it is false nothing is found; where it is true something may be.
     """
-    return _unsure(x, first, *limits[:4], limits.attenuated_signal_cells, limits.pm25_ratio, limits.pm25_offset)
+    found: B1 = np.zeros(sums.shape[1], np.bool_)
+    numbers = counts.astype(np.int64, copy=False) if counts.dtype != np.uint8 else counts
+    _unsure(sums, numbers, first, *limits[:4], limits.attenuated_signal_cells, found)
+    _above(sums, numbers, first, limits.pm25_ratio, limits.pm25_offset, found)
+    return found
+
+
+_CELLS = "const int64[:, :, :], const uint8[:, :, :]", "const int64[:, :, :], const int64[:, :, :]"
+
+
+@callable_there
+def _mean(sums, counts, t, s, p):
+    return sums[t, s, p] / (counts[t, s, p] * np.float64(PER_UNIT)) if counts[t, s, p] else np.nan
 
 
 @compiled(
-    "bool_[::1](const float64[:, :, :], int64, const float64[:], const float64[:], const float64[:], const float64[:], "
-    "int64, float64, float64)"
+    *(
+        f"void({cells}, int64, const float64[:], const float64[:], const float64[:], const float64[:], int64, bool_[:])"
+        for cells in _CELLS
+    )
 )
-def _unsure(x, first, spike, rate_of_change, flat_line, attenuated, attenuated_cells, pm25_ratio, pm25_offset):
-    cells, stations, parameters = x.shape
-    found = np.zeros(stations, np.bool_)
-    for s in range(stations):
-        for p in range(parameters):
-            low, high, total, squares, count, new = np.inf, -np.inf, 0.0, 0.0, 0, 0
-            for t in range(cells):
-                value = x[t, s, p]
-                if np.isnan(value):
-                    continue
-                if t <= first:
-                    low, high = min(low, value), max(high, value)
-                if t >= first:
+def _unsure(sums, counts, first, spike, rate_of_change, flat_line, attenuated, attenuated_cells, found):
+    for s in range(sums.shape[1]):
+        for p in range(sums.shape[2]):
+            low, high, origin, total, squares, number, new = np.inf, -np.inf, np.nan, 0.0, 0.0, 0, 0
+            before = np.nan
+            for t in range(sums.shape[0]):
+                value = _mean(sums, counts, t, s, p)
+                if t <= first and not np.isnan(value):
+                    if number == 0:
+                        origin = value
+                    low, high, number = min(low, value), max(high, value), number + 1
+                    total += value - origin
+                    squares += (value - origin) ** 2
+                if t >= first and not np.isnan(value):
                     new += 1
-                    jump = abs(value - x[t - 1, s, p]) > min(spike[p], rate_of_change[p])
+                    jump = abs(value - before) > min(spike[p], rate_of_change[p])
                     found[s] |= jump or value == 0
-            if new == 0:
-                continue
-            for t in range(first + 1):
-                if not np.isnan(x[t, s, p]):
-                    count += 1
-                    total += x[t, s, p] - low
-                    squares += (x[t, s, p] - low) ** 2
-            deviations = squares - total * total / max(count, 1)
-            found[s] |= flat_line[p] > 0 and not high - low >= flat_line[p]
-            least = ROUNDED * attenuated[p] * attenuated[p] * attenuated_cells
-            found[s] |= attenuated[p] > 0 and not deviations >= least
-        for t in range(first, cells):
-            found[s] |= x[t, s, PM25] > pm25_ratio * x[t, s, PM10] + (pm25_offset + SLACK)
-    return found
+                before = value
+            if new:
+                deviations = squares - total * total / max(number, 1)
+                least = ROUNDED * attenuated[p] * attenuated[p] * attenuated_cells
+                found[s] |= flat_line[p] > 0 and not high - low >= flat_line[p]
+                found[s] |= attenuated[p] > 0 and not deviations >= least
+
+
+@compiled(*(f"void({cells}, int64, float64, float64, bool_[:])" for cells in _CELLS))
+def _above(sums, counts, first, ratio, offset, found):
+    for s in range(sums.shape[1]):
+        for t in range(first, sums.shape[0]):
+            pm10, pm25 = _mean(sums, counts, t, s, PM10), _mean(sums, counts, t, s, PM25)
+            found[s] |= pm25 > ratio * pm10 + (offset + SLACK)
 
 
 def _columns(cells: F64, first: int, limits: Limits, stations: int, found: U8) -> None:
