@@ -16,7 +16,7 @@ from flows.arrivals import I32, I64, U8
 from flows.blocks import BLOCK, KINDS
 from flows.grid import Grid
 from flows.group import Group
-from flows.kernels import one_end, rolling, surroundings
+from flows.kernels import nearby, one_end, rolling, surroundings
 from flows.means import Means
 from schemas.reading import PARAMETERS
 
@@ -150,10 +150,10 @@ def _judge(
         return _cells(sums, cadence, np.int64), _cells(counts, cadence, np.int64)
 
     after = np.zeros((ended.size, columns.size, len(PARAMETERS)), np.uint8)
-    near = surroundings.near(group.limits, (seen - start) // cadence)
+    near = nearby.near(group.limits, (seen - start) // cadence)
     some = np.arange(columns.size)
     if near:
-        some = np.flatnonzero(surroundings.unsure(*cells(near, columns), near, group.limits))
+        some = np.flatnonzero(nearby.unsure(*cells(near, columns), near, group.limits))
     if some.size:
         before_them = group.lookback // cadence
         x = rolling.mean(*cells(before_them, columns[some]))
@@ -194,6 +194,7 @@ def _few(grid: Grid, columns: NDArray[np.integer], ends: I64, lengths: I64) -> r
     found = tuple(np.zeros(shape, kind) for kind in KINDS)
     for e, end in enumerate(ends.tolist()):
         running, last = grid.running(end // BLOCK * BLOCK)
+        assert grid.line(end - int(lengths.max())) >= 0, "the grid does not hold these slots"
         one_end.total(
             tuple(running), last, BLOCK, grid.cells(), grid.line(end), lengths, columns.astype(np.int64), found, e
         )

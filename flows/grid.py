@@ -90,7 +90,7 @@ class Grid:
         return of_slots(self._layers_of(self.line(first + 1), self.line(last + 1)))
 
     def cells(self) -> tuple[NDArray[Any], ...]:
-        """Return sums, counts, suspects and what tests found, each of shape (lines, stations, 6); not to be written to."""
+        """Return sums, counts, suspects and what tests found, shape (lines, stations, 6) each; not to be written to."""
         return tuple(self._layers[name] for name in ("sums", "counts", "suspects", "found"))
 
     def blocks(self, first: int, last: int) -> Totals:

@@ -53,8 +53,8 @@ def _steps(one: Means, closings: I64) -> Iterator[Step]:
     cell = np.flatnonzero(there)
     if not cell.size:
         return
-    parts = one.totals.sum, one.totals.count, one.totals.filled
-    total, count, filled = (part.transpose(order).reshape(-1)[cell] for part in parts)
+    total = one.totals.sum.transpose(order).reshape(-1)[cell]
+    count, filled = (part.transpose(order).reshape(-1)[cell] for part in (one.totals.count, one.totals.filled))
     lengths = np.tile(one.group.lengths.astype(np.float64), len(PARAMETERS))
     share = rolling.coverage(filled, one.group.cadence, lengths[cell % lengths.size])
     steps = np.flatnonzero(there.any(axis=1)).tolist()
@@ -80,7 +80,7 @@ def _openings(names: tuple[str, ...], there: bytes) -> list[bytes]:
         names: of the windows.
         there: for each pollutant, and for each window of it, a byte that says whether its mean is there.
     """
-    texts = []
+    texts: list[bytes] = []
     for p, parameter in enumerate(PARAMETERS):
         some = [name for name, is_there in zip(names, there[p * len(names) :], strict=False) if is_there]
         for i, name in enumerate(some):

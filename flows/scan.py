@@ -21,6 +21,8 @@ FIELDS = ("station_id", "observed_at", *VALUES, "status")
 STATION, OBSERVED, FIRST_VALUE, STATUS = 0, 1, 2, len(FIELDS) - 1
 BOTH_TEXTS = 0b11
 NO = -1
+NOTHING = -1_000_000
+"""Where -1 would be a number: no digits, no offset from UTC."""
 NEWLINE, SPACE, TAB, RETURN = b"\n \t\r"
 QUOTE, COLON, COMMA, OPEN, CLOSE, ESCAPE, MINUS, PLUS, DOT, ZERO, NINE, LETTER_T, LETTER_Z = b'":,{}\\-+.09TZ'
 NULL = np.frombuffer(b"null", np.uint8)
@@ -31,9 +33,9 @@ MOST_DIGITS = 15
 POWERS = 10.0 ** np.arange(MOST_DIGITS + 1)
 LARGEST_STATUS = 255
 SHORTEST_TIME = 20
-NO_DIGITS = -1_000_000
-MICROSECOND_DIGITS = 6
 SECOND_US = 1_000_000
+DAY_SECONDS = 86_400
+FIRST_YEAR, DAYS_TO_1970 = 1, 719_468
 MONTH_DAYS = np.array([31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
 FNV_START, FNV_FACTOR = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
 
@@ -106,7 +108,7 @@ def sentinels(of_parameters: Sequence[Sequence[float]]) -> F64:
 
 @callable_there
 def _line(text, begin, row, keys, key_bounds, names, bounds, table, station, observed, values, status):
-    """Read a line: where it ends, NO where it is not plain. Its newline is nothing that is asked for, and so ends all."""
+    """Read a line: where it ends, NO where it is not plain. Its newline, which nothing asks for, ends every loop."""
     at = _beyond_spaces(text, begin)
     if text[at] != OPEN:
         return NO
@@ -162,7 +164,7 @@ def _beyond_spaces(text, at):
 @callable_there
 def _is(text, at, names, begin, end):
     """Whether the text here goes on with names[begin:end]."""
-    for i in range(end - begin):
+    for i in range(end - begin):  # noqa: SIM110, a loop is what is compiled
         if text[at + i] != names[begin + i]:
             return False
     return True
@@ -227,48 +229,67 @@ def _number(text, at):
 @callable_there
 def _time(text, begin, end):
     """Read ``2025-11-01T09:00:00[.25](Z|+09:00)``, in microseconds since 1970; NO where it is not spelled so."""
-    if end - begin < SHORTEST_TIME:
+    if end - begin < SHORTEST_TIME or text[begin + 10] != LETTER_T:
         return NO
-    year = 100 * _two_digits(text, begin) + _two_digits(text, begin + 2)
-    month, day = _two_digits(text, begin + 5), _two_digits(text, begin + 8)
-    hour, minute, second = (
-        _two_digits(text, begin + 11),
-        _two_digits(text, begin + 14),
-        _two_digits(text, begin + 17),
-    )
-    spelled = text[begin + 4] == MINUS and text[begin + 7] == MINUS and text[begin + 10] == LETTER_T
-    spelled = spelled and text[begin + 13] == COLON and text[begin + 16] == COLON
-    if not spelled or min(year, month, day, hour, minute, second) < 0:
+    day, second = _day(text, begin), _second_of_day(text, begin + 11)
+    at, micros = _fraction(text, begin + 19)
+    ahead = _minutes_ahead(text, at, end) if at != NO else NOTHING
+    if min(day, second) == NO or ahead == NOTHING:
         return NO
-    if not (1 <= month <= 12 and 1 <= day <= MONTH_DAYS[month - 1]) or max(hour - 23, minute - 59, second - 59) > 0:
+    return (day * DAY_SECONDS + second - 60 * ahead) * SECOND_US + micros
+
+
+@callable_there
+def _day(text, at):
+    """Read ``2025-11-01`` as days since 1970, by the Gregorian calendar in years that begin in March."""
+    year = 100 * _two_digits(text, at) + _two_digits(text, at + 2)
+    month, day = _two_digits(text, at + 5), _two_digits(text, at + 8)
+    if text[at + 4] != MINUS or text[at + 7] != MINUS or year < FIRST_YEAR or not 1 <= month <= 12:
         return NO
     leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
-    if month == 2 and day == 29 and not leap:
+    if not 1 <= day <= MONTH_DAYS[month - 1] or (month == 2 and day == 29 and not leap):
         return NO
-    at, micros = begin + 19, 0
-    if text[at] == DOT:
+    year -= month <= 2
+    since_march = (153 * ((month + 9) % 12) + 2) // 5 + day - 1
+    return 365 * year + year // 4 - year // 100 + year // 400 + since_march - DAYS_TO_1970
+
+
+@callable_there
+def _second_of_day(text, at):
+    """Read ``09:00:00``."""
+    hour, minute, second = _two_digits(text, at), _two_digits(text, at + 3), _two_digits(text, at + 6)
+    if text[at + 2] != COLON or text[at + 5] != COLON:
+        return NO
+    if not (0 <= hour <= 23 and 0 <= minute <= 59 and 0 <= second <= 59):
+        return NO
+    return (60 * hour + minute) * 60 + second
+
+
+@callable_there
+def _fraction(text, at):
+    """Read ``.25`` or nothing: where it ended, NO where it is none, and microseconds."""
+    if text[at] != DOT:
+        return at, 0
+    micros, unit, begin = np.int64(0), SECOND_US, at + 1
+    at = begin
+    while ZERO <= text[at] <= NINE and unit > 1:
+        unit //= 10
+        micros += unit * np.int64(text[at] - ZERO)
         at += 1
-        places = 0
-        while ZERO <= text[at] <= NINE and places < MICROSECOND_DIGITS:
-            micros = 10 * micros + np.int64(text[at] - ZERO)
-            at += 1
-            places += 1
-        if places == 0:
-            return NO
-        micros *= 10 ** (MICROSECOND_DIGITS - places)
-    ahead = 0
+    return (at if at > begin else NO), micros
+
+
+@callable_there
+def _minutes_ahead(text, at, end):
+    """Read ``Z`` or ``+09:00``, the last of a time: minutes ahead of UTC, NOTHING where it is none."""
     if text[at] == LETTER_Z:
-        at += 1
-    elif (text[at] == PLUS or text[at] == MINUS) and end - at == 6 and text[at + 3] == COLON:
-        hours, minutes = _two_digits(text, at + 1), _two_digits(text, at + 4)
-        if not (0 <= hours <= 23 and 0 <= minutes <= 59):
-            return NO
-        ahead = (60 * hours + minutes) * (1 if text[at] == PLUS else -1)
-        at = end
-    if at != end or begin + 19 == end:
-        return NO
-    since = ((_days(year, month, day) * 24 + hour) * 60 + minute - ahead) * 60 + second
-    return since * SECOND_US + micros
+        return 0 if at + 1 == end else NOTHING
+    if (text[at] != PLUS and text[at] != MINUS) or end - at != 6 or text[at + 3] != COLON:
+        return NOTHING
+    hours, minutes = _two_digits(text, at + 1), _two_digits(text, at + 4)
+    if not (0 <= hours <= 23 and 0 <= minutes <= 59):
+        return NOTHING
+    return (60 * hours + minutes) * (1 if text[at] == PLUS else -1)
 
 
 @callable_there
@@ -276,15 +297,7 @@ def _two_digits(text, at):
     """Read two digits; far below zero where they are none."""
     if ZERO <= text[at] <= NINE and ZERO <= text[at + 1] <= NINE:
         return 10 * np.int64(text[at] - ZERO) + np.int64(text[at + 1] - ZERO)
-    return np.int64(NO_DIGITS)
-
-
-@callable_there
-def _days(year, month, day):
-    """Days from 1970 to a date of the Gregorian calendar, counted in years that begin in March."""
-    year -= month <= 2
-    since_march = (153 * ((month + 9) % 12) + 2) // 5 + day - 1
-    return 365 * year + year // 4 - year // 100 + year // 400 + since_march - 719_468
+    return np.int64(NOTHING)
 
 
 @callable_there
@@ -334,7 +347,7 @@ def _read(text, keys, key_bounds, names, bounds, table, plain, begins, ends, sta
 
 
 @compiled("void(float64[:, :], const float64[:, :])")
-def unset(values, wanted):
+def unset(values: F64, wanted: F64) -> None:
     """Set to NaN what is a sentinel of its parameter.
 
     Args:

@@ -4,16 +4,30 @@ The rows of one station and second count in their order: of two values of the sa
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flows.kernels.compiled import compiled
 from schemas.quality import Flag
+
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
+I32 = NDArray[np.int32]
+U8 = NDArray[np.uint8]
 
 SECONDS = 60
 SUSPECT = int(Flag.SUSPECT)
 
 
 @compiled("void(const int32[:], const int64[:], int64, const float64[:, :], uint64[:, :, ::1], bool_[:, :], bool_[:])")
-def take(station, second, base, values, taken, fresh, duplicate):
+def take(
+    station: I32,
+    second: I64,
+    base: int,
+    values: F64,
+    taken: NDArray[np.uint64],
+    fresh: NDArray[np.bool_],
+    duplicate: NDArray[np.bool_],
+) -> None:
     """Take the second of each value that is not taken yet.
 
     Args:
@@ -48,7 +62,7 @@ def take(station, second, base, values, taken, fresh, duplicate):
     "void(const int32[:], const int64[:], int64, const int64[:, :], const uint8[:, :], int64[:, :, ::1], "
     "uint8[:, :, ::1], uint8[:, :, ::1])"
 )
-def add(station, slot, base, quanta, flags, sums, counts, suspects):
+def add(station: I32, slot: I64, base: int, quanta: I64, flags: U8, sums: I64, counts: U8, suspects: U8) -> None:
     """Add values to their cells.
 
     Args:
@@ -57,7 +71,9 @@ def add(station, slot, base, quanta, flags, sums, counts, suspects):
         base: slot of the first line.
         quanta: values in units of 1e-9, shape (n, 6).
         flags: shape (n, 6); FAIL and MISSING are not added.
-        sums, counts, suspects: shape (slots, stations, 6). Written to.
+        sums: of each cell, shape (slots, stations, 6). Written to, like the next two.
+        counts: likewise.
+        suspects: likewise.
     """
     for row in range(station.size):
         line, column = slot[row] - base, station[row]

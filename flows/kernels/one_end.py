@@ -3,9 +3,16 @@
 The same whole numbers as ``rolling.windows`` gives for many ends at once.
 """
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from flows.kernels.compiled import callable_there, compiled
+
+I64 = NDArray[np.int64]
+Whole4 = tuple[NDArray[Any], ...]
+"""Four arrays of whole numbers."""
 
 _BLOCKS = "Tuple((const int64[:, :, :], const int32[:, :, :], const int32[:, :, :], const int32[:, :, :]))"
 _LAYERS = "Tuple((const int64[:, :, :], const uint8[:, :, :], const uint8[:, :, :], const uint8[:, :, :]))"
@@ -13,7 +20,7 @@ _FOUND = "Tuple((int64[:, :, :, :], int32[:, :, :, :], int32[:, :, :, :], int32[
 
 
 @callable_there
-def _add_slot(layers, line, columns, sign, k, found, e):
+def _add_slot(layers: Whole4, line: int, columns: I64, sign: np.int32, k: int, found: Whole4, e: int) -> None:
     """Add the cells of one line to the windows of one length, or take them away again."""
     sums, counts, suspects, tests = layers
     for s in range(columns.size):
@@ -28,7 +35,17 @@ def _add_slot(layers, line, columns, sign, k, found, e):
 
 
 @compiled(f"void({_BLOCKS}, int64, int64, {_LAYERS}, int64, const int64[:], const int64[:], {_FOUND}, int64)")
-def total(running, last, block, layers, end, lengths, columns, found, e):
+def total(
+    running: Whole4,
+    last: int,
+    block: int,
+    layers: Whole4,
+    end: int,
+    lengths: I64,
+    columns: I64,
+    found: Whole4,
+    e: int,
+) -> None:
     """Total the windows that end with one line of the grid.
 
     All windows have whole blocks for their length, so that each begins as far into a block as it ends.

@@ -48,9 +48,10 @@ def judge(values: F64, status: U8, fail: F64, suspect: F64) -> U8:
 
 
 @compiled(
-    "void(const float64[:, :], const uint8[:, :], const float64[:, :], const float64[:, :], const uint8[:], uint8[:, :])"
+    "void(const float64[:, :], const uint8[:, :], const float64[:, :], const float64[:, :], const uint8[:], "
+    "uint8[:, :])"
 )
-def _judge(values, status, fail, suspect, of_status, flags):
+def _judge(values: F64, status: U8, fail: F64, suspect: F64, of_status: U8, flags: U8) -> None:
     for p in range(values.shape[1]):
         for row in range(values.shape[0]):
             value = values[row, p]

@@ -15,8 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.kernels.compiled import callable_there, compiled
-from flows.kernels.rolling import I64, PER_UNIT, QUANTUM, Whole, prefix, trailing
+from flows.kernels.rolling import QUANTUM, prefix, trailing
 from schemas.city import City
 from schemas.quality import Test
 from schemas.reading import PARAMETERS
@@ -34,13 +33,9 @@ PRESENCE_PERCENT = 75
 """Share of a window's cells that must hold a value; fewer say nothing about a stuck sensor."""
 UNITS_IN_LIMIT = 1000
 """A signal's deviation is measured in this fraction of its limit, as whole numbers."""
-LONGEST_BLOCK = 10
-NEAR = 120
-"""Cells before the first one judged that may rule out findings by themselves."""
-WORTH = 8
-"""How many times as long as what is judged the lookback must be for that to be worth it."""
 ROUNDED = 1.01
-"""The exact test of attenuation sees values rounded to a thousandth of the limit."""
+"""More than the root of a sum of squares may differ for values that are rounded to such units."""
+LONGEST_BLOCK = 10
 
 # Values are multiples of a quantum and limits are decimals; in binary 10.1 - 10.0 is less than 0.1. This is more than
 # any rounding of values below schemas.city.LARGEST, and less than half of what a half quantum can make.
@@ -148,81 +143,6 @@ def surroundings(x: F64, first: int, limits: Limits) -> U8:
         found[above, PM10] |= np.uint8(Test.PM25_ABOVE_PM10)
         found[above, PM25] |= np.uint8(Test.PM25_ABOVE_PM10)
     return found
-
-
-def near(limits: Limits, cells: int) -> int:
-    """Cells before so many that ``unsure`` is to look at; 0 where it would save nothing."""
-    shared = min(limits.flat_line_cells, limits.attenuated_signal_cells) - cells
-    return min(NEAR, shared) if lookback(limits) >= WORTH * cells and shared > 0 else 0
-
-
-def unsure(sums: I64, counts: Whole, first: int, limits: Limits) -> B1:
-    """Tell of which stations ``surroundings`` may find something, from the nearest cells alone.
-
-    A window's range is at least that of a part of it, and so is the sum of its squared deviations.
-
-    Args:
-        sums: quanta of each cell, shape (T, S, 6), with fewer cells before ``first`` than ``surroundings`` is given:
-            all of them lie in every window that is judged.
-        counts: values of each cell, likewise; 0 for missing.
-        first: cells before it are lookback; at least 1.
-        limits: as for ``surroundings``.
-
-    Returns:
-        Shape (S,). Where it is false nothing is found; where it is true something may be.
-    """
-    found: B1 = np.zeros(sums.shape[1], np.bool_)
-    numbers = counts.astype(np.int64, copy=False) if counts.dtype != np.uint8 else counts
-    _unsure(sums, numbers, first, *limits[:4], limits.attenuated_signal_cells, found)
-    _above(sums, numbers, first, limits.pm25_ratio, limits.pm25_offset, found)
-    return found
-
-
-_CELLS = "const int64[:, :, :], const uint8[:, :, :]", "const int64[:, :, :], const int64[:, :, :]"
-
-
-@callable_there
-def _mean(sums, counts, t, s, p):
-    return sums[t, s, p] / (counts[t, s, p] * np.float64(PER_UNIT)) if counts[t, s, p] else np.nan
-
-
-@compiled(
-    *(
-        f"void({cells}, int64, const float64[:], const float64[:], const float64[:], const float64[:], int64, bool_[:])"
-        for cells in _CELLS
-    )
-)
-def _unsure(sums, counts, first, spike, rate_of_change, flat_line, attenuated, attenuated_cells, found):
-    for s in range(sums.shape[1]):
-        for p in range(sums.shape[2]):
-            low, high, origin, total, squares, number, new = np.inf, -np.inf, np.nan, 0.0, 0.0, 0, 0
-            before = np.nan
-            for t in range(sums.shape[0]):
-                value = _mean(sums, counts, t, s, p)
-                if t <= first and not np.isnan(value):
-                    if number == 0:
-                        origin = value
-                    low, high, number = min(low, value), max(high, value), number + 1
-                    total += value - origin
-                    squares += (value - origin) ** 2
-                if t >= first and not np.isnan(value):
-                    new += 1
-                    jump = abs(value - before) > min(spike[p], rate_of_change[p])
-                    found[s] |= jump or value == 0
-                before = value
-            if new:
-                deviations = squares - total * total / max(number, 1)
-                least = ROUNDED * attenuated[p] * attenuated[p] * attenuated_cells
-                found[s] |= flat_line[p] > 0 and not high - low >= flat_line[p]
-                found[s] |= attenuated[p] > 0 and not deviations >= least
-
-
-@compiled(*(f"void({cells}, int64, float64, float64, bool_[:])" for cells in _CELLS))
-def _above(sums, counts, first, ratio, offset, found):
-    for s in range(sums.shape[1]):
-        for t in range(first, sums.shape[0]):
-            pm10, pm25 = _mean(sums, counts, t, s, PM10), _mean(sums, counts, t, s, PM25)
-            found[s] |= pm25 > ratio * pm10 + (offset + SLACK)
 
 
 def _columns(cells: F64, first: int, limits: Limits, stations: int, found: U8) -> None:

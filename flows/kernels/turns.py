@@ -1,8 +1,12 @@
 """The clock's arithmetic, row by row: when the stations agree on a slot, and after which row it is over."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flows.kernels.compiled import callable_there, compiled
+
+I64 = NDArray[np.int64]
+I32 = NDArray[np.int32]
 
 NEVER = -(1 << 60)
 """A slot before all slots: a station not heard, a clock not set."""
@@ -10,7 +14,7 @@ NO_ROW = int(np.iinfo(np.int64).max)
 
 
 @callable_there
-def _agreed(newest, quorum):
+def _agreed(newest: I64, quorum: int) -> int:
     """The slot that so many stations have reached."""
     first = second = third = NEVER
     for one in newest:
@@ -24,14 +28,15 @@ def _agreed(newest, quorum):
 
 
 @compiled("int64[::1](const int64[:], int64, int64, const int32[:], const int64[:])")
-def clock(newest, now, quorum, station, slot):
+def clock(newest: I64, now: int, quorum: int, station: I32, slot: I64) -> I64:
     """Count rows: the newest slot that ``quorum`` stations have reached, which never falls.
 
     Args:
         newest: newest slot of each station before the rows, shape (S,).
         now: the clock before them.
         quorum: stations that have to agree, from 1 to 3.
-        station, slot: the rows, shape (n,).
+        station: of each row, shape (n,).
+        slot: likewise.
 
     Returns:
         The clock after each row, shape (n,).
@@ -49,12 +54,13 @@ def clock(newest, now, quorum, station, slot):
 
 
 @compiled("int64[:, ::1](const int64[:], const int32[:], const int64[:], const int64[:])")
-def first_rows(newest, station, slot, at):
+def first_rows(newest: I64, station: I32, slot: I64, at: I64) -> I64:
     """First row at which each station reached each of some slots.
 
     Args:
         newest: newest slot of each station before the rows, shape (S,).
-        station, slot: the rows, shape (n,).
+        station: of each row, shape (n,).
+        slot: likewise.
         at: slots in rising order, shape (c,).
 
     Returns:
@@ -75,7 +81,7 @@ def first_rows(newest, station, slot, at):
 
 
 @compiled("int64[::1](const int64[:], const int64[:, :], const int64[:, :], const int64[:], const int64[:], int64)")
-def closing_rows(clock, done, awake, members, candidates, grace):
+def closing_rows(clock: I64, done: I64, awake: I64, members: I64, candidates: I64, grace: int) -> I64:
     """Rows after which slots are closed: all members that are awake have reached them, or the clock is past them.
 
     Args:

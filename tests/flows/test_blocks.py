@@ -60,6 +60,10 @@ def test_blocks_are_the_sums_of_their_cells(seed, steps):
             high = low + BLOCK * int(random.integers(1, 15))
             for block, expected in zip(grid.blocks(low, high), oracle(grid, low, high), strict=True):
                 np.testing.assert_array_equal(block, expected)
+            running, last = grid.running(high)
+            for sums, expected in zip(running, oracle(grid, low, high), strict=True):
+                before = last - (high - low) // BLOCK
+                np.testing.assert_array_equal(np.diff(sums[before : last + 1], axis=0), expected)
 
 
 @pytest.mark.parametrize("windows", [("10m", "1h", "3h"), ("7m", "10m", "3h")])

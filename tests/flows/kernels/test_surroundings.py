@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flows.kernels.nearby import NEAR, near, unsure
 from flows.kernels.rolling import mean, quantise
-from flows.kernels.surroundings import LOOKAHEAD, NEAR, Limits, limits, lookback, near, surroundings, unsure
+from flows.kernels.surroundings import LOOKAHEAD, Limits, limits, lookback, surroundings
 from schemas.quality import Test
 from tests.flows.kernels.cells import CITY
 
