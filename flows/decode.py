@@ -91,18 +91,21 @@ class Decoder:
         self._times = Times()
         self._scanner = scan.Scanner(list(self._stations))
 
-    def lines(self, part: int, first: int, chunk: bytes) -> tuple[Readings, list[Reject], int]:
+    def lines(
+        self, part: int, first: int, chunk: bytes, count: int | None = None
+    ) -> tuple[Readings, list[Reject], int]:
         r"""Decode whole lines of NDJSON.
 
         Args:
             part: index of their input partition.
             first: number of the first line; line ``i`` of the chunk has ``koff = first + i``.
             chunk: lines, each ended by ``\n``.
+            count: of lines, where it is known.
 
         Returns:
             The readings and rejects, both in the order of their lines, and how many lines there were.
         """
-        count = chunk.count(b"\n")
+        count = chunk.count(b"\n") if count is None else count
         found = self._scanner.read(chunk, count)
         payloads = _Lines(chunk, found.begin, found.end)
         if found.plain.all():

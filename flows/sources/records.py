@@ -121,7 +121,7 @@ def _decode(values: list[bytes], decoder: Decoder) -> tuple[Readings, list[Rejec
     chunk = b"\n".join([*values, b""])
     if chunk.count(b"\n") != len(values) or (len(chunk) > MAX_MESSAGE_BYTES < max(map(len, values))):
         return decoder.messages(0, np.arange(len(values)), values)
-    readings, rejects, _ = decoder.lines(0, 0, chunk)
+    readings, rejects, _ = decoder.lines(0, 0, chunk, len(values))
     return readings, rejects
 
 
