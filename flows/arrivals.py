@@ -109,7 +109,7 @@ class Readings:
         return Readings(
             self.station[rows],
             self.observed[rows],
-            np.asfortranarray(self.values[rows]),
+            self.values.T.take(rows, axis=1).T,
             self.status[rows],
             self.part[rows],
             self.koff[rows],
@@ -147,7 +147,7 @@ def concatenate(runs: Sequence[Readings]) -> Readings:
     return Readings(
         np.concatenate([r.station for r in runs]),
         np.concatenate([r.observed for r in runs]),
-        np.asfortranarray(np.concatenate([r.values for r in runs])),
+        np.concatenate([r.values.T for r in runs], axis=1).T,
         np.concatenate([r.status for r in runs]),
         np.concatenate([r.part for r in runs]),
         np.concatenate([r.koff for r in runs]),

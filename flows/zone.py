@@ -239,7 +239,7 @@ class Zone:
         closed = closings.closed_before(run.row)
         late = run.slot <= closed[self._group_of[column], np.arange(run.slot.size)]
         if not late.any() and not self._held:
-            self._add(run, np.arange(run.slot.size), column, quanta, flags, out)
+            self._add(run.slot, run.row, column, quanta, flags, out)
             return
         if not run.row.size:
             return
@@ -263,20 +263,19 @@ class Zone:
             end = run.row.size if event is None else int(np.searchsorted(run.row, event, side="right"))
             timely = begin + np.flatnonzero(~late[begin:end])
             tardy = begin + np.flatnonzero(late[begin:end])
-            self._add(run, timely, column, quanta, flags, out)
+            self._add(run.slot[timely], run.row[timely], column[timely], quanta[timely], flags[timely], out)
             self._held.add(column[tardy], run.slot[tardy], quanta[tardy], flags[tardy])
             if event is not None:
                 self._pass_event(closings, event, out)
             begin = end
 
-    def _add(self, run: _Run, rows: NDArray[np.integer], column: I32, quanta: I64, flags: U8, out: Outcome) -> None:
+    def _add(self, slot: I64, row: I64, column: I32, quanta: I64, flags: U8, out: Outcome) -> None:
         """Put readings on the grid; what closed before one that is late for it is looked at without it."""
-        cuts = self.watch.cuts(run.slot[rows], run.row[rows], self._group_of[column[rows]])
-        for begin, end in pairwise([0, *cuts.tolist(), rows.size]):
-            some = rows[begin:end]
-            if some.size:
-                self.watch.decide(int(run.row[some[0]]), out.said)
-            self.grid.add(column[some], run.slot[some], quanta[some], flags[some])
+        cuts = self.watch.cuts(slot, row, self._group_of[column])
+        for begin, end in pairwise([0, *cuts.tolist(), slot.size]):
+            if begin < end:
+                self.watch.decide(int(row[begin]), out.said)
+                self.grid.add(column[begin:end], slot[begin:end], quanta[begin:end], flags[begin:end])
 
     def _evaluate(self, out: Outcome, *, finish: bool = False) -> None:
         """Evaluate what is due, a day at a time and all groups together; before it what late readings touch."""

@@ -85,7 +85,7 @@ def decode(runs: Sequence[Run], decoder: Decoder, future: int) -> list[tuple[Rea
         return []
     messages = [*chain.from_iterable(run.messages for run in runs)]
     n = len(messages)
-    readings, rejects = _decode([value or b"" for value in map(Message.value, messages)], decoder)
+    readings, rejects = _decode(list(map(Message.value, messages)), decoder)
     row = readings.koff
     readings.part = np.repeat([run.part for run in runs], [len(run.messages) for run in runs]).astype(np.int32)[row]
     readings.koff = np.concatenate([_offsets(run.messages) for run in runs])[row]
@@ -116,9 +116,13 @@ def _parted(
     return parted
 
 
-def _decode(values: list[bytes], decoder: Decoder) -> tuple[Readings, list[Reject]]:
+def _decode(values: list[Any], decoder: Decoder) -> tuple[Readings, list[Reject]]:
     """Decode all at once as lines, one by one where a message holds a line break; offsets are their numbers."""
-    chunk = b"\n".join([*values, b""])
+    try:
+        chunk = b"\n".join([*values, b""])
+    except TypeError:  # a message without a value
+        values = [value or b"" for value in values]
+        chunk = b"\n".join([*values, b""])
     if chunk.count(b"\n") != len(values) or (len(chunk) > MAX_MESSAGE_BYTES < max(map(len, values))):
         return decoder.messages(0, np.arange(len(values)), values)
     readings, rejects, _ = decoder.lines(0, 0, chunk, len(values))
