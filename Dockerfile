@@ -12,7 +12,7 @@ RUN python -m venv /opt/cityair \
 # Compiled once here; on a machine with another processor the first start compiles again, into the same folder.
 ENV NUMBA_CACHE_DIR=/opt/compiled
 WORKDIR /
-RUN /opt/cityair/bin/python -c 'import flows.air'
+RUN /opt/cityair/bin/python -c 'import flows.cli.run'
 
 FROM python:3.12-slim
 # A user without a shell or a password; a new volume takes the owner that its folder has here.

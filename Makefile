@@ -15,7 +15,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "$(PYTHON) has no venv module; install it (on Debian: apt-get install python3-venv) and run 'make setup' again" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
-	$(BIN)/python -c 'import flows.air' # compiles what is compiled, once
+	$(BIN)/python -c 'import flows.cli.run' # compiles what is compiled, once
 	@touch $@
 
 demo: setup ## play a day of the whole city, with no broker, and show what happened

@@ -27,9 +27,6 @@ NAN = float("nan")
 TEXT_SENTINELS = frozenset({"-"})
 """AirKorea writes "-" where an instrument gave nothing."""
 
-TEXTS = 2
-"""Fields of a message that are texts, and always there."""
-
 
 class _Wire(Struct, gc=False):
     """An air reading as fast as it can be decoded; NaN where a value is absent."""
@@ -108,23 +105,14 @@ class Decoder:
         count = chunk.count(b"\n") if count is None else count
         found = self._scanner.read(chunk, count)
         payloads = _Lines(chunk, found.begin, found.end)
+        status, koff = np.repeat(found.status[:, None], len(PARAMETERS), axis=1), np.arange(first, first + count)
+        readings = Readings(found.station, found.observed, found.values, status, _same(part, koff), koff, payloads)
+        scan.unset(readings.values, self._sentinels)
         if found.plain.all():
-            status = _by_pollutant(found.status)
-            koff = np.arange(first, first + count)
-            readings = Readings(found.station, found.observed, found.values, status, _same(part, koff), koff, payloads)
-            return self._without_sentinels(readings), [], count
-        rows, rest = np.flatnonzero(found.plain), np.flatnonzero(~found.plain)
-        plain = Readings(
-            found.station[rows],
-            found.observed[rows],
-            np.asfortranarray(found.values[rows]),
-            _by_pollutant(found.status[rows]),
-            _same(part, rows),
-            first + rows,
-            payloads.of(rows),
-        )
-        others, rejects = self.messages(part, first + rest, payloads.take(rest))
-        readings = concatenate([self._without_sentinels(plain), others])
+            return readings, [], count
+        rest = np.flatnonzero(~found.plain)
+        others, rejects = self.messages(part, koff[rest], payloads.take(rest))
+        readings = concatenate([readings.take(found.plain), others])
         return readings.take(np.argsort(readings.koff, kind="stable")), rejects, count
 
     def messages(self, part: int, koff: I64, payloads: Sequence[bytes]) -> tuple[Readings, list[Reject]]:
@@ -206,7 +194,7 @@ class Decoder:
         self, readings: Readings, name_of: Any, bad_time: Any, refused: dict[int, "_Refused"]
     ) -> tuple[Readings, list[Reject]]:
         """Set sentinels to NaN and part the readings that break the contract from those that keep it."""
-        self._without_sentinels(readings)
+        scan.unset(readings.values, self._sentinels)
         for row in np.flatnonzero(readings.observed == NO_TIME).tolist():
             refused.setdefault(row, _Refused("contract", bad_time(row)))
         outside = (readings.observed < EARLIEST) | (readings.observed >= LATEST)
@@ -234,11 +222,6 @@ class Decoder:
         good[order] = False
         return readings.take(good), rejects
 
-    def _without_sentinels(self, readings: Readings) -> Readings:
-        """Set values that stand for none to NaN, in place."""
-        scan.unset(readings.values, self._sentinels)
-        return readings
-
 
 class _Refused(Exception):  # noqa: N818 - it is a verdict on a message, not an error of ours
     """Why a message is refused."""
@@ -255,17 +238,9 @@ class _Lines(Payloads):
     def __init__(self, chunk: bytes, begin: I64, end: I64) -> None:
         self._chunk, self._begin, self._end = chunk, begin, end
 
-    def of(self, rows: I64) -> "_Lines":
-        """Return those of some lines."""
-        return _Lines(self._chunk, self._begin[rows], self._end[rows])
-
     def take(self, rows: Sequence[int] | NDArray[np.integer]) -> list[bytes]:
         """Return the bytes of each of ``rows``."""
         return [self._chunk[self._begin[row] : self._end[row]] for row in rows]
-
-
-def _by_pollutant(status: U8) -> U8:
-    return np.repeat(status[:, None], len(PARAMETERS), axis=1)
 
 
 def _same(part: int, koff: I64) -> I32:
@@ -305,7 +280,7 @@ def _twins(payloads: Payloads, quotes: I64) -> dict[int, _Refused]:
     twins = {}
     for row, text in zip(suspects.tolist(), [texts[row] for row in suspects], strict=True):
         keys = _KEY.findall(text)
-        if len(set(keys)) == len(keys) == found[row] // 2 - TEXTS and b"\\" not in text:
+        if len(set(keys)) == len(keys) == found[row] // 2 - len(scan.TEXTS) and b"\\" not in text:
             continue  # every quote is of one of these keys or of the two texts
         try:
             _read_slowly.decode(text.decode())

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from flows.arrivals import F64, I32, I64, U8
 from flows.blocks import BLOCK, Blocks, Totals, of_slots
 from flows.kernels import cells
+from flows.kernels.cells import SECONDS
 from schemas.errors import ConfigurationError
 from schemas.reading import PARAMETERS, VALUES
 
-SECONDS = 60
 MICROSECONDS = 1_000_000
 PAGE = 60
 """Slots packed together for a snapshot: what an epoch did not touch is not packed again."""
@@ -138,9 +138,10 @@ class Grid:
             Which values are fresh, shape (n, 8), and which rows are duplicates, shape (n,): every value of theirs
             was taken, or they have none and the second was seen.
         """
-        self.touch(slot_of(second))
+        slot = slot_of(second)
+        self.touch(slot)
         fresh, duplicate = np.zeros(values.shape, bool, order="F"), np.empty(station.size, bool)
-        cells.take(station, second, self._base(), values, self._layers["taken"], fresh, duplicate)
+        cells.take(station, second, slot, self._base(), values, self._layers["taken"], fresh, duplicate)
         return fresh, duplicate
 
     def add(self, station: I32, slot: I64, quanta: I64, flags: U8) -> None:
@@ -164,10 +165,9 @@ class Grid:
 
     def touch(self, slot: I64) -> None:
         """Note that these slots change."""
-        assert self.base is not None
-        assert slot.min() >= self.base
+        assert slot.min() >= self._base()
         assert slot.max() <= self.reach()
-        self._blocks.touch(slot - self.base)
+        self._blocks.touch(self.line(slot))
         first = int(slot.min()) // PAGE
         self._touched.update((np.flatnonzero(np.bincount(slot // PAGE - first)) + first).tolist())
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows import indices
-from flows.arrivals import I64
-from flows.kernels import surroundings
+from flows.arrivals import F64, I64
+from flows.kernels import rolling, surroundings
 from flows.kernels.turns import NEVER
 from flows.ozone_hours import OzoneHours
 from schemas.city import City
@@ -61,6 +61,10 @@ class Group:
     def longest(self) -> int:
         """Slots before a window's end that its mean may depend on."""
         return int(self.lengths.max(initial=self.step))
+
+    def coverage(self, filled: NDArray[np.integer], window: NDArray[np.integer]) -> F64:
+        """Return the share of each window that its filled slots stand for; both of shape (n,)."""
+        return rolling.coverage(filled, self.cadence, self.lengths.astype(np.float64).take(window))
 
     def close_at(self, slot: int, closing: int) -> None:
         """Note that the slots up to ``slot`` are closed."""

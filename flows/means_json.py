@@ -55,8 +55,7 @@ def _steps(one: Means, closings: I64) -> Iterator[Step]:
         return
     total = one.totals.sum.transpose(order).reshape(-1)[cell]
     count, filled = (part.transpose(order).reshape(-1)[cell] for part in (one.totals.count, one.totals.filled))
-    lengths = np.tile(one.group.lengths.astype(np.float64), len(PARAMETERS))
-    share = rolling.coverage(filled, one.group.cadence, lengths[cell % lengths.size])
+    share = one.group.coverage(filled, cell % len(one.group.names))
     steps = np.flatnonzero(there.any(axis=1)).tolist()
     openings = [_openings(one.group.names, there[step].tobytes()) for step in steps]
     texts = [b""] * (3 * cell.size)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.arrivals import Partition
-from flows.grid import SECONDS
+from flows.kernels.cells import SECONDS
 from flows.means import Means
 from flows.means_json import newest_means
 from flows.watch import Said

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from flows import arrow, indices
 from flows.arrivals import Arrivals, Partition, Taken
 from flows.evaluate import Findings
-from flows.grid import SECONDS
 from flows.kernels import rolling
 from flows.kernels.bands import NO_GRADE, NONE
+from flows.kernels.cells import SECONDS
 from flows.means import Means
 from flows.outcome import Outcome, Stored
 from flows.watch import Said
@@ -217,8 +217,7 @@ def ledger(entries: Sequence[dict[str, Any]]) -> pa.RecordBatch:
 
 def coverage(means: Means) -> NDArray[np.float64]:
     """Share of each window that values cover, shape (n,)."""
-    lengths = means.group.lengths.astype(np.float64).take(means.window)
-    return rolling.coverage(means.filled, means.group.cadence, lengths)
+    return means.group.coverage(means.filled, means.window)
 
 
 def _origin(part: NDArray[np.int32], koff: NDArray[np.int64], parts: Sequence[Partition]) -> list[pa.Array]:

@@ -17,8 +17,10 @@ from flows.times import EARLIEST, LATEST
 from schemas.reading import VALUES
 from schemas.rejected import MAX_MESSAGE_BYTES
 
-FIELDS = ("station_id", "observed_at", *VALUES, "status")
-STATION, OBSERVED, FIRST_VALUE, STATUS = 0, 1, 2, len(FIELDS) - 1
+TEXTS = ("station_id", "observed_at")
+"""Always there."""
+FIELDS = (*TEXTS, *VALUES, "status")
+STATION, OBSERVED, FIRST_VALUE, STATUS = 0, 1, len(TEXTS), len(FIELDS) - 1
 BOTH_TEXTS = 0b11
 NO = -1
 NOTHING = -1_000_000
@@ -135,7 +137,7 @@ def _line(text, begin, row, keys, key_bounds, names, bounds, table, station, obs
                 known = EARLIEST <= observed[row] < LATEST
             if not known:
                 return NO
-        elif text[at] == NULL[0] and _is(text, at, NULL, 0, NULL.size):
+        elif _is(text, at, NULL, 0, NULL.size):
             after = at + NULL.size
         else:
             after, number, whole = _number(text, at)

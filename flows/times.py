@@ -30,13 +30,6 @@ class Times(dict[str, int]):
             self[text] = at
         return at
 
-    def read(self, text: bytes) -> int:
-        """Read a time from bytes."""
-        try:
-            return self[text.decode("ascii")]
-        except UnicodeDecodeError:
-            return NO_TIME
-
     def forget(self) -> None:
         """Keep memory bounded."""
         if len(self) > CACHED_TIMES:

@@ -15,13 +15,18 @@ I32 = NDArray[np.int32]
 U8 = NDArray[np.uint8]
 
 SECONDS = 60
+"""Of a slot."""
 SUSPECT = int(Flag.SUSPECT)
 
 
-@compiled("void(const int32[:], const int64[:], int64, const float64[:, :], uint64[:, :, ::1], bool_[:, :], bool_[:])")
+@compiled(
+    "void(const int32[:], const int64[:], const int64[:], int64, const float64[:, :], uint64[:, :, ::1], "
+    "bool_[:, :], bool_[:])"
+)
 def take(
     station: I32,
     second: I64,
+    slot: I64,
     base: int,
     values: F64,
     taken: NDArray[np.uint64],
@@ -33,6 +38,7 @@ def take(
     Args:
         station: column of each row, shape (n,).
         second: whole seconds since 1970, rounded up, shape (n,).
+        slot: in which it lies, shape (n,).
         base: slot of the first line.
         values: NaN where not measured, shape (n, v).
         taken: a bit for each second of a slot, for each value and, last, for the message; shape (slots, stations,
@@ -43,9 +49,8 @@ def take(
     """
     message = values.shape[1]
     for row in range(station.size):
-        slot = -(-second[row] // SECONDS)
-        bit = np.uint64(1) << np.uint64(second[row] - (slot - 1) * SECONDS - 1)
-        of_cell = taken[slot - base, station[row]]
+        bit = np.uint64(1) << np.uint64(second[row] - (slot[row] - 1) * SECONDS - 1)
+        of_cell = taken[slot[row] - base, station[row]]
         measured = taken_now = False
         for p in range(message):
             if not np.isnan(values[row, p]):

@@ -29,7 +29,7 @@ def unsure(sums: I64, counts: Whole, first: int, limits: Limits) -> B1:
     Args:
         sums: quanta of each cell, shape (T, S, 6), with fewer cells before ``first`` than ``surroundings`` is given:
             all of them lie in every window that is judged.
-        counts: values of each cell, likewise; 0 for missing.
+        counts: values of each cell, likewise, as bytes or 64 bits; 0 for missing.
         first: cells before it are lookback; at least 1.
         limits: as for ``surroundings``.
 
@@ -37,9 +37,8 @@ def unsure(sums: I64, counts: Whole, first: int, limits: Limits) -> B1:
         Shape (S,). Where it is false nothing is found; where it is true something may be.
     """
     found: B1 = np.zeros(sums.shape[1], np.bool_)
-    numbers = counts.astype(np.int64, copy=False) if counts.dtype != np.uint8 else counts
-    _unsure(sums, numbers, first, *limits[:4], limits.attenuated_signal_cells, found)
-    _above(sums, numbers, first, limits.pm25_ratio, limits.pm25_offset, found)
+    _unsure(sums, counts, first, *limits[:4], limits.attenuated_signal_cells, found)
+    _above(sums, counts, first, limits.pm25_ratio, limits.pm25_offset, found)
     return found
 
 

@@ -53,10 +53,12 @@ class Run(NamedTuple):
 
 def alike(found: Sequence[Message]) -> Iterator[Sequence[Message]]:
     """Part what the client gave into runs of messages of one partition; each fault stands by itself."""
+    if not found:
+        return
     partitions, topics = list(map(Message.partition, found)), list(map(Message.topic, found))
     faults = any(map(Message.error, found))
     if not faults and _all_alike(partitions) and _all_alike(topics):
-        yield from [found] if found else []
+        yield found
         return
     begin = 0
     for i in range(1, len(found) + 1):
@@ -67,7 +69,7 @@ def alike(found: Sequence[Message]) -> Iterator[Sequence[Message]]:
 
 
 def _all_alike(values: Sequence[Any]) -> bool:
-    return values.count(values[0]) == len(values) if values else True
+    return values.count(values[0]) == len(values)
 
 
 def decode(runs: Sequence[Run], decoder: Decoder, future: int) -> list[tuple[Readings, list[Reject]]]:
@@ -121,8 +123,7 @@ def _decode(values: list[Any], decoder: Decoder) -> tuple[Readings, list[Reject]
     try:
         chunk = b"\n".join([*values, b""])
     except TypeError:  # a message without a value
-        values = [value or b"" for value in values]
-        chunk = b"\n".join([*values, b""])
+        return _decode([value or b"" for value in values], decoder)
     if chunk.count(b"\n") != len(values) or (len(chunk) > MAX_MESSAGE_BYTES < max(map(len, values))):
         return decoder.messages(0, np.arange(len(values)), values)
     readings, rejects, _ = decoder.lines(0, 0, chunk, len(values))
