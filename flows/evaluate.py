@@ -192,11 +192,11 @@ def _few(grid: Grid, columns: NDArray[np.integer], ends: I64, lengths: I64) -> r
     """Total the windows of a few ends one by one."""
     shape = len(PARAMETERS), lengths.size, columns.size, ends.size
     found = tuple(np.zeros(shape, kind) for kind in KINDS)
-    columns = np.asarray(columns, np.int64)
+    stations = columns.astype(np.int64, copy=False)
     for e, end in enumerate(ends.tolist()):
         running, last = grid.running(end // BLOCK * BLOCK)
         assert grid.line(end - int(lengths.max())) >= 0, "the grid does not hold these slots"
-        one_end.total(tuple(running), last, BLOCK, grid.cells(), grid.line(end), lengths, columns, found, e)
+        one_end.total(tuple(running), last, BLOCK, grid.cells(), grid.line(end), lengths, stations, found, e)
     return rolling.Windows(*found)
 
 

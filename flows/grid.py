@@ -167,7 +167,7 @@ class Grid:
         """Note that these slots change."""
         assert slot.min() >= self._base()
         assert slot.max() <= self.reach()
-        self._blocks.touch(self.line(slot))
+        self._blocks.touch(slot - self._base())
         first = int(slot.min()) // PAGE
         self._touched.update((np.flatnonzero(np.bincount(slot // PAGE - first)) + first).tolist())
 
