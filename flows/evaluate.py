@@ -52,16 +52,13 @@ def close(grid: Grid, group: Group, last: int, revision: int, out: Evaluated) ->
     """
     first = group.closed
     before, after, ended = _judge(grid, group, group.columns, first - group.cadence, last, last)
-    fresh = ended > first
-    again = (before[~fresh] != after[~fresh]).any(axis=(0, 2))
-    if again.any():
-        revise(grid, group, group.columns[again], first, last, revision, lambda: None, out)
-    _store(grid, group, group.columns, ended[fresh], after[fresh])
-    cell, station, parameter = np.nonzero(after[fresh])
-    if cell.size:
-        out.findings.append(
-            _findings(group.columns[station], parameter, ended[fresh][cell], after[fresh][cell, station, parameter], 0)
-        )
+    if before.any() or after.any():
+        fresh = ended > first
+        again = (before[~fresh] != after[~fresh]).any(axis=(0, 2))
+        if again.any():
+            revise(grid, group, group.columns[again], first, last, revision, lambda: None, out)
+        _store(grid, group, group.columns, ended[fresh], after[fresh])
+        _say(group.columns, ended[fresh], after[fresh], after[fresh] > 0, 0, out)
     hours = indices.hours_between(first, last)
     if hours.size:
         found = _indices(grid, group, group.columns, hours)
@@ -107,11 +104,7 @@ def revise(
         out.indexed += indices.rows(columns, now, known, revision)
     before, after, ended = _judge(grid, group, columns, start, closed, until)
     _store(grid, group, columns, ended, after)
-    cell, station, parameter = np.nonzero(before != after)
-    if cell.size:
-        out.findings.append(
-            _findings(columns[station], parameter, ended[cell], after[cell, station, parameter], revision)
-        )
+    _say(columns, ended, after, before != after, revision, out)
     if not ends.size:
         return
     new, _ = _windows(grid, group, columns, start, closed)
@@ -212,6 +205,18 @@ def _cells(layer: NDArray[Any], slots: int, kind: type[np.integer]) -> NDArray[A
     return cells
 
 
-def _findings(station: NDArray[np.integer], parameter: I64, ended: I64, tests: U8, revision: int) -> Findings:
-    n = station.size
-    return Findings(station.astype(np.int32), parameter.astype(np.int32), ended, tests, np.full(n, revision, np.int32))
+def _say(
+    columns: NDArray[np.integer], ended: I64, tests: U8, new: NDArray[np.bool_], revision: int, out: Evaluated
+) -> None:
+    """Say what was found in cells, shape (cells, columns, 6), where it is new."""
+    cell, station, parameter = np.nonzero(new)
+    if cell.size:
+        out.findings.append(
+            Findings(
+                columns[station].astype(np.int32),
+                parameter.astype(np.int32),
+                ended[cell],
+                tests[new],
+                np.full(cell.size, revision, np.int32),
+            )
+        )

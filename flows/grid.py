@@ -69,7 +69,8 @@ class Grid:
         """Newest slot that holds a reading."""
         self._blocks = Blocks(self.length, (len(stations), P))
         self._pages: dict[int, list[bytes]] = {}
-        self._touched: set[int] = set()
+        self._touched = np.zeros(self.length // PAGE, bool)
+        """By page, whether it was touched since the last snapshot."""
 
     def line(self, slot: int) -> int:
         """Line of a slot in the layers."""
@@ -124,7 +125,7 @@ class Grid:
         self.base = base
         for page in [page for page in self._pages if page + PAGE <= base]:
             del self._pages[page]
-        self._touched = {page for page in self._touched if (page + 1) * PAGE > base}
+        self._touched = np.append(self._touched[shift // PAGE :], np.zeros(shift // PAGE, bool))
 
     def take(self, station: I32, second: I64, values: F64) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Take the second of each value that is not taken yet, row by row.
@@ -139,7 +140,7 @@ class Grid:
             was taken, or they have none and the second was seen.
         """
         slot = slot_of(second)
-        self.touch(slot)
+        self._touched[self._lines(slot) // PAGE] = True
         fresh, duplicate = np.zeros(values.shape, bool, order="F"), np.empty(station.size, bool)
         cells.take(station, second, slot, self._base(), values, self._layers["taken"], fresh, duplicate)
         return fresh, duplicate
@@ -163,21 +164,24 @@ class Grid:
         assert self.base is not None
         return self.base
 
+    def _lines(self, slot: I64) -> I64:
+        lines = slot - self._base()
+        assert lines.min() >= 0, "the grid does not hold these slots any more"
+        assert lines.max() < self.length, "the grid does not hold these slots yet"
+        return lines
+
     def touch(self, slot: I64) -> None:
-        """Note that these slots change."""
-        assert slot.min() >= self._base()
-        assert slot.max() <= self.reach()
-        self._blocks.touch(slot - self._base())
-        first = int(slot.min()) // PAGE
-        self._touched.update((np.flatnonzero(np.bincount(slot // PAGE - first)) + first).tolist())
+        """Note that what windows are made of changes in these slots."""
+        lines = self._lines(slot)
+        self._touched[lines // PAGE] = True
+        self._blocks.touch(lines)
 
     def snapshot(self) -> dict[str, object]:
         """Plain data: packed pages, of which only those touched since the last snapshot are packed now."""
-        for page in self._touched:
-            self._pages[page * PAGE] = [
-                pa.compress(part.tobytes(), "zstd", asbytes=True) for part in self._page(page * PAGE)
-            ]
-        self._touched.clear()
+        for page in np.flatnonzero(self._touched).tolist():
+            first = self._base() + page * PAGE
+            self._pages[first] = [pa.compress(part.tobytes(), "zstd", asbytes=True) for part in self._page(first)]
+        self._touched[:] = False
         shape = (self._behind, self.length)
         return {
             "stations": list(self.stations),
@@ -206,13 +210,13 @@ class Grid:
         theirs = [old[self.stations[i]] for i in ours]
         self.base, self.newest = kept["base"], kept["newest"]
         for first, packed in kept["pages"].items():
-            self._touched.add(first // PAGE)
+            self._touched[self.line(first) // PAGE] = True
             for part, blob, (kind, width) in zip(self._page(first), packed, LAYERS.values(), strict=True):
                 size = len(part) * len(old) * width * np.dtype(kind).itemsize
                 part_kept = np.frombuffer(pa.decompress(blob, size, "zstd"), kind).reshape(len(part), len(old), width)
                 part[:, ours] = part_kept[:, theirs]
         if list(kept["stations"]) == self.stations:
-            self._pages, self._touched = dict(kept["pages"]), set()
+            self._pages, self._touched[:] = dict(kept["pages"]), False
         return ours, theirs
 
     def _page(self, first: int) -> list[NDArray[Any]]:

@@ -7,7 +7,7 @@ readings is a function of the readings alone, so that neither a cut nor a crash 
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -108,8 +108,6 @@ class Watch:
         self._fastest = int(self._cadences.argmin())
         self.closed = np.full(len(groups), NEVER)
         self._begin = NEVER
-        self._ticks: list[tuple[I64, I64]] = []
-        """Of each group the newest slot closed before a run and those that close in it, and the rows of these."""
         self._gap: tuple[int, int] | None = None
         """Where a gap began whose beginning alone was looked at, and up to where it was."""
         self._due = NEVER
@@ -132,13 +130,11 @@ class Watch:
         """The clock is set: what closes from here on is decided."""
         self.closed[:] = self._begin = slot
 
-    def foresee(self, asked: list[tuple[I64, I64]]) -> None:
+    def foresee(self, asked: Sequence[tuple[I64, I64]]) -> None:
         """Note which slots of each group close in a run, and after which rows; looked at once those are on the grid."""
-        self._ticks = []
         for i, (slots, rows) in enumerate(asked):
-            newest = np.flatnonzero(np.append(rows[1:] != rows[:-1], True)[: rows.size])
-            self._pending += [(int(rows[k]), i, int(slots[k])) for k in newest]
-            self._ticks.append((np.concatenate([[self.closed[i]], slots]), rows))
+            newest = dict(zip(rows.tolist(), slots.tolist(), strict=True))
+            self._pending += [(row, i, slot) for row, slot in newest.items()]
         self._pending.sort()
 
     def finish(self, out: Said) -> None:
@@ -147,19 +143,6 @@ class Watch:
             newest = self._grid.newest
             self._pending = [(0, i, newest // group.cadence * group.cadence) for i, group in enumerate(self._groups)]
             self.decide(1, out)
-
-    def cuts(self, slot: I64, row: I64, group_of: NDArray[np.integer]) -> NDArray[np.integer]:
-        """Return where rows stand that are late for a slot closed before them: what closed is looked at first.
-
-        Of rows that are late behind the same closings the first is enough: after it nothing is left to look at.
-        """
-        late, closings = np.zeros(slot.size, bool), np.zeros(slot.size, np.int64)
-        for i, (slots, rows) in enumerate(self._ticks):
-            before = np.searchsorted(rows, row, side="left")
-            late |= (group_of == i) & (slot <= slots[before])
-            closings += before
-        cuts = np.flatnonzero(late)
-        return cuts[np.diff(closings[cuts], prepend=-1) > 0]
 
     def decide(self, before: int, out: Said) -> None:
         """Look at what closes before row ``before``, in its order."""

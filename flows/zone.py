@@ -100,8 +100,9 @@ class Zone:
             last: the input ends here: close what is still open.
         """
         out = Outcome()
-        self._refuse(self._gone, "unknown_station", "its station left the city file while it waited", out)
-        self._gone = no_readings()
+        if len(self._gone):
+            self._refuse(self._gone, "unknown_station", "its station left the city file while it waited", out)
+            self._gone = no_readings()
         self._take(deque([(readings, True)]), out)
         if last:
             self._finish(out)
@@ -234,14 +235,13 @@ class Zone:
             np.copyto(readings.values, np.nan, where=~fresh)
         flags = quality.judge(readings.values[:, :P], readings.status, self._fail, self._suspect)
         out.stored.append(Stored(readings, flags))
+        if not run.row.size:
+            return
         counted = np.where(flags <= 3, readings.values[:, :P], 0.0)
         quanta = rolling.quantise(counted)
-        closed = closings.closed_before(run.row)
-        late = run.slot <= closed[self._group_of[column], np.arange(run.slot.size)]
+        late = closings.late(run.slot, run.row, self._group_of[column])
         if not late.any() and not self._held:
-            self._add(run.slot, run.row, column, quanta, flags, out)
-            return
-        if not run.row.size:
+            self._add(run.slot, run.row, column, quanta, flags, closings, out)
             return
         self._pass(closings, int(run.row[0]) - 1, out)
         self._evaluate(out)
@@ -263,15 +263,18 @@ class Zone:
             end = run.row.size if event is None else int(np.searchsorted(run.row, event, side="right"))
             timely = begin + np.flatnonzero(~late[begin:end])
             tardy = begin + np.flatnonzero(late[begin:end])
-            self._add(run.slot[timely], run.row[timely], column[timely], quanta[timely], flags[timely], out)
+            if timely.size:
+                self._add(
+                    run.slot[timely], run.row[timely], column[timely], quanta[timely], flags[timely], closings, out
+                )
             self._held.add(column[tardy], run.slot[tardy], quanta[tardy], flags[tardy])
             if event is not None:
                 self._pass_event(closings, event, out)
             begin = end
 
-    def _add(self, slot: I64, row: I64, column: I32, quanta: I64, flags: U8, out: Outcome) -> None:
+    def _add(self, slot: I64, row: I64, column: I32, quanta: I64, flags: U8, closings: Closings, out: Outcome) -> None:
         """Put readings on the grid; what closed before one that is late for it is looked at without it."""
-        cuts = self.watch.cuts(slot, row, self._group_of[column])
+        cuts = closings.cuts(slot, row, self._group_of[column])
         for begin, end in pairwise([0, *cuts.tolist(), slot.size]):
             if begin < end:
                 self.watch.decide(int(row[begin]), out.said)

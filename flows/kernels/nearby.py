@@ -24,7 +24,8 @@ def near(limits: Limits, cells: int) -> int:
 def unsure(sums: I64, counts: Whole, first: int, limits: Limits) -> B1:
     """Tell of which stations ``surroundings`` may find something, from the nearest cells alone.
 
-    A window's range is at least that of a part of it, and so is the sum of its squared deviations.
+    A window's range is at least that of a part of it, and so is the sum of its squared deviations: cells are looked
+    at from the newest back, until both are large enough.
 
     Args:
         sums: quanta of each cell, shape (T, S, 6), with fewer cells before ``first`` than ``surroundings`` is given:
@@ -69,26 +70,31 @@ def _unsure(
 ) -> None:
     for s in range(sums.shape[1]):
         for p in range(sums.shape[2]):
-            low, high, origin, total, squares, number, new = np.inf, -np.inf, np.nan, 0.0, 0.0, 0, 0
-            before = np.nan
-            for t in range(sums.shape[0]):
+            new, before = False, _mean(sums, counts, first - 1, s, p)
+            for t in range(first, sums.shape[0]):
                 value = _mean(sums, counts, t, s, p)
-                if t <= first and not np.isnan(value):
-                    if number == 0:
-                        origin = value
-                    low, high, number = min(low, value), max(high, value), number + 1
-                    total += value - origin
-                    squares += (value - origin) ** 2
-                if t >= first and not np.isnan(value):
-                    new += 1
-                    jump = abs(value - before) > min(spike[p], rate_of_change[p])
-                    found[s] |= jump or value == 0
+                if not np.isnan(value):
+                    new = True
+                    found[s] |= abs(value - before) > min(spike[p], rate_of_change[p]) or value == 0
                 before = value
-            if new:
-                deviations = squares - total * total / max(number, 1)
-                least = ROUNDED * attenuated[p] * attenuated[p] * attenuated_cells
-                found[s] |= flat_line[p] > 0 and not high - low >= flat_line[p]
-                found[s] |= attenuated[p] > 0 and not deviations >= least
+            least = ROUNDED * attenuated[p] * attenuated[p] * attenuated_cells
+            low, high, origin, total, squares, number = np.inf, -np.inf, np.nan, 0.0, 0.0, 0
+            still = flat_line[p] > 0 or attenuated[p] > 0
+            t = first
+            while new and still and t >= 0:
+                value = _mean(sums, counts, t, s, p)
+                t -= 1
+                if np.isnan(value):
+                    continue
+                if number == 0:
+                    origin = value
+                low, high, number = min(low, value), max(high, value), number + 1
+                total += value - origin
+                squares += (value - origin) ** 2
+                still = (flat_line[p] > 0 and not high - low >= flat_line[p]) or (
+                    attenuated[p] > 0 and not squares - total * total / number >= least
+                )
+            found[s] |= new and still
 
 
 @compiled(*(f"void({cells}, int64, float64, float64, bool_[:])" for cells in _CELLS))
