@@ -5,7 +5,7 @@ A slot's means are a thousand numbers that somebody waits for. Their texts are m
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, pairwise
 from typing import NamedTuple
 
 import msgspec
@@ -18,7 +18,6 @@ from flows.rows import VALID
 from schemas.reading import PARAMETERS
 
 _encode = msgspec.json.Encoder().encode
-MOST_SHARES = 100_000
 
 
 class Step(NamedTuple):
@@ -55,53 +54,50 @@ def _steps(one: Means, closings: I64) -> Iterator[Step]:
         return
     total = one.totals.sum.transpose(order).reshape(-1)[cell]
     count, filled = (part.transpose(order).reshape(-1)[cell] for part in (one.totals.count, one.totals.filled))
-    share = one.group.coverage(filled, cell % len(one.group.names))
-    steps = np.flatnonzero(there.any(axis=1)).tolist()
-    openings = [_openings(one.group.names, there[step].tobytes()) for step in steps]
-    texts = [b""] * (3 * cell.size)
-    texts[0::3] = chain.from_iterable(openings)
-    texts[1::3] = _numbers(rolling.mean(total, count))
-    texts[2::3] = map(_AFTER.__getitem__, share.tolist())
-    _AFTER.forget()
-    begin = 0
-    for step, opening in zip(steps, openings, strict=True):
-        means = msgspec.Raw(b"".join(texts[begin : begin + 3 * len(opening)]) + b"}}")
-        begin += 3 * len(opening)
-        end, station = divmod(step, stations)
-        yield Step(int(closings[end]), int(one.ends[end]), int(one.columns[station]), means)
+    names = one.group.names
+    shares = one.group.coverage(filled, cell % len(names))
+    numbers = _numbers(rolling.mean(total, count))
+    here, of_mean = there.tobytes(), shares.tobytes()
+    columns, numbers_of, ends_of = one.columns.tolist(), closings.tolist(), one.ends.tolist()
+    cuts = np.cumsum(np.count_nonzero(there, axis=1)).tolist()
+    width = there.shape[1]
+    for step, (begin, until) in enumerate(pairwise([0, *cuts])):
+        if begin < until:
+            frame = _frame(names, here[step * width : step * width + width], of_mean[8 * begin : 8 * until])
+            end, station = divmod(step, stations)
+            means = msgspec.Raw(frame % tuple(numbers[begin:until]))
+            yield Step(numbers_of[end], ends_of[end], columns[station], means)
 
 
-@lru_cache(1024)
-def _openings(names: tuple[str, ...], there: bytes) -> list[bytes]:
-    """What stands before each mean of a station.
+@lru_cache(4096)
+def _frame(names: tuple[str, ...], there: bytes, shares: bytes) -> bytes:
+    """A station's means without the numbers, for which it has a ``%b`` each; most are like the step's before.
 
     Args:
         names: of the windows.
         there: for each pollutant, and for each window of it, a byte that says whether its mean is there.
+        shares: the coverage of those, as 64-bit floats.
     """
+    afters = map(_after, np.frombuffer(shares).tolist())
+    return b"".join(chain.from_iterable(zip(_openings(names, there), afters, strict=True))) + b"}}"
+
+
+@lru_cache(1024)
+def _openings(names: tuple[str, ...], there: bytes) -> list[bytes]:
+    """Each mean and what stands before it."""
     texts: list[bytes] = []
     for p, parameter in enumerate(PARAMETERS):
         some = [name for name, is_there in zip(names, there[p * len(names) :], strict=False) if is_there]
         for i, name in enumerate(some):
             opening = "," if i else f'{"}," if texts else "{"}"{parameter}":{{'
-            texts.append(f'{opening}"{name}":{{"mean":'.encode())
+            texts.append(f'{opening}"{name}":{{"mean":%b'.encode())
     return texts
 
 
-class _After(dict[float, bytes]):
+@lru_cache(65_536)
+def _after(share: float) -> bytes:
     """What stands after a mean, by the coverage of its window."""
-
-    def __missing__(self, share: float) -> bytes:
-        self[share] = text = b',"coverage":%b,"valid":%b}' % (_encode(share), b"true" if share >= VALID else b"false")
-        return text
-
-    def forget(self) -> None:
-        """Keep memory bounded."""
-        if len(self) > MOST_SHARES:
-            self.clear()
-
-
-_AFTER = _After()
+    return b',"coverage":%b,"valid":%b}' % (_encode(share), b"true" if share >= VALID else b"false")
 
 
 def _numbers(values: F64) -> list[bytes]:

@@ -32,7 +32,10 @@ SEQUENCE = "ce_sequence"
 KEPT_OUT = frozenset({"duplicate"})
 """Refused, but no dead letters: their values stand in the lake already."""
 
-Headers = tuple[tuple[str, bytes | None], ...]
+Header = tuple[str, bytes | None]
+Headers = tuple[Header, ...]
+VERSION_1: Header = ("ce_specversion", b"1.0")
+IS_JSON: Header = ("content-type", b"application/json")
 
 
 class Message(NamedTuple):
@@ -60,7 +63,7 @@ class Events:
     def __init__(self, city: City, flow: str) -> None:
         self._timezone = ZoneInfo(city.city.timezone)
         self._ids = [station.id for station in city.stations]
-        self._source = f"/cityair/{city.city.id}/{flow}".encode()
+        self._source = ("ce_source", f"/cityair/{city.city.id}/{flow}".encode())
         self._encode = msgspec.json.Encoder().encode
 
     def event(self, topic: str, key: str, at: str, name: str, data: object, sequence: int | None = None) -> Message:
@@ -75,12 +78,12 @@ class Events:
             sequence: of its key, on a compacted topic.
         """
         headers: Headers = (
-            ("ce_specversion", b"1.0"),
+            VERSION_1,
             (EVENT_ID, name.encode()),
-            ("ce_source", self._source),
-            ("ce_type", topic.encode()),
+            self._source,
+            _type(topic),
             ("ce_time", at.encode()),
-            ("content-type", b"application/json"),
+            IS_JSON,
         )
         if sequence is not None:
             headers += ((SEQUENCE, str(sequence).encode()),)
@@ -110,6 +113,11 @@ class Events:
             for alert in said.alerts
         ]
         return [Outgoing(topic, made) for topic, made in ((LIGHT_TOPIC, states), (ALERT_TOPIC, alerts)) if made]
+
+
+@cache
+def _type(topic: str) -> Header:
+    return "ce_type", topic.encode()
 
 
 def letters(rejects: Iterable[Reject], parts: Sequence[Partition]) -> list[Outgoing]:
