@@ -1,9 +1,10 @@
 """What a source hands on: decoded readings, refusals, and a receipt for every message taken."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from itertools import accumulate
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ I64 = NDArray[np.int64]
 I32 = NDArray[np.int32]
 F64 = NDArray[np.float64]
 U8 = NDArray[np.uint8]
+T = TypeVar("T")
 
 
 class Partition(NamedTuple):
@@ -63,19 +65,46 @@ class Texts(Payloads):
         return [self._envelopes[int(row)] for row in rows] if self._envelopes else super().envelopes(rows)
 
 
-class Joined(Payloads):
-    """Payloads of several runs of rows, one after another: row ``i`` is row ``row[i]`` of ``runs[run[i]]``."""
+class Some(Payloads):
+    """Payloads of some rows of others: row ``i`` is their row ``rows[i]``."""
 
-    def __init__(self, runs: Sequence[Payloads], run: NDArray[np.integer], row: NDArray[np.integer]) -> None:
-        self._runs, self._run, self._row = runs, run, row
+    def __init__(self, of: Payloads, rows: NDArray[np.integer]) -> None:
+        self._of, self._rows = of, rows
 
     def take(self, rows: Sequence[int] | NDArray[np.integer]) -> list[bytes]:
         """Return the bytes of each of ``rows``."""
-        return [self._runs[int(self._run[i])].take([int(self._row[i])])[0] for i in rows]
+        return self._of.take(self._rows[np.asarray(rows, np.int64)])
 
     def envelopes(self, rows: Sequence[int] | NDArray[np.integer]) -> list[Envelope]:
         """Return what each of ``rows`` came in."""
-        return [self._runs[int(self._run[i])].envelopes([int(self._row[i])])[0] for i in rows]
+        return self._of.envelopes(self._rows[np.asarray(rows, np.int64)])
+
+
+class Joined(Payloads):
+    """Payloads of several runs of readings, one after another."""
+
+    def __init__(self, runs: "Sequence[Readings]") -> None:
+        self._runs = [run.payloads for run in runs]
+        self._ends = list(accumulate(map(len, runs)))
+
+    def take(self, rows: Sequence[int] | NDArray[np.integer]) -> list[bytes]:
+        """Return the bytes of each of ``rows``."""
+        return self._each(rows, lambda run, some: run.take(some))
+
+    def envelopes(self, rows: Sequence[int] | NDArray[np.integer]) -> list[Envelope]:
+        """Return what each of ``rows`` came in."""
+        return self._each(rows, lambda run, some: run.envelopes(some))
+
+    def _each(self, rows: Sequence[int] | NDArray[np.integer], ask: Callable[[Payloads, I64], list[T]]) -> list[T]:
+        """Ask each run once, and put what it says in the order of ``rows``."""
+        asked = np.asarray(rows, np.int64)
+        run_of = np.searchsorted(self._ends, asked, "right")
+        found: dict[int, T] = {}
+        for run in np.unique(run_of).tolist():
+            at = np.flatnonzero(run_of == run)
+            some = asked[at] - (self._ends[run - 1] if run else 0)
+            found.update(zip(at.tolist(), ask(self._runs[run], some), strict=True))
+        return [found[i] for i in range(asked.size)]
 
 
 @dataclass(slots=True)
@@ -113,7 +142,7 @@ class Readings:
             self.status[rows],
             self.part[rows],
             self.koff[rows],
-            _some(self.payloads, rows),
+            Some(self.payloads, rows),
         )
 
     def slice(self, begin: int, end: int) -> "Readings":
@@ -125,15 +154,8 @@ class Readings:
             self.status[begin:end],
             self.part[begin:end],
             self.koff[begin:end],
-            _some(self.payloads, np.arange(begin, min(end, len(self)))),
+            Some(self.payloads, np.arange(begin, min(end, len(self)))),
         )
-
-
-def _some(payloads: Payloads, rows: NDArray[np.integer]) -> "Joined":
-    """Some of the payloads; never joined twice over, however often rows are taken of rows."""
-    if isinstance(payloads, Joined):
-        return Joined(payloads._runs, payloads._run[rows], payloads._row[rows])
-    return Joined([payloads], np.zeros(rows.size, np.int64), rows)
 
 
 def concatenate(runs: Sequence[Readings]) -> Readings:
@@ -151,17 +173,7 @@ def concatenate(runs: Sequence[Readings]) -> Readings:
         np.concatenate([r.status for r in runs]),
         np.concatenate([r.part for r in runs]),
         np.concatenate([r.koff for r in runs]),
-        _all([_some(r.payloads, np.arange(len(r))) for r in runs]),
-    )
-
-
-def _all(parts: "Sequence[Joined]") -> "Joined":
-    """Join runs of payloads end to end."""
-    first = np.cumsum([0, *(len(part._runs) for part in parts[:-1])])
-    return Joined(
-        [run for part in parts for run in part._runs],
-        np.concatenate([part._run + i for part, i in zip(parts, first, strict=True)]),
-        np.concatenate([part._row for part in parts]),
+        Joined(runs),
     )
 
 

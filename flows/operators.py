@@ -28,11 +28,20 @@ LOOKED_EVERY = timedelta(seconds=20)
 class ZoneArrivals:
     """Readings of one zone, with what came along."""
 
+    zone: str
     readings: Readings
     parts: Sequence[Partition]
     received: int
     more: bool
     last: bool
+
+
+@dataclass(slots=True)
+class ZoneWords:
+    """What people say, for one zone."""
+
+    zone: str
+    words: Sequence[LightMessage]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,25 +89,24 @@ def by_zone(step_id: str, arrivals: Stream[Arrivals], city: City) -> KeyedStream
             mine = here == i
             readings = item.readings if mine.all() else item.readings.take(mine)
             if len(readings) or item.last or not item.more:
-                yield zone, ZoneArrivals(readings, item.parts, item.received, item.more, item.last)
+                yield zone, ZoneArrivals(zone, readings, item.parts, item.received, item.more, item.last)
 
     return op.flat_map(step_id, arrivals, part)
 
 
-def to_every_zone(step_id: str, words: Stream[Words], city: City) -> KeyedStream[Words]:
+def to_every_zone(step_id: str, words: Stream[Words], city: City) -> KeyedStream[ZoneWords]:
     """Give what people say to each zone, which knows its own lights."""
     zones = sorted({station.zone for station in city.stations})
-    return op.flat_map(step_id, words, lambda item: [(zone, item) for zone in zones])
+    return op.flat_map(step_id, words, lambda item: [(zone, ZoneWords(zone, item.words)) for zone in zones])
 
 
-def judge(step_id: str, zones: KeyedStream[ZoneArrivals | Words], city: City, known: Known) -> KeyedStream[Judged]:
+def judge(step_id: str, zones: KeyedStream[ZoneArrivals | ZoneWords], city: City, known: Known) -> KeyedStream[Judged]:
     """Keep the grid of each zone, and say what comes of its readings."""
 
     def build(kept: dict[str, Any] | None) -> _ZoneLogic:
         return _ZoneLogic(city, known, kept)
 
-    keyed = op.map(f"{step_id}_key", zones, lambda item: (item[0], (item[0], item[1])))
-    return op.stateful_batch(step_id, keyed, build)
+    return op.stateful_batch(step_id, zones, build)
 
 
 def messages(step_id: str, judged: KeyedStream[Judged], events: Events, *, dead_letters: bool) -> Stream[Outgoing]:
@@ -124,7 +132,7 @@ def landings(step_id: str, judged: KeyedStream[Judged], rows: Rows) -> Stream[La
     return op.map(step_id, judged, make)
 
 
-class _ZoneLogic(StatefulBatchLogic[tuple[str, ZoneArrivals | Words], Judged, dict[str, Any]]):
+class _ZoneLogic(StatefulBatchLogic[ZoneArrivals | ZoneWords, Judged, dict[str, Any]]):
     """One zone's state in the engine's hands."""
 
     def __init__(self, city: City, known: Known, kept: dict[str, Any] | None) -> None:
@@ -135,18 +143,18 @@ class _ZoneLogic(StatefulBatchLogic[tuple[str, ZoneArrivals | Words], Judged, di
         self._parts: Sequence[Partition] = ()
         self._zone: Zone | None = None
 
-    def on_batch(self, values: list[tuple[str, ZoneArrivals | Words]]) -> tuple[list[Judged], bool]:
+    def on_batch(self, values: list[ZoneArrivals | ZoneWords]) -> tuple[list[Judged], bool]:
         out = []
-        for name, item in values:
-            zone = self._open(name)
-            if isinstance(item, Words):
+        for item in values:
+            zone = self._open(item.zone)
+            if isinstance(item, ZoneWords):
                 zone.watch.say(item.words)
                 continue
             outcome = zone.take(item.readings, more=item.more, last=item.last)
             if self._recalled:
                 outcome.said.states[:0], self._recalled = self._recalled, []
             self._parts = item.parts
-            out.append(Judged(name, zone.stations, outcome, item.parts, item.received))
+            out.append(Judged(zone.id, zone.stations, outcome, item.parts, item.received))
             if len(item.readings):
                 self._air_came = time.monotonic()
         return out, StatefulBatchLogic.RETAIN
