@@ -39,7 +39,8 @@ SECOND_US = 1_000_000
 DAY_SECONDS = 86_400
 FIRST_YEAR, DAYS_TO_1970 = 1, 719_468
 MONTH_DAYS = np.array([31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
-FNV_START, FNV_FACTOR = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
+BYTE, TOP, HALF, GOLDEN = np.uint64(8), np.uint64(59), np.uint64(32), np.uint64(0x9E3779B97F4A7C15)
+"""Of the hash: bytes are packed into a word, whose upper half is the hash, once it is spread by the golden ratio."""
 
 _TEXT = "const uint8[::1]"
 _NAMES = f"{_TEXT}, const int64[::1]"
@@ -109,7 +110,7 @@ def sentinels(of_parameters: Sequence[Sequence[float]]) -> F64:
 
 
 @callable_there
-def _line(text, begin, row, keys, key_bounds, names, bounds, table, station, observed, values, status):
+def _line(text, begin, row, recent, keys, key_bounds, names, bounds, table, station, observed, values, status):
     """Read a line: where it ends, NO where it is not plain. Its newline, which nothing asks for, ends every loop."""
     at = _beyond_spaces(text, begin)
     if text[at] != OPEN:
@@ -133,7 +134,7 @@ def _line(text, begin, row, keys, key_bounds, names, bounds, table, station, obs
                 station[row] = _named(text, at + 1, after - 1, names, bounds, table)
                 known = station[row] != NO
             else:
-                observed[row] = _time(text, at + 1, after - 1)
+                observed[row] = _time_as_before(text, at + 1, after - 1, recent)
                 known = EARLIEST <= observed[row] < LATEST
             if not known:
                 return NO
@@ -166,8 +167,9 @@ def _beyond_spaces(text, at):
 @callable_there
 def _is(text, at, names, begin, end):
     """Whether the text here goes on with names[begin:end]."""
-    for i in range(end - begin):  # noqa: SIM110, a loop is what is compiled
-        if text[at + i] != names[begin + i]:
+    here, wanted = text[at:], names[begin:end]
+    for i in range(wanted.size):  # noqa: SIM110, a loop is what is compiled
+        if here[i] != wanted[i]:
             return False
     return True
 
@@ -192,12 +194,13 @@ def _text_end(text, at):
     """Where a text that begins with the quote here has ended; NO where it is none, or none without escapes."""
     if text[at] != QUOTE:
         return NO
-    at += 1
-    while text[at] != QUOTE:
-        if text[at] == ESCAPE or text[at] < CONTROL:
+    rest = text[at + 1 :]
+    for i in range(rest.size):
+        if rest[i] == QUOTE:
+            return at + i + 2
+        if rest[i] == ESCAPE or rest[i] < CONTROL:
             return NO
-        at += 1
-    return at + 1
+    return NO
 
 
 @callable_there
@@ -207,18 +210,22 @@ def _number(text, at):
     if negative:
         at += 1
     begin, mantissa = at, np.int64(0)
-    while ZERO <= text[at] <= NINE and at - begin <= MOST_DIGITS:
-        mantissa = 10 * mantissa + np.int64(text[at] - ZERO)
+    digit = np.uint8(text[at] - ZERO)
+    while digit <= 9 and at - begin <= MOST_DIGITS:
+        mantissa = 10 * mantissa + np.int64(digit)
         at += 1
+        digit = np.uint8(text[at] - ZERO)
     digits, places = at - begin, 0
     if digits == 0 or (digits > 1 and text[begin] == ZERO):
         return NO, 0.0, False
     if text[at] == DOT:
         point = at
         at += 1
-        while ZERO <= text[at] <= NINE and at - begin <= MOST_DIGITS + 1:
-            mantissa = 10 * mantissa + np.int64(text[at] - ZERO)
+        digit = np.uint8(text[at] - ZERO)
+        while digit <= 9 and at - begin <= MOST_DIGITS + 1:
+            mantissa = 10 * mantissa + np.int64(digit)
             at += 1
+            digit = np.uint8(text[at] - ZERO)
         places = at - point - 1
         if places == 0:
             return NO, 0.0, False
@@ -226,6 +233,14 @@ def _number(text, at):
         return NO, 0.0, False
     number = mantissa / POWERS[places]
     return at, -number if negative else number, at == begin + digits
+
+
+@callable_there
+def _time_as_before(text, begin, end, recent):
+    """Read a time that most lines spell as the one before: ``recent`` has where that begins and ends, and its value."""
+    if end - begin != recent[1] - recent[0] or not _is(text, begin, text, recent[0], recent[1]):
+        recent[0], recent[1], recent[2] = begin, end, _time(text, begin, end)
+    return recent[2]
 
 
 @callable_there
@@ -304,10 +319,10 @@ def _two_digits(text, at):
 
 @callable_there
 def _hash(text, begin, end):
-    mixed = FNV_START
-    for at in range(begin, end):
-        mixed = (mixed ^ np.uint64(text[at])) * FNV_FACTOR
-    return np.int64(mixed >> np.uint64(1))
+    word = np.uint64(0)
+    for byte in text[begin:end]:
+        word = (word << BYTE) + (word >> TOP) + np.uint64(byte)
+    return np.int64(word * GOLDEN >> HALF)
 
 
 @callable_there
@@ -336,9 +351,9 @@ def _enter(table, names, bounds):
     "float64[:, :], uint8[::1])"
 )
 def _read(text, keys, key_bounds, names, bounds, table, plain, begins, ends, station, observed, values, status):
-    begin = 0
+    begin, recent = 0, np.zeros(3, np.int64)
     for row in range(plain.size):
-        end = _line(text, begin, row, keys, key_bounds, names, bounds, table, station, observed, values, status)
+        end = _line(text, begin, row, recent, keys, key_bounds, names, bounds, table, station, observed, values, status)
         plain[row] = end != NO and end - begin <= MAX_MESSAGE_BYTES
         if end == NO:
             end = begin

@@ -87,11 +87,11 @@ class Lane:
         """Note that nothing before this offset is still to come."""
         self.finished = self.end is not None and offset >= self.end
 
-    def wanted(self, messages: Sequence[Message]) -> Sequence[Message]:
+    def wanted(self, run: Run) -> Run:
         """Of messages those before the end of a bounded input."""
-        if self.end is None or messages[-1].offset() < self.end:
-            return messages
-        return [message for message in messages if message.offset() < self.end]
+        if self.end is None or run.messages[-1].offset() < self.end:
+            return run
+        return run.first(sum(message.offset() < self.end for message in run.messages))
 
     def put(self, readings: Readings, rejects: list[Reject], first: int, end: int) -> None:
         """Take what messages ``first`` to before ``end`` became; what is missing before them is the broker's.
@@ -168,6 +168,7 @@ class Lanes(StatefulSourcePartition[Item, Snapshot]):
         self._parts = [lane.partition for lane in lanes]
         self._tracks = [lane.track for lane in lanes]
         self._by_name = {(lane.topic, lane.partition.kpart): lane for lane in lanes}
+        self._topics = len({lane.topic for lane in lanes})
         self._bounded = any(lane.end is not None for lane in lanes)
         self._finished = self._moved = False
         self._kept: list[TopicPartition] = []
@@ -264,19 +265,19 @@ class Lanes(StatefulSourcePartition[Item, Snapshot]):
     def _take(self, found: Sequence[Message]) -> None:
         """Give the lanes what the client gave."""
         runs = []
-        for messages in alike(found):
-            lane = self._by_name.get((messages[0].topic(), messages[0].partition()))
-            fault = messages[0].error()
-            runs.append((lane, fault, messages, lane.wanted(messages) if lane and fault is None else []))
-        wanted = [Run(lane.track.part, of_lane) for lane, _, _, of_lane in runs if lane and of_lane]
+        for run in alike(found, self._topics):
+            first = run.messages[0]
+            lane, fault = self._by_name.get((first.topic(), first.partition())), first.error()
+            runs.append((lane, fault, run, lane.wanted(run) if lane and fault is None else run.first(0)))
+        wanted = [(lane.track.part, of_lane) for lane, _, _, of_lane in runs if lane and of_lane.messages]
         decoded = iter(decode(wanted, self._decoder, self._future))
-        for lane, fault, messages, of_lane in runs:
+        for lane, fault, run, of_lane in runs:
             if fault is not None:
-                self._fault(lane, fault, messages[0].offset())
+                self._fault(lane, fault, run.messages[0].offset())
             elif lane is not None:
-                if of_lane:
-                    lane.put(*next(decoded), of_lane[0].offset(), of_lane[-1].offset() + 1)
-                after = messages[-1].offset() + 1
+                if of_lane.messages:
+                    lane.put(*next(decoded), of_lane.messages[0].offset(), of_lane.messages[-1].offset() + 1)
+                after = run.messages[-1].offset() + 1
                 lane.reached(after)
                 _, high = self._consumer.get_watermark_offsets(lane.at(0), cached=True)
                 lane.behind, lane.heard = after < high, self._clock

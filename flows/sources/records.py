@@ -15,7 +15,8 @@ from schemas.rejected import MAX_MESSAGE_BYTES, Envelope, Reject
 
 MILLISECOND = 1000
 _LATTER = itemgetter(1)
-NO_STAMP = int(np.iinfo(np.int64).max) // 4
+NEVER = int(np.iinfo(np.int64).max) // 4
+NEWLINE = ord("\n")
 
 
 class Records(Payloads):
@@ -43,40 +44,46 @@ class Run(NamedTuple):
     """Messages of one partition, at least one, in the order of their offsets.
 
     Attributes:
-        part: index of their partition.
         messages: of the client.
+        stamps: their time stamps in milliseconds since 1970, below zero where they have none, shape (n,).
     """
 
-    part: int
     messages: Sequence[Message]
+    stamps: I64
+
+    def first(self, n: int) -> "Run":
+        """Return the first n of them."""
+        return Run(self.messages[:n], self.stamps[:n]) if n < len(self.messages) else self
 
 
-def alike(found: Sequence[Message]) -> Iterator[Sequence[Message]]:
-    """Part what the client gave into runs of messages of one partition; each fault stands by itself."""
+def alike(found: Sequence[Message], topics: int) -> Iterator[Run]:
+    """Part what the client gave, of so many topics, into runs of one partition; each fault stands by itself.
+
+    A fault has no time stamp: so but for those that have none, messages need not be asked whether they are one.
+    """
     if not found:
         return
-    partitions, topics = list(map(Message.partition, found)), list(map(Message.topic, found))
-    faults = any(map(Message.error, found))
-    if not faults and _all_alike(partitions) and _all_alike(topics):
-        yield found
+    stamps = np.fromiter(map(_LATTER, map(Message.timestamp, found)), np.int64, len(found))
+    faults = bool((stamps < 0).any()) and any(map(Message.error, found))
+    places: list[Any] = list(map(Message.partition, found))
+    if topics > 1:
+        places = list(zip(map(Message.topic, found), places, strict=True))
+    if not faults and places.count(places[0]) == len(places):
+        yield Run(found, stamps)
         return
     begin = 0
     for i in range(1, len(found) + 1):
-        goes_on = i < len(found) and partitions[i] == partitions[begin] and topics[i] == topics[begin]
+        goes_on = i < len(found) and places[i] == places[begin]
         if not goes_on or (faults and (found[i].error() or found[i - 1].error())):
-            yield found[begin:i]
+            yield Run(found[begin:i], stamps[begin:i])
             begin = i
 
 
-def _all_alike(values: Sequence[Any]) -> bool:
-    return values.count(values[0]) == len(values)
-
-
-def decode(runs: Sequence[Run], decoder: Decoder, future: int) -> list[tuple[Readings, list[Reject]]]:
+def decode(runs: Sequence[tuple[int, Run]], decoder: Decoder, future: int) -> list[tuple[Readings, list[Reject]]]:
     """Decode messages of several partitions at once, and part them again: readings and rejects of each run.
 
     Args:
-        runs: in the order of their arrival.
+        runs: in the order of their arrival, each with the index of its partition.
         decoder: judges them.
         future: microseconds that a reading may be stamped past its message's time stamp.
 
@@ -85,15 +92,17 @@ def decode(runs: Sequence[Run], decoder: Decoder, future: int) -> list[tuple[Rea
     """
     if not runs:
         return []
-    messages = [*chain.from_iterable(run.messages for run in runs)]
+    messages = [*chain.from_iterable(run.messages for _, run in runs)]
+    stamps = np.concatenate([run.stamps for _, run in runs])
     n = len(messages)
     readings, rejects = _decode(list(map(Message.value, messages)), decoder)
     row = readings.koff
-    readings.part = np.repeat([run.part for run in runs], [len(run.messages) for run in runs]).astype(np.int32)[row]
-    readings.koff = np.concatenate([_offsets(run.messages) for run in runs])[row]
+    sizes = [len(run.messages) for _, run in runs]
+    readings.part = np.repeat(np.array([part for part, _ in runs], np.int32), sizes)[row]
+    readings.koff = np.concatenate([_offsets(run.messages) for _, run in runs])[row]
     keys, headers = list(map(Message.key, messages)), list(map(Message.headers, messages))
     readings.payloads = Records(readings.payloads, keys, headers, row)
-    late = readings.observed > _stamps(messages)[row] + future
+    late = readings.observed > np.where(stamps < 0, NEVER, stamps * MILLISECOND)[row] + future
     if late.any():
         rejects += [
             _future(messages, *at) for at in zip(row[late].tolist(), readings.observed[late].tolist(), strict=True)
@@ -102,19 +111,20 @@ def decode(runs: Sequence[Run], decoder: Decoder, future: int) -> list[tuple[Rea
         readings, row = readings.take(~late), row[~late]
     if len(readings) + len(rejects) != n:
         raise RuntimeError(f"{n} messages became {len(readings)} readings and {len(rejects)} rejects")
-    return _parted(runs, readings, row, [(reject.koff, _whole(reject, messages)) for reject in rejects])
+    whole = [(reject.koff, _whole(reject, messages)) for reject in rejects]
+    return _parted([part for part, _ in runs], sizes, readings, row, whole)
 
 
 def _parted(
-    runs: Sequence[Run], readings: Readings, row: I64, rejects: Sequence[tuple[int, Reject]]
+    parts: Sequence[int], sizes: Sequence[int], readings: Readings, row: I64, rejects: Sequence[tuple[int, Reject]]
 ) -> list[tuple[Readings, list[Reject]]]:
     """Give each run what became of its messages, whose numbers among all are ``row`` and the rejects' own."""
-    ends = np.cumsum([len(run.messages) for run in runs])
+    ends = np.cumsum(sizes)
     cuts = np.searchsorted(row, ends).tolist()
     parted = []
-    for run, end, (low, high) in zip(runs, ends.tolist(), pairwise([0, *cuts]), strict=True):
-        of_run = [reject._replace(part=run.part) for at, reject in rejects if end - len(run.messages) <= at < end]
-        parted.append((readings if len(runs) == 1 else readings.slice(low, high), of_run))
+    for part, size, end, (low, high) in zip(parts, sizes, ends.tolist(), pairwise([0, *cuts]), strict=True):
+        of_run = [reject._replace(part=part) for at, reject in rejects if end - size <= at < end]
+        parted.append((readings if len(parts) == 1 else readings.slice(low, high), of_run))
     return parted
 
 
@@ -124,7 +134,8 @@ def _decode(values: list[Any], decoder: Decoder) -> tuple[Readings, list[Reject]
         chunk = b"\n".join([*values, b""])
     except TypeError:  # a message without a value
         return _decode([value or b"" for value in values], decoder)
-    if chunk.count(b"\n") != len(values) or (len(chunk) > MAX_MESSAGE_BYTES < max(map(len, values))):
+    lines = np.count_nonzero(np.frombuffer(chunk, np.uint8) == NEWLINE)
+    if lines != len(values) or (len(chunk) > MAX_MESSAGE_BYTES < max(map(len, values))):
         return decoder.messages(0, np.arange(len(values)), values)
     readings, rejects, _ = decoder.lines(0, 0, chunk, len(values))
     return readings, rejects
@@ -136,12 +147,6 @@ def _offsets(messages: Sequence[Message]) -> I64:
     if last - first == len(messages) - 1:
         return np.arange(first, last + 1)
     return np.fromiter(map(Message.offset, messages), np.int64, len(messages))
-
-
-def _stamps(messages: Sequence[Message]) -> I64:
-    """Time stamp of each message in microseconds, far in the future where it has none, which the client says as -1."""
-    at = np.fromiter(map(_LATTER, map(Message.timestamp, messages)), np.int64, len(messages))
-    return np.where(at >= 0, at * MILLISECOND, NO_STAMP)
 
 
 def _whole(reject: Reject, messages: Sequence[Message]) -> Reject:
