@@ -11,7 +11,7 @@ from flows.clock import Clock, Time, closing_rows
 from flows.group import Group
 from flows.kernels.turns import NO_ROW
 
-FEW = 60
+FEW = 1440
 """Slots that are all looked at, rather than thought about."""
 
 

@@ -30,6 +30,8 @@ MOST_KEPT = 4 * ROW_GROUP
 """Rows kept back over all tables and days, and as many that are being written."""
 LONGEST_KEPT = 2.0
 """Seconds that rows are kept back: then little is left to be written at an epoch's end, where all else waits."""
+QUIET = 0.25
+"""Seconds without rows of a day, of a table that still gets some: what a backfill has gone past need not wait."""
 MOST_OPEN = 64
 """Files open at once; a backfill of years touches thousands of days in one epoch."""
 DICTIONARY = {*VALUES, "coverage"}
@@ -164,12 +166,13 @@ class EpochFiles:
         """
         now = time.monotonic()
         for day, rows in self._by_day(table, batch):
-            kept = self._kept.setdefault((table, day), _Kept(now))
+            kept = self._kept.setdefault((table, day), _Kept(now, now))
             kept.batches.append(rows)
             kept.rows += rows.num_rows
+            kept.newest = now
             self._rows += rows.num_rows
         for key, kept in list(self._kept.items()):
-            if kept.rows >= ROW_GROUP or now - kept.since > LONGEST_KEPT:
+            if kept.rows >= ROW_GROUP or now - kept.since > LONGEST_KEPT or now - kept.newest > QUIET:
                 self._write(key)
         if self._rows > MOST_KEPT:
             fullest = sorted(self._kept, key=lambda key: -self._kept[key].rows)
@@ -236,6 +239,7 @@ class _Kept:
     """Rows of a table and day that do not make a row group yet."""
 
     since: float
+    newest: float
     batches: list[pa.RecordBatch] = field(default_factory=list)
     rows: int = 0
 
