@@ -31,7 +31,7 @@ MOST_KEPT = 4 * ROW_GROUP
 LONGEST_KEPT = 2.0
 """Seconds that rows are kept back: then little is left to be written at an epoch's end, where all else waits."""
 QUIET = 0.25
-"""Seconds without rows of a day, of a table that still gets some: what a backfill has gone past need not wait."""
+"""The same for a day that its table has gone past, counted from its last rows."""
 MOST_OPEN = 64
 """Files open at once; a backfill of years touches thousands of days in one epoch."""
 DICTIONARY = {*VALUES, "coverage"}
@@ -152,6 +152,8 @@ class EpochFiles:
     def __init__(self, root: Path, prefix: str, days: LocalDates) -> None:
         self._root, self._days = root, days
         self._kept: dict[tuple[str, int], _Kept] = {}
+        self._newest: dict[str, int] = {}
+        """By table, the newest day that has rows."""
         self._rows = 0
         self._files = _Files(root, prefix)
         self._thread: ThreadPoolExecutor | None = None
@@ -170,9 +172,11 @@ class EpochFiles:
             kept.batches.append(rows)
             kept.rows += rows.num_rows
             kept.newest = now
+            self._newest[table] = max(day, self._newest.get(table, day))
             self._rows += rows.num_rows
         for key, kept in list(self._kept.items()):
-            if kept.rows >= ROW_GROUP or now - kept.since > LONGEST_KEPT or now - kept.newest > QUIET:
+            past = key[1] < self._newest[key[0]] and now - kept.newest > QUIET
+            if past or kept.rows >= ROW_GROUP or now - kept.since > LONGEST_KEPT:
                 self._write(key)
         if self._rows > MOST_KEPT:
             fullest = sorted(self._kept, key=lambda key: -self._kept[key].rows)
