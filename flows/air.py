@@ -11,8 +11,8 @@ from bytewax.outputs import Sink
 
 from flows.arrivals import Arrivals, Words
 from flows.messages import ALERT_TOPIC, LIGHT_TOPIC, ROLLING_TOPIC, Events, Message, letters
-from flows.operators import Known, by_zone, judge, landings, messages, to_every_zone
-from flows.rows import Landing, Rows
+from flows.operators import Known, by_zone, judge, landings, messages, receipts, to_every_zone
+from flows.rows import Promise, Rows
 from schemas.city import City
 from schemas.light import LightMessage, LightState
 
@@ -29,7 +29,7 @@ class Edges:
     Attributes:
         source: emits ``(name, Arrivals)``.
         words: emits what people have lights say.
-        lake: takes ``("lake", Landing)``.
+        lake: takes ``("lake", Promise)``.
         topics: takes ``(topic, messages)``; none where no topics are wanted.
         dead_letters: topics take what was refused too.
         live: the input has no end, so that its silence says something.
@@ -38,7 +38,7 @@ class Edges:
     """
 
     source: Source[tuple[str, Arrivals]]
-    lake: Sink[tuple[str, Landing]]
+    lake: Sink[tuple[str, Promise]]
     words: Source[Words] | None = None
     topics: Sink[tuple[str, list[Message]]] | None = None
     dead_letters: bool = False
@@ -66,7 +66,6 @@ def build(city: City, edges: Edges) -> Dataflow:
             dead: Any = op.flat_map("dead_letters", everything, lambda item: letters(item.rejects, item.parts))
             outgoing = op.merge("all_outgoing", outgoing, dead)
         op.output("topics", outgoing, edges.topics)
-    received = op.map("receipts", arrivals, rows.arrived)
-    landed = op.merge("lake_rows", received, landings("landings", judged, rows))
-    op.output("lake", op.map("to_lake", landed, lambda landing: ("lake", landing)), edges.lake)
+    landed = op.merge("lake_rows", receipts("receipts", arrivals, rows), landings("landings", judged, rows))
+    op.output("lake", op.map("to_lake", landed, lambda promise: ("lake", promise)), edges.lake)
     return flow

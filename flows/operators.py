@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from flows.arrivals import Arrivals, Partition, Readings, Words
 from flows.messages import Events, Outgoing, letters
 from flows.outcome import Outcome
-from flows.rows import Landing, Rows
+from flows.rows import Promise, Rows
 from flows.zone import Zone
 from schemas.city import City
 from schemas.light import LightMessage, LightState
@@ -122,12 +123,22 @@ def messages(step_id: str, judged: KeyedStream[Judged], events: Events, *, dead_
     return op.flat_map(step_id, judged, make)
 
 
-def landings(step_id: str, judged: KeyedStream[Judged], rows: Rows) -> Stream[Landing]:
-    """Make the rows of what was decided."""
+def receipts(step_id: str, arrivals: Stream[Arrivals], rows: Rows) -> Stream[Promise]:
+    """Promise the rows of what was refused before it reached a zone, and the receipts."""
 
-    def make(item: tuple[str, Judged]) -> Landing:
+    def make(item: Arrivals) -> Promise:
+        return Promise(partial(rows.arrived, item), len(item.rejects), idle=not item.taken)
+
+    return op.map(step_id, arrivals, make)
+
+
+def landings(step_id: str, judged: KeyedStream[Judged], rows: Rows) -> Stream[Promise]:
+    """Promise the rows of what was decided."""
+
+    def make(item: tuple[str, Judged]) -> Promise:
         one = item[1]
-        return rows.outcome(one.zone, one.stations, one.outcome, one.parts, one.received)
+        readings = sum(len(stored.readings) for stored in one.outcome.stored) + len(one.outcome.rejects)
+        return Promise(partial(rows.outcome, one.zone, one.stations, one.outcome, one.parts, one.received), readings)
 
     return op.map(step_id, judged, make)
 

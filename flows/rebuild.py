@@ -25,7 +25,7 @@ from flows.arrivals import Partition, Readings, Texts
 from flows.indices import HOUR
 from flows.kernels.nowcast_o3 import LOOKBACK
 from flows.operators import kept_state
-from flows.rows import Landing, Rows
+from flows.rows import Landing, Promise, Rows
 from flows.sources.files import FileSource
 from flows.sources.kafka import KafkaSource
 from flows.zone import Zone
@@ -204,7 +204,7 @@ def _lake_state(
         part = LakeSink(lake, FLOW, city).build_part("lake", "lake", state)
         landing = Rows(city).refused(lost, parts, time.time_ns() // 1000)
         landing.waiting = ("lost", Counter())
-        part.write_batch([landing])
+        part.write_batch([Promise(lambda: landing)])
         state = part.snapshot()
         part.commit_all()
     return state

@@ -1,9 +1,9 @@
 """Rows for the lake: what was decided, as Arrow batches of its tables, and receipts for its books."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -49,6 +49,16 @@ class Landing:
     taken: list[tuple[Partition, Taken]] = field(default_factory=list)
     judged: Counter[tuple[Partition, str]] = field(default_factory=Counter)
     waiting: tuple[str, Counter[Partition]] | None = None
+
+
+class Promise(NamedTuple):
+    """A landing that is made when there is time: somebody waits for messages, nobody for rows."""
+
+    landing: Callable[[], Landing]
+    readings: int = 0
+    """How many it is about; of many, the rows are made at once, or they would fill the memory."""
+    idle: bool = False
+    """Nothing came: there is time."""
 
 
 class Rows:

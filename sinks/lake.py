@@ -23,7 +23,7 @@ from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction
 
-from flows.rows import Landing
+from flows.rows import Landing, Promise
 from schemas.city import City
 from schemas.errors import ConfigurationError
 from schemas.tables import TABLES
@@ -37,6 +37,8 @@ LAST = "ledger"
 """Committed last: the catalog opens it first, so that other tables are never behind it."""
 HOME = "_cityair"
 """Folder of the lake for what is not a table: the city as last run, and locks."""
+MOST_PUT_OFF = 1000
+"""Readings whose rows may be made later, when nothing comes."""
 MOST_PENDING = 8
 """Epochs whose commits may be under way; then the worker waits for them."""
 
@@ -93,7 +95,7 @@ def _delta_schema(schema: pa.Schema) -> pa.Schema:
     return pa.schema([*fields, pa.field("dt", pa.date32())])
 
 
-class LakeSink(FixedPartitionedSink[Landing, dict[str, Any]]):
+class LakeSink(FixedPartitionedSink[Promise, dict[str, Any]]):
     """All tables of one flow. Exactly once under recovery.
 
     Args:
@@ -137,7 +139,7 @@ class LakeSink(FixedPartitionedSink[Landing, dict[str, Any]]):
             self._part.abandon()
 
 
-class _Lake(StatefulSinkPartition[Landing, dict[str, Any]]):
+class _Lake(StatefulSinkPartition[Promise, dict[str, Any]]):
     def __init__(
         self,
         root: Path,
@@ -161,16 +163,29 @@ class _Lake(StatefulSinkPartition[Landing, dict[str, Any]]):
         self._committer.wait()
         self._pending = []
         self._files = self._next_files()
+        self._promises: list[Promise] = []
 
-    def write_batch(self, values: list[Landing]) -> None:
+    def write_batch(self, values: list[Promise]) -> None:
         self._committer.check()
-        for landing in values:
+        self._promises += values
+        if (
+            any(promise.idle for promise in values)
+            or sum(promise.readings for promise in self._promises) > MOST_PUT_OFF
+        ):
+            self._land()
+
+    def _land(self) -> None:
+        """Make what was put off."""
+        for promise in self._promises:
+            landing = promise.landing()
             for table, batch in landing.rows:
                 self._files.add(table, batch)
             self._books.enter(landing)
             self._watch(landing)
+        self._promises.clear()
 
     def snapshot(self) -> dict[str, Any]:
+        self._land()
         self._committer.put([pending for pending in self._pending if not pending["given"]])
         for pending in self._pending:
             pending["given"] = True

@@ -174,6 +174,8 @@ class Lanes(StatefulSourcePartition[Item, Snapshot]):
         self._kept: list[TopicPartition] = []
         self._ready: deque[Readings] = deque()
         self._more = True
+        self._busy = False
+        """Something left last time: after it, those who have put off work wait to hear that there is time."""
         self._said = self._looked = time.monotonic()
         self._clock = 0.0
 
@@ -189,8 +191,9 @@ class Lanes(StatefulSourcePartition[Item, Snapshot]):
         more = bool(self._ready) or any(lane.behind and lane.holds(self._clock) for lane in self._lanes)
         items = []
         # The last of a backlog left with more to come; when nothing comes, something has to say so.
-        if merged.taken or self._more != more or time.monotonic() - self._said > HEARTBEAT:
+        if merged.taken or self._busy or self._more != more or time.monotonic() - self._said > HEARTBEAT:
             items.append(self._item(merged, more=more))
+        self._busy = bool(merged.taken)
         if self._bounded and all(lane.finished and not lane.track.held for lane in self._lanes):
             self._finished = True
             items.append(("kafka", Arrivals(self._parts, self._now(), last=True)))

@@ -5,6 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 
+from flows.rows import Promise
 from schemas.errors import ConfigurationError
 from schemas.tables import TABLES
 from sinks.lake import Committer, LakeSink, create_tables
@@ -49,7 +50,7 @@ def lake(tmp_path, make_city):
 def item(first, count=2):
     landing = taken(first, count, rejected=count)
     landing.rows.append(("rejects", rejects([START + 1] * count, first=first)))
-    return landing
+    return Promise(lambda: landing, count)
 
 
 def test_an_epoch_is_committed_once_the_next_has_begun(lake):
@@ -82,6 +83,7 @@ def test_a_resume_commits_what_is_pending_and_removes_what_no_snapshot_covers(la
     part.write_batch([item(0)])
     kept = part.snapshot()
     part.write_batch([item(2)])
+    part._land()
     part._files.finish()  # a crash within the next epoch's snapshot
     assert len(lake.strays()) == 3
     part.abandon()
@@ -102,6 +104,32 @@ def test_a_resume_after_the_commit_does_not_repeat_it(lake):
         lake.start(kept)
         assert (lake.offsets(), lake.strays()) == ([0, 1], [])
     assert DeltaTable(str(lake.root / "rejects")).version() == 1
+
+
+def test_rows_are_made_where_many_wait_and_when_nothing_comes(lake):
+    made = []
+
+    def promise(first, readings, *, idle=False):
+        def landing():
+            made.append(first)
+            return item(first).landing()
+
+        return Promise(landing, readings, idle)
+
+    part = lake.start()
+    part.write_batch([promise(0, 600)])
+    part.write_batch([promise(2, 400)])
+    assert made == []
+    part.write_batch([promise(4, 1)])
+    assert made == [0, 2, 4]
+    part.write_batch([promise(6, 1)])
+    part.write_batch([promise(8, 0, idle=True)])
+    assert made == [0, 2, 4, 6, 8]
+    part.write_batch([promise(10, 1)])
+    part.snapshot()
+    part.commit_all()
+    assert made == [0, 2, 4, 6, 8, 10]
+    assert lake.offsets() == list(range(12))
 
 
 def test_a_resume_where_several_pending_epochs_were_committed(lake):
