@@ -28,6 +28,8 @@ MOST_UNSENT = 100_000
 """Messages on their way at once; then the worker waits for the broker."""
 MOST_UNSENT_KB = 65_536
 """The same in KiB: dead letters may be large."""
+MOST_PLACES = 10_000
+"""Keys whose partition is remembered; those of dead letters have no end."""
 STOPS_AFTER = 2.0
 """Seconds in which a broker must take something, or a stop does not wait for it."""
 SAID_EVERY = 10.0
@@ -126,10 +128,11 @@ class _Topic(StatefulSinkPartition[list[Message], dict[str, Any]]):
         self._name, self._producer, self._offsets = name, producer, offsets
         self._trouble, self._stop = trouble, stop
         self._failed: KafkaError | None = None
+        self._places: dict[bytes | None, int] = {}
 
     def write_batch(self, values: list[list[Message]]) -> None:
         for messages in values:
-            for message in messages:
+            for message in sorted(messages, key=self._place_of):
                 if not self._there(message):
                     self._send(message)
         self._producer.poll(0)
@@ -145,6 +148,13 @@ class _Topic(StatefulSinkPartition[list[Message], dict[str, Any]]):
     def close(self) -> None:
         """Leave what is on its way: a resume sees whether it came."""
         self._producer.purge()
+
+    def _place_of(self, message: Message) -> int:
+        """Partition of a message, where an earlier one of its key has shown it.
+
+        What goes to one partition is handed over together: then the client sends it in one request, not in several.
+        """
+        return self._places.get(message.key, -1)
 
     def _there(self, message: Message) -> bool:
         raise NotImplementedError
@@ -166,6 +176,8 @@ class _Topic(StatefulSinkPartition[list[Message], dict[str, Any]]):
             self._failed = self._failed or error
             return
         number, offset = message.partition(), message.offset()
+        if len(self._places) < MOST_PLACES:
+            self._places[message.key()] = number
         self._offsets[number] = max(self._offsets.get(number, 0), offset + 1)
 
     def _wait(self, unsent: Callable[[], Any]) -> None:
