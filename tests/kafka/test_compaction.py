@@ -28,7 +28,7 @@ AIR = datetime(2026, 11, 22, tzinfo=UTC)
 RUN = ("run", "air", "--input", "kafka", "--output", "kafka", "--stop-at-end")
 SEGMENT = 0.1
 """Seconds after which a segment ends once more comes, and may be cleaned; the newest never is."""
-CLEANED_WITHIN = 20
+CLEANED_WITHIN = 90
 """Seconds; a broker of ours looks once a second, another every 15 s by default."""
 
 

@@ -96,6 +96,24 @@ def test_messages_of_a_key_go_where_java_puts_them_in_their_order(sink, sent):
         assert [name for of, name, _ in found if of == key] == [b"%s:%d" % (key, i) for i in range(50)]
 
 
+def test_what_goes_to_one_partition_is_handed_over_together(sink, sent, monkeypatch):
+    keys = [b"s-%d" % i for i in range(12)]
+    part = sink()
+    part.write_batch([[message(f"{key.decode()}:0", key) for key in keys]])
+    part.snapshot()
+    handed, send = [], part._send
+    monkeypatch.setattr(part, "_send", lambda one: (handed.append(one), send(one)))
+    part.write_batch([[message(f"{key.decode()}:{i}", key) for i in (1, 2) for key in keys]])
+    part.snapshot()
+    places = [part._places[one.key] for one in handed]
+    assert len(handed) == 24
+    assert len(set(places)) > 1
+    assert places == sorted(places)
+    found = sent()
+    for key in keys:
+        assert [name for of, name, _ in found if of == key] == [b"%s:%d" % (key, i) for i in range(3)]
+
+
 def test_many_large_messages_wait_for_room(sink, sent, monkeypatch):
     monkeypatch.setattr(topics, "MOST_UNSENT_KB", 1024)
     part = sink()

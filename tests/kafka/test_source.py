@@ -173,6 +173,19 @@ def test_a_message_and_the_news_of_the_end_may_come_together(source, put):
     assert not any(lane.behind for lane in part._lanes)
 
 
+def test_once_nothing_comes_an_empty_item_says_that_there_is_time(source, put, monkeypatch):
+    monkeypatch.setattr(lanes, "HEARTBEAT", 60.0)
+    part = source(bounded=False)
+    put([(0, reading(0, 1))])
+    items_of(part, until=lambda items: rows_of(items) == 1)
+    for _ in range(10):
+        part.next_batch()
+    put([(0, reading(0, 2))])
+    items = items_of(part, until=lambda items: bool(items) and not items[-1].taken)
+    assert [len(item.taken) for item in items] == [1, 0]
+    assert [item for _ in range(10) for item in part.next_batch()] == []
+
+
 def test_what_leaves_together_spans_few_days(source, put):
     put([(0, reading(0, 3 * 1440 * n)) for n in range(10)])
     items = [item for item in items_of(source()) if len(item.readings)]
