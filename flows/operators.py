@@ -137,8 +137,9 @@ def landings(step_id: str, judged: KeyedStream[Judged], rows: Rows) -> Stream[Pr
 
     def make(item: tuple[str, Judged]) -> Promise:
         one = item[1]
-        readings = sum(len(stored.readings) for stored in one.outcome.stored) + len(one.outcome.rejects)
-        return Promise(partial(rows.outcome, one.zone, one.stations, one.outcome, one.parts, one.received), readings)
+        size = sum(len(stored.readings) for stored in one.outcome.stored) + len(one.outcome.rejects)
+        size += sum(means.there.size for means in one.outcome.evaluated.means)
+        return Promise(partial(rows.outcome, one.zone, one.stations, one.outcome, one.parts, one.received), size)
 
     return op.map(step_id, judged, make)
 

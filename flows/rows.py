@@ -55,8 +55,8 @@ class Promise(NamedTuple):
     """A landing that is made when there is time: somebody waits for messages, nobody for rows."""
 
     landing: Callable[[], Landing]
-    readings: int = 0
-    """How many it is about; of many, the rows are made at once, or they would fill the memory."""
+    rows: int = 0
+    """About how many it will have; many are made at once, or what they are made of would fill the memory."""
     idle: bool = False
     """Nothing came: there is time."""
 

@@ -37,8 +37,8 @@ LAST = "ledger"
 """Committed last: the catalog opens it first, so that other tables are never behind it."""
 HOME = "_cityair"
 """Folder of the lake for what is not a table: the city as last run, and locks."""
-MOST_PUT_OFF = 1000
-"""Readings whose rows may be made later, when nothing comes."""
+MOST_PUT_OFF = 20_000
+"""Rows that may be made later, when nothing comes: those of some slots, of a city with fifty stations."""
 MOST_PENDING = 8
 """Epochs whose commits may be under way; then the worker waits for them."""
 
@@ -168,10 +168,7 @@ class _Lake(StatefulSinkPartition[Promise, dict[str, Any]]):
     def write_batch(self, values: list[Promise]) -> None:
         self._committer.check()
         self._promises += values
-        if (
-            any(promise.idle for promise in values)
-            or sum(promise.readings for promise in self._promises) > MOST_PUT_OFF
-        ):
+        if any(promise.idle for promise in values) or sum(promise.rows for promise in self._promises) > MOST_PUT_OFF:
             self._land()
 
     def _land(self) -> None:

@@ -109,16 +109,16 @@ def test_a_resume_after_the_commit_does_not_repeat_it(lake):
 def test_rows_are_made_where_many_wait_and_when_nothing_comes(lake):
     made = []
 
-    def promise(first, readings, *, idle=False):
+    def promise(first, rows, *, idle=False):
         def landing():
             made.append(first)
             return item(first).landing()
 
-        return Promise(landing, readings, idle)
+        return Promise(landing, rows, idle)
 
     part = lake.start()
-    part.write_batch([promise(0, 600)])
-    part.write_batch([promise(2, 400)])
+    part.write_batch([promise(0, 12_000)])
+    part.write_batch([promise(2, 8000)])
     assert made == []
     part.write_batch([promise(4, 1)])
     assert made == [0, 2, 4]
