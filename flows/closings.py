@@ -12,7 +12,7 @@ from flows.group import Group
 from flows.kernels.turns import NO_ROW
 
 FEW = 1440
-"""Slots that are all looked at, rather than thought about."""
+"""Up to so many slots, to ask each is quicker than to find out first which of them can close."""
 
 
 class Ticks(NamedTuple):

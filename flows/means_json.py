@@ -58,7 +58,7 @@ def _steps(one: Means, closings: I64) -> Iterator[Step]:
     shares = one.group.coverage(filled, cell % len(names))
     numbers = _numbers(rolling.mean(total, count))
     here, of_mean = there.tobytes(), shares.tobytes()
-    columns, numbers_of, ends_of = one.columns.tolist(), closings.tolist(), one.ends.tolist()
+    columns, closing_of, ended_of = one.columns.tolist(), closings.tolist(), one.ends.tolist()
     cuts = np.cumsum(np.count_nonzero(there, axis=1)).tolist()
     width = there.shape[1]
     for step, (begin, until) in enumerate(pairwise([0, *cuts])):
@@ -66,7 +66,7 @@ def _steps(one: Means, closings: I64) -> Iterator[Step]:
             frame = _frame(names, here[step * width : step * width + width], of_mean[8 * begin : 8 * until])
             end, station = divmod(step, stations)
             means = msgspec.Raw(frame % tuple(numbers[begin:until]))
-            yield Step(numbers_of[end], ends_of[end], columns[station], means)
+            yield Step(closing_of[end], ended_of[end], columns[station], means)
 
 
 @lru_cache(4096)
