@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from flows.settings import load_city
-from flows.sources.simulated_lines import Lines, garble, moment
-from flows.sources.simulator import Simulation
+from flows.simulate.lines import Lines, garble, moment
+from flows.simulate.simulator import Simulation
 from schemas.city import City, parse
 from schemas.reading import PARAMETERS
 

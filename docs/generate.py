@@ -7,9 +7,9 @@ import duckdb
 
 from schemas.city import City, Identity
 from schemas.tables import TABLES
-from sinks import catalog
-from sinks.relations import sql_type
-from sinks.snapshot import Snapshot
+from sinks.catalog import catalog
+from sinks.catalog.relations import sql_type
+from sinks.catalog.snapshot import Snapshot
 
 HERE = Path(__file__).parent
 
@@ -19,7 +19,7 @@ def tables() -> str:
     lines = [
         "# Tables and views",
         "",
-        "Made from `schemas/tables.py` and `sinks/views/` by `python docs/generate.py`; a test compares.",
+        "Made from `schemas/tables.py` and `sinks/catalog/views/` by `python docs/generate.py`; a test compares.",
         "",
         "Ask them with `cityair sql`, or `sinks.catalog.connect(lake)` in Python. Times are shown in the city's zone.",
         "Every table has `dt` (DATE), the local day of its time less 1 µs: hour 24 belongs to its day.",

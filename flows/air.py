@@ -9,10 +9,10 @@ from bytewax.dataflow import Dataflow
 from bytewax.inputs import Source
 from bytewax.outputs import Sink
 
-from flows.arrivals import Arrivals, Words
-from flows.messages import ALERT_TOPIC, LIGHT_TOPIC, ROLLING_TOPIC, Events, Message, letters
-from flows.operators import Known, by_zone, judge, landings, messages, receipts, to_every_zone
-from flows.rows import Promise, Rows
+from flows.decode.batch import Arrivals, Words
+from flows.engine.steps import Known, by_zone, judge, landings, messages, receipts, to_every_zone
+from flows.outputs.events import ALERT_TOPIC, LIGHT_TOPIC, ROLLING_TOPIC, Events, Message, letters
+from flows.outputs.lake_rows import Promise, Rows
 from schemas.city import City
 from schemas.light import LightMessage, LightState
 

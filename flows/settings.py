@@ -4,7 +4,7 @@ import os
 from datetime import timedelta
 from pathlib import Path
 
-from flows.shipped import shipped
+from flows.resources import shipped
 from schemas import city as city_file
 from schemas.city import City
 from schemas.errors import ConfigurationError

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from flows.arrivals import Readings, Texts
+from flows.decode.batch import Readings, Texts
 from schemas.city import DEFAULT_PARAMETERS, City, Identity, Late, Quality, Station, Windows
 from schemas.reading import PARAMETERS, VALUES
 

@@ -34,10 +34,10 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import NewTopic
 
 from flows import air
-from flows.messages import ALERT_TOPIC, DEAD_LETTER_ID, EVENT_ID, LIGHT_TOPIC
+from flows.outputs.events import ALERT_TOPIC, DEAD_LETTER_ID, EVENT_ID, LIGHT_TOPIC
 from schemas.topics import PARTITIONS, TOPICS, dead_letters
-from sinks import catalog
-from sinks.audit import audit
+from sinks.catalog import catalog
+from sinks.maintenance.audit import audit
 from tests.broker import Broker, Remote
 from tests.kill import BEGIN, EPOCH, FAST, GARBAGE, NEWEST, PARAMETERS, TABLES, DeltaTable, first_difference
 from tests.server import until

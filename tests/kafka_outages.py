@@ -23,7 +23,7 @@ from typing import Any
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, ResourceType
 
-from sinks import catalog
+from sinks.catalog import catalog
 from tests.broker import Broker, Cluster, Remote
 from tests.kafka_kill import LETTERS, OUT, READINGS, ROLLING, Flow, Writer, books, city_air, city_file
 from tests.server import until

@@ -25,8 +25,8 @@ import duckdb
 from deltalake import DeltaTable
 
 from schemas.tables import TABLES
-from sinks import catalog
-from sinks.audit import audit
+from sinks.catalog import catalog
+from sinks.maintenance.audit import audit
 
 COMMAND = Path(sys.executable).with_name("cityair")
 EPOCH = "0.1s"

@@ -6,8 +6,8 @@ import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from flows.decode import Decoder
-from flows.zone import Zone
+from flows.decode.decoder import Decoder
+from flows.zone.zone import Zone
 from schemas.city import parse
 
 STATIONS = "abcd"

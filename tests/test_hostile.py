@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from schemas.rejected import MAX_KEPT_BYTES
-from sinks import catalog
+from sinks.catalog import catalog
 
 COMMAND = Path(sys.executable).with_name("cityair")
 STATIONS = ("a", "b", "c", "d")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import duckdb
 
-from sinks import catalog
+from sinks.catalog import catalog
 
 
 def main() -> None:

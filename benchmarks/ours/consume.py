@@ -1,7 +1,7 @@
 """One process: all that a topic holds, as one Python process can take it; the limit of whatever does more.
 
 ``python -m benchmarks.ours.consume CITY TOPIC raw|columns``: ``raw`` takes the messages and looks at none, ``columns``
-decodes them by ``flows.decode.Decoder`` and keeps nothing.
+decodes them by ``flows.decode.decoder.Decoder`` and keeps nothing.
 """
 
 import json
@@ -13,8 +13,8 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
-from flows import broker
-from flows.decode import Decoder
+from flows.broker import connection as broker
+from flows.decode.decoder import Decoder
 from flows.settings import load_city
 
 MESSAGES = 500

@@ -1,4 +1,4 @@
-"""One process: a file of NDJSON into columns and rejects by ``flows.decode.Decoder``.
+"""One process: a file of NDJSON into columns and rejects by ``flows.decode.decoder.Decoder``.
 
 ``python -m benchmarks.ours.decode_lines CITY FILE``, in batches as the source cuts them.
 """
@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from benchmarks.peers.batches import batches
-from flows.decode import Decoder
+from flows.decode.decoder import Decoder
 from flows.settings import load_city
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from confluent_kafka import Producer
 
-from flows import broker
+from flows.broker import connection as broker
 
 MOST_UNSENT = 200_000
 

@@ -7,7 +7,7 @@ import json
 import sys
 from collections import defaultdict
 
-from sinks.snapshot import take_snapshot
+from sinks.catalog.snapshot import take_snapshot
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ import time
 
 from confluent_kafka import Consumer, TopicPartition
 
-from flows import broker
+from flows.broker import connection as broker
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ import sys
 
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
-from flows import broker
+from flows.broker import connection as broker
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 import numpy as np
 
-from sinks import catalog
+from sinks.catalog import catalog
 
 QUESTIONS = 20
 SEED = 3

@@ -11,14 +11,14 @@ import sys
 import time
 from pathlib import Path
 
-from flows.arrivals import Arrivals
-from flows.decode import Decoder
-from flows.rows import Rows
+from flows.decode.batch import Arrivals
+from flows.decode.decoder import Decoder
+from flows.outputs.lake_rows import Rows
 from flows.settings import DEFAULT_EPOCH, load_city
-from flows.sources.files import FileSource
-from flows.zone import Zone
-from sinks.dates import LocalDates
-from sinks.parquet import EpochFiles
+from flows.sources.files.source import FileSource
+from flows.zone.zone import Zone
+from sinks.lake.dates import LocalDates
+from sinks.lake.files import EpochFiles
 
 
 class Stopwatch:

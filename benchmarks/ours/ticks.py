@@ -16,7 +16,7 @@ import numpy as np
 from confluent_kafka import Producer
 
 from benchmarks.generate import START, Line
-from flows import broker
+from flows.broker import connection as broker
 from flows.settings import load_city
 
 EVERY = 0.1

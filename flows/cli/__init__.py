@@ -31,6 +31,8 @@ COMMANDS = {
     "config": "Show the settings.",
 }
 """Each is a module here, with a function of its name or a group called ``app``, and how its help begins."""
+PLACES = {"demo": "demo.command"}
+"""Where a command's module is not called as the command."""
 INTERRUPTED = 130
 OUR_FAULT = 1
 STORE = 3
@@ -41,7 +43,7 @@ def application(*names: str) -> typer.Typer:
     """Make the command line of these commands, of all where none is named: each is imported for its own use only."""
     app = _application()
     for name in names or COMMANDS:
-        module = importlib.import_module(f"flows.cli.{name}")
+        module = importlib.import_module(f"flows.cli.{PLACES.get(name, name)}")
         if hasattr(module, "app"):
             app.add_typer(module.app, name=name)
         else:

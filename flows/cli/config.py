@@ -8,7 +8,7 @@ import msgspec
 import typer
 
 from flows import settings
-from flows.shipped import shipped
+from flows.resources import shipped
 from schemas.reading import PARAMETERS
 
 app = typer.Typer(help="Show the settings.", no_args_is_help=True)

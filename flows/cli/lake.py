@@ -9,8 +9,9 @@ import msgspec
 import typer
 
 from schemas.errors import UsageError
-from sinks import catalog, upkeep
-from sinks.upkeep import AuditReport, CheckReport
+from sinks.catalog import catalog
+from sinks.maintenance import check as upkeep
+from sinks.maintenance.check import AuditReport, CheckReport
 
 app = typer.Typer(help="Prove that a lake is whole, and look after it.", no_args_is_help=True)
 

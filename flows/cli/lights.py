@@ -14,16 +14,18 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from flows import broker, settings
-from flows.cli import lights_day, lights_png
-from flows.cli.lights_seen import Board, Seen, changed, row, table
-from flows.cli.lights_told import Lake, Topic, now
-from flows.shipped import index
+from flows import settings
+from flows.broker import connection as broker
+from flows.cli.demo import lights_png
+from flows.resources import index
 from schemas.city import City
 from schemas.errors import UsageError
 from schemas.light import LightMessage
-from sinks import catalog
-from sinks.publish import Publisher
+from sinks.catalog import catalog
+from sinks.kafka.producer import Publisher
+from sinks.lights import history as lights_day
+from sinks.lights.board import Board, Seen, changed, row, table
+from sinks.lights.states import Lake, Topic, now
 
 MESSAGES = "env.light.message.v1"
 ALL = "all"

@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from flows import rebuild as making
 from flows import settings
 from flows.air import FLOW
 from flows.cli.run import Wanted, open_input
+from flows.engine import rebuild as making
 from schemas.errors import UsageError
-from sinks.lake import HOME, exclusive
+from sinks.lake.sink import HOME, exclusive
 
 
 def rebuild(

@@ -6,11 +6,11 @@ from typing import Annotated
 import msgspec
 import typer
 
-from flows.messages import KEPT_OUT
+from flows.outputs.events import KEPT_OUT
 from schemas.errors import UsageError
 from schemas.rejected import REASONS
 from schemas.topics import TOPICS, dead_letters
-from sinks.redrive import Asked, DeadLetters, Redriven
+from sinks.kafka.redrive import Asked, DeadLetters, Redriven
 
 INPUTS = tuple(name for name, topic in TOPICS.items() if topic.direction == "in")
 KNOWN = tuple(reason for reason in REASONS if reason not in KEPT_OUT)

@@ -17,20 +17,21 @@ from bytewax.recovery import RecoveryConfig
 from bytewax.run import cli_main
 
 from flows import air, settings
-from flows.decode import Decoder
-from flows.messages import LIGHT_TOPIC
-from flows.rows import Landing
-from flows.sources import files, kafka
-from flows.sources.words import WordsSource
+from flows.decode.decoder import Decoder
+from flows.outputs.events import LIGHT_TOPIC
+from flows.outputs.lake_rows import Landing
+from flows.sources.files import source as files
+from flows.sources.kafka import source as kafka
+from flows.sources.kafka.side_input import WordsSource
 from schemas.city import City
 from schemas.errors import DataQualityError, UsageError
 from schemas.light import LightMessage, LightState
 from schemas.strict import seconds
 from schemas.topics import dead_letters
-from sinks import store
-from sinks.files import NdjsonSink
-from sinks.lake import HOME, LakeSink, exclusive
-from sinks.topics import TopicSink, read_messages
+from sinks import recovery_store as store
+from sinks.kafka.sink import TopicSink, read_messages
+from sinks.lake.sink import HOME, LakeSink, exclusive
+from sinks.ndjson import NdjsonSink
 
 KNOWN = (air.FLOW,)
 KAFKA = "kafka"

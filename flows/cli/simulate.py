@@ -15,12 +15,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from flows.settings import load_city
-from flows.sources.scenarios import MIXES, SCENARIOS
-from flows.sources.simulator import Simulation, Summary, write, write_lines
+from flows.simulate.scenarios import MIXES, SCENARIOS
+from flows.simulate.simulator import Simulation, Summary, write, write_lines
 from schemas.city import City
 from schemas.errors import UsageError
 from schemas.strict import seconds
-from sinks.publish import Publisher
+from sinks.kafka.producer import Publisher
 
 KAFKA = "kafka"
 TOPIC = "env.air.reading.v1"

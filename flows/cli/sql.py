@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from schemas.errors import UsageError
-from sinks import catalog
+from sinks.catalog import catalog
 
 SHOWN = 50
 """Rows of a plain table before it is cut."""

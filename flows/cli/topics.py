@@ -10,13 +10,15 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from flows import broker, settings
+from flows import settings
+from flows.broker import connection as broker
 from schemas.errors import UsageError
 from schemas.strict import seconds
 from schemas.topics import PARTITIONS, Wanted, wanted
-from sinks import rights, topic_plan
-from sinks.rights import Rule
-from sinks.topic_plan import Difference, PlanReport
+from sinks.kafka import acls as rights
+from sinks.kafka import admin as topic_plan
+from sinks.kafka.acls import Rule
+from sinks.kafka.admin import Difference, PlanReport
 
 WIDE = 10_000
 """Characters a line may have: a cure is copied whole."""

@@ -1,1 +1,1 @@
-"""Bytes in: files and the simulator, each a Bytewax source that can be resumed."""
+"""Bytes in: files and Kafka topics, each a Bytewax source that can be resumed."""

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.arrivals import I64, Readings, Taken, concatenate, no_readings
-from flows.sources.readers import Block, Place, Reader
+from flows.decode.batch import I64, Readings, Taken, concatenate, no_readings
+from flows.sources.base import Block, Place, Reader
 from schemas.rejected import Reject
 
 LOWEST = int(np.iinfo(np.int64).min)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from schemas.tables import TABLES
-from sinks import catalog
+from sinks.catalog import catalog
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 NAMED = re.compile(r"`([\w/]+\.py): ([\w.]+)")

@@ -10,7 +10,7 @@ import pytest
 import typer
 
 from flows.cli import application, main
-from flows.sources import columns
+from flows.sources.tables import column_map as columns
 from schemas import city, errors
 
 BLOCK = re.compile(r"^ *```(\w+)(?: (\S+))?\n(.*?)^ *```$", re.M | re.S)

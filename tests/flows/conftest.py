@@ -3,10 +3,10 @@
 import pytest
 from msgspec import structs
 
-from flows import grid as grid_module
-from flows import zone as zone_module
-from flows.decode import Decoder
-from flows.grid import PAGE
+from flows.decode.decoder import Decoder
+from flows.state import grid as grid_module
+from flows.state.grid import PAGE
+from flows.zone import zone as zone_module
 from schemas.city import Light
 from schemas.city_rules import Lights
 

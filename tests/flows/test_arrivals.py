@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.arrivals import Readings, Texts, concatenate
+from flows.decode.batch import Readings, Texts, concatenate
 from schemas.rejected import Envelope
 
 

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows import evaluate
-from flows.blocks import BLOCK
-from flows.grid import Grid
-from flows.group import Group
-from flows.indices import Scales
+from flows.analyses import evaluate
+from flows.analyses.indices import Scales
+from flows.state.cadence import Group
+from flows.state.grid import Grid
+from flows.state.panes import BLOCK
 from schemas.quality import Flag
 from schemas.reading import PARAMETERS
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows import clock as clock_module
-from flows.clock import Clock, closing_rows
-from flows.grid import slot_of
 from flows.kernels.turns import NEVER, NO_ROW
+from flows.state.grid import slot_of
+from flows.zone import watermark as clock_module
+from flows.zone.watermark import Clock, closing_rows
 
 CADENCES = {1: 1, 10: 1, 15: 45, 30: 45, 60: 45}
 """Slots of a cadence, and its grace."""

@@ -7,9 +7,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows import times
-from flows.arrivals import Texts
-from flows.decode import Columns, Decoder
+from flows.decode import timestamps as times
+from flows.decode.batch import Texts
+from flows.decode.decoder import Columns, Decoder
 from schemas.reading import PARAMETERS, VALUES
 from tests.flows.messages import GOOD, MARCH, MICROSECOND, rows_of, with_time
 

@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows import evaluate
-from flows.evaluate import Evaluated
-from flows.grid import Grid
-from flows.group import Group
-from flows.indices import Scales
+from flows.analyses import evaluate
+from flows.analyses.evaluate import Evaluated
+from flows.analyses.indices import Scales
 from flows.kernels import rolling
+from flows.state.cadence import Group
+from flows.state.grid import Grid
 from schemas.city import Parameter
 from schemas.quality import Flag, Test
 from schemas.reading import PARAMETERS

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows import grid as grid_module
-from flows.grid import LAYERS, PAGE, Grid, slot_of
+from flows.state import grid as grid_module
+from flows.state.grid import LAYERS, PAGE, Grid, slot_of
 from schemas.quality import Flag
 from schemas.reading import PARAMETERS, VALUES
 

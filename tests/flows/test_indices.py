@@ -9,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flows.arrivals import no_readings
-from flows.indices import Scales
+from flows.analyses.indices import Scales
+from flows.decode.batch import no_readings
 from flows.kernels import cai, nowcast
-from flows.shipped import index
-from flows.zone import Zone
+from flows.resources import index
+from flows.zone.zone import Zone
 from schemas.reading import PARAMETERS
 from schemas.strict import seconds
 

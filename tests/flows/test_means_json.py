@@ -5,12 +5,12 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.group import Group
-from flows.indices import Scales
+from flows.analyses.indices import Scales
+from flows.analyses.windows import Means
 from flows.kernels import rolling
-from flows.means import Means
-from flows.means_json import newest_means
-from flows.rows import VALID, coverage
+from flows.outputs.lake_rows import VALID, coverage
+from flows.outputs.means_json import newest_means
+from flows.state.cadence import Group
 from schemas.reading import PARAMETERS
 
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from flows import ozone_hours
+from flows.analyses import ozone_hours
+from flows.analyses.ozone_hours import OzoneHours
 from flows.kernels import rolling
 from flows.kernels.nowcast_o3 import GAP, LOOKBACK, WINDOW, nowcast_o3, surrogate_o3
-from flows.ozone_hours import OzoneHours
-from flows.zone import Zone
+from flows.zone.zone import Zone
 from schemas.city import Indices
 from schemas.reading import PARAMETERS
 from schemas.strict import seconds

@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flows import rebuild, settings
+from flows import settings
 from flows.cli.run import Tally, Wanted, play
-from flows.decode import Decoder
-from flows.sources import files
+from flows.decode.decoder import Decoder
+from flows.engine import rebuild
+from flows.sources.files import source as files
 from schemas.errors import ConfigurationError
-from sinks import audit, catalog
+from sinks.catalog import catalog
+from sinks.maintenance import audit
 
 STATIONS = ("a", "b", "c", "d")
 CITY = '[city]\nid = "t"\nname = "T"\ntimezone = "Asia/Seoul"\n' + "".join(

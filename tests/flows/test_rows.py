@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.arrivals import Arrivals, Partition, Readings, Taken, Texts
-from flows.decode import Decoder
-from flows.messages import Events
-from flows.rows import Rows, coverage
-from flows.zone import Zone
+from flows.decode.batch import Arrivals, Partition, Readings, Taken, Texts
+from flows.decode.decoder import Decoder
+from flows.outputs.events import Events
+from flows.outputs.lake_rows import Rows, coverage
+from flows.zone.zone import Zone
 from schemas.rejected import REASONS, Reject
 from schemas.rolling import Rolling
 from schemas.tables import TABLES

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.scan import Scanner
+from flows.decode.fast_path import Scanner
 from tests.flows.messages import GOOD, rows_of, with_pm10, with_status, with_time
 
 PLAIN = {

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from flows.told import QUIET
-from flows.zone import Zone
+from flows.signals.reconcile import QUIET
+from flows.zone.zone import Zone
 from schemas.city import Light
 from schemas.light import LightMessage
 

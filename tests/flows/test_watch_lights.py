@@ -8,8 +8,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from flows import watch as watch_module
 from flows.kernels import lights
+from flows.signals import lights as watch_module
 from schemas.light import COLORS
 from schemas.strict import minutes, seconds
 from tests.flows.watches import BANDS, CITIES, EPOCH, HEAVY, air, anyhow, play, steady, when

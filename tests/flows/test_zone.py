@@ -4,8 +4,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from flows.arrivals import no_readings
-from flows.zone import Zone
+from flows.decode.batch import no_readings
+from flows.zone.zone import Zone
 from tests.flows.zones import (
     HEAVY,
     HOUR,

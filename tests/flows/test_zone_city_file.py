@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from flows.zone import Zone
+from flows.zone.zone import Zone
 from schemas.errors import ConfigurationError
 from tests.flows.zones import HOUR, START, Told, ended, play, steady
 

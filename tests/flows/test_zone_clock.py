@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from flows.grid import slot_of
-from flows.zone import Zone
+from flows.state.grid import slot_of
+from flows.zone.zone import Zone
 from tests.flows.zones import HOUR, START, Told, ended, play, review_after, same, steady, windows
 
 pytestmark = pytest.mark.usefixtures("small_rooms")

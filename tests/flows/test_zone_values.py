@@ -2,7 +2,7 @@
 
 import pytest
 
-from flows.zone import Zone
+from flows.zone.zone import Zone
 from schemas.quality import Flag
 from schemas.reading import VALUES
 from tests.flows.zones import HOUR, START, Told, air, ended, play, windows

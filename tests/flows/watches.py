@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from flows.arrivals import no_readings
-from flows.zone import Zone
+from flows.decode.batch import no_readings
+from flows.zone.zone import Zone
 from schemas.strict import seconds
 from tests.flows.zones import HOUR, START, crashed
 

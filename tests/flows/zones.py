@@ -7,11 +7,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from flows import clock as clock_module
-from flows import zone as zone_module
-from flows.arrivals import no_readings
+from flows.decode.batch import no_readings
 from flows.kernels.surroundings import limits, surroundings
-from flows.zone import Zone
+from flows.zone import watermark as clock_module
+from flows.zone import zone as zone_module
+from flows.zone.zone import Zone
 from schemas.quality import Flag
 from schemas.reading import PARAMETERS
 from schemas.strict import minutes, seconds

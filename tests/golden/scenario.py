@@ -21,13 +21,13 @@ from bytewax.recovery import RecoveryConfig
 from bytewax.run import cli_main
 
 from flows import air
-from flows.decode import Decoder
-from flows.sources.files import FileSource
+from flows.decode.decoder import Decoder
+from flows.sources.files.source import FileSource
 from schemas.city import parse
 from schemas.light import LightMessage
-from sinks import store
-from sinks.files import NdjsonSink
-from sinks.lake import LakeSink
+from sinks import recovery_store as store
+from sinks.lake.sink import LakeSink
+from sinks.ndjson import NdjsonSink
 
 HERE = Path(__file__).parent
 SEOUL = timezone(timedelta(hours=9))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sinks import catalog
-from sinks.audit import audit
+from sinks.catalog import catalog
+from sinks.maintenance.audit import audit
 from tests.golden import scenario
 from tests.kill import NEWEST, first_difference
 

@@ -19,7 +19,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from flows.broker import Trouble, client, reach
+from flows.broker.connection import Trouble, client, reach
 from schemas.errors import BrokerError
 from tests.broker import Broker, Cluster
 from tests.server import until

@@ -12,13 +12,13 @@ import msgspec
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from flows.cli.lights_told import Lake
-from flows.messages import Events
-from flows.watch import Said
+from flows.outputs.events import Events
+from flows.signals.lights import Said
 from schemas.city import City, Identity
 from schemas.light import COLORS, LightState
-from sinks import catalog
-from sinks.topics import Newest, TopicSink, read_newest
+from sinks.catalog import catalog
+from sinks.kafka.sink import Newest, TopicSink, read_newest
+from sinks.lights.states import Lake
 from tests.server import until
 
 COMMAND = Path(sys.executable).with_name("cityair")

@@ -2,8 +2,8 @@
 
 import json
 
-from sinks import catalog
-from sinks.audit import audit
+from sinks.catalog import catalog
+from sinks.maintenance.audit import audit
 
 READINGS, ROLLING = "env.air.reading.v1", "env.air.rolling.v1"
 DEAD = f"{READINGS}.dlq"

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 
-from flows import broker as connection
+from flows.broker import connection
 from schemas.errors import BrokerError
-from sinks import catalog, redrive
-from sinks.audit import audit
-from sinks.redrive import Asked, DeadLetters
+from sinks.catalog import catalog
+from sinks.kafka import redrive
+from sinks.kafka.redrive import Asked, DeadLetters
+from sinks.maintenance.audit import audit
 
 READINGS = "env.air.reading.v1"
 DEAD = f"{READINGS}.dlq"

@@ -22,13 +22,15 @@ from confluent_kafka.admin import (
 )
 from typer.testing import CliRunner
 
-from flows import broker as settings
-from flows.cli import config, lights_told, main
+from flows.broker import connection as settings
+from flows.cli import config, main
 from flows.cli.topics import app
 from flows.settings import load_city
 from schemas.errors import BrokerError, CityairError
 from schemas.topics import TOPICS, dead_letters, wanted
-from sinks import rights, topic_plan
+from sinks.kafka import acls as rights
+from sinks.kafka import admin as topic_plan
+from sinks.lights import states as lights_told
 from tests.server import until
 
 PREFIX = "secured."

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from flows import broker as connection
+from flows.broker import connection
 from schemas.errors import BrokerError
-from sinks.publish import Publisher
+from sinks.kafka.producer import Publisher
 from tests.server import free_ports
 
 READINGS = "env.air.reading.v1"

@@ -5,10 +5,10 @@ import random
 import pytest
 from confluent_kafka import Producer
 
-from flows.messages import Message
+from flows.outputs.events import Message
 from schemas.errors import BrokerError, ConfigurationError
-from sinks import topics
-from sinks.topics import TopicSink, read_newest
+from sinks.kafka import sink as topics
+from sinks.kafka.sink import TopicSink, read_newest
 
 ROLLING, STATE = "env.air.rolling.v1", "env.light.state.v1"
 

@@ -7,13 +7,13 @@ from itertools import pairwise
 import pytest
 from confluent_kafka import Producer
 
-from flows.broker import Trouble
-from flows.decode import Decoder
+from flows.broker import identities as identities_module
+from flows.broker.connection import Trouble
+from flows.broker.identities import Identities
+from flows.decode.decoder import Decoder
 from flows.settings import load_city
-from flows.sources import identities as identities_module
-from flows.sources import lanes
-from flows.sources.identities import Identities
-from flows.sources.kafka import KafkaSource
+from flows.sources.kafka import partitions as lanes
+from flows.sources.kafka.source import KafkaSource
 from schemas.errors import BrokerError, ConfigurationError
 from tests.server import until
 
@@ -244,6 +244,6 @@ def test_a_topic_that_is_not_there_is_named(source, city_topics, broker):
 
 def test_a_broker_that_is_not_there_is_named(source, monkeypatch):
     monkeypatch.setenv("CITYAIR_KAFKA", "127.0.0.1:1")
-    monkeypatch.setattr("flows.broker.reach.__defaults__", (1.0,))
+    monkeypatch.setattr("flows.broker.connection.reach.__defaults__", (1.0,))
     with pytest.raises(BrokerError, match=r"127\.0\.0\.1:1"):
         source()

@@ -8,12 +8,12 @@ import pytest
 from confluent_kafka import Producer
 from typer.testing import CliRunner
 
-from flows import broker as settings
+from flows.broker import connection as settings
 from flows.cli.topics import app
 from schemas.errors import BrokerError, ConfigurationError, UsageError
 from schemas.topics import TOPICS, Wanted, dead_letters, wanted
-from sinks import topic_plan
-from sinks.topic_plan import Found, differences
+from sinks.kafka import admin as topic_plan
+from sinks.kafka.admin import Found, differences
 from tests.broker import Broker
 from tests.server import free_ports, until
 

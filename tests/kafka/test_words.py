@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from sinks import catalog
+from sinks.catalog import catalog
 
 READINGS, WORDS, STATES = "env.air.reading.v1", "env.light.message.v1", "env.light.state.v1"
 

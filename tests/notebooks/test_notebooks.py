@@ -12,8 +12,8 @@ from nbclient import NotebookClient
 
 from flows import settings
 from flows.cli.run import Tally, Wanted, play
-from flows.sources.simulator import Truth, write
-from sinks import catalog
+from flows.simulate.simulator import Truth, write
+from sinks.catalog import catalog
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::pytest.PytestUnraisableExceptionWarning")

@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from flows.shipped import every_index, index
+from flows.resources import every_index, index
 from schemas.errors import ConfigurationError
 from schemas.indices import parse
 

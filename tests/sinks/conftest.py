@@ -10,9 +10,9 @@ from deltalake.transaction import AddAction
 
 from schemas.city import parse
 from schemas.tables import TABLES
-from sinks.dates import LocalDates
-from sinks.lake import create_tables, keep_city
-from sinks.parquet import EpochFiles
+from sinks.lake.dates import LocalDates
+from sinks.lake.files import EpochFiles
+from sinks.lake.sink import create_tables, keep_city
 
 CITY = """
 [city]

@@ -2,8 +2,8 @@
 
 import pyarrow as pa
 
-from flows.arrivals import Partition, Taken
-from flows.rows import Landing
+from flows.decode.batch import Partition, Taken
+from flows.outputs.lake_rows import Landing
 from schemas.tables import TABLES
 
 DAY = 86_400_000_000

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.rows import Landing
-from sinks.books import Books
+from flows.outputs.lake_rows import Landing
+from sinks.lake.ledger import Books
 from tests.sinks.epochs import FILE, taken
 
 

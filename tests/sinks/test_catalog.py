@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from schemas.errors import ConfigurationError
 from schemas.tables import TABLES
-from sinks import catalog, snapshot
-from sinks.relations import sql_type
+from sinks.catalog import catalog, snapshot
+from sinks.catalog.relations import sql_type
 
 ROOT = Path(__file__).parents[2]
 NOON = datetime(2026, 3, 2, 3, tzinfo=UTC)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sinks.dates import LocalDates, name
+from sinks.lake.dates import LocalDates, name
 from tests.sinks.epochs import DAY
 
 ZONES = (

@@ -2,9 +2,9 @@
 
 import pytest
 
-from flows.messages import Message
+from flows.outputs.events import Message
 from schemas.errors import ConfigurationError
-from sinks.files import NdjsonSink
+from sinks.ndjson import NdjsonSink
 
 
 @pytest.fixture

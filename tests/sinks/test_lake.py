@@ -5,10 +5,10 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 
-from flows.rows import Promise
+from flows.outputs.lake_rows import Promise
 from schemas.errors import ConfigurationError
 from schemas.tables import TABLES
-from sinks.lake import Committer, LakeSink, create_tables
+from sinks.lake.sink import Committer, LakeSink, create_tables
 from tests.sinks.epochs import START, rejects, taken
 
 

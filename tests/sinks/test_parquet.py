@@ -10,9 +10,9 @@ import pytest
 
 from schemas.rejected import MAX_KEPT_BYTES
 from schemas.tables import TABLES
-from sinks import parquet
-from sinks.dates import LocalDates
-from sinks.parquet import EpochFiles
+from sinks.lake import files as parquet
+from sinks.lake.dates import LocalDates
+from sinks.lake.files import EpochFiles
 from tests.sinks.epochs import DAY, START, rejects
 
 

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from schemas.errors import ConfigurationError
-from sinks import store
+from sinks import recovery_store as store
 
 
 def test_a_lock_names_who_holds_it_and_is_free_afterwards(tmp_path):

@@ -12,10 +12,11 @@ import pyarrow as pa
 import pytest
 
 from flows.kernels import bands, cai, nowcast
-from flows.shipped import every_index, index
+from flows.resources import every_index, index
 from schemas import indices
 from schemas.reading import PARAMETERS
-from sinks import catalog, twins
+from sinks.catalog import catalog
+from sinks.catalog import macros as twins
 
 SEOUL = Path(__file__).resolve().parents[3] / "shared" / "data" / "seoul" / "readings_2017.tsv.gz"
 KOREA = index("korea")

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.shipped import every_index
-from sinks import catalog
+from flows.resources import every_index
+from sinks.catalog import catalog
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 COMMAND = Path(sys.executable).with_name("cityair")

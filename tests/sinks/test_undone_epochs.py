@@ -13,7 +13,7 @@ from bytewax.recovery import RecoveryConfig
 from bytewax.run import cli_main
 from bytewax.testing import TestingSink
 
-from sinks.store import open_recovery
+from sinks.recovery_store import open_recovery
 
 STALE = 999
 

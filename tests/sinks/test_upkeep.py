@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from schemas.errors import ConfigurationError, ContractError
 from schemas.tables import TABLES
-from sinks import catalog, upkeep
+from sinks.catalog import catalog
+from sinks.maintenance import check as upkeep
 
 NOON = datetime(2026, 3, 2, 3, tzinfo=UTC)
 

@@ -9,12 +9,13 @@ import pytest
 from rich.cells import cell_len
 
 from flows import settings
-from flows.cli import demo, facts, pictures, report
-from flows.shipped import shipped
-from flows.sources.simulator import Truth
+from flows.cli.demo import command as demo
+from flows.cli.demo import facts, pictures, report
+from flows.resources import shipped
+from flows.simulate.simulator import Truth
 from schemas.errors import UsageError
 
-# Until sinks.files closes its handles.
+# Until sinks.ndjson closes its handles.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 DATA = Path(__file__).parents[4] / "shared" / "data" / "beijing"

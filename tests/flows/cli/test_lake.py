@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from flows.cli.lake import app
 from schemas.errors import ContractError, UsageError
-from sinks import upkeep
+from sinks.maintenance import check as upkeep
 
 NOON = datetime(2026, 3, 2, 3, tzinfo=UTC)
 

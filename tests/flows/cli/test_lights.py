@@ -11,11 +11,15 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from flows.cli import application, lights, lights_day, lights_png, lights_seen, lights_told, pictures
+from flows.cli import application, lights
+from flows.cli.demo import lights_png, pictures
 from schemas.city import parse
 from schemas.errors import ConfigurationError, UsageError
 from schemas.light import COLORS, LightState
-from sinks import catalog
+from sinks.catalog import catalog
+from sinks.lights import board as lights_seen
+from sinks.lights import history as lights_day
+from sinks.lights import states as lights_told
 
 NOON = datetime(2026, 3, 2, 3, tzinfo=UTC)  # in Seoul
 DAY = date(2026, 3, 2)

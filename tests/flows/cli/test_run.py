@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from flows import cli
-from sinks import catalog, store
+from sinks import recovery_store as store
+from sinks.catalog import catalog
 
 COMMAND = Path(sys.executable).with_name("cityair")
 STATIONS = ("a", "b", "c", "d")

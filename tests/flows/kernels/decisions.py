@@ -5,8 +5,9 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from flows.kernels import light_rules, light_words, lights
+from flows.kernels import light_rules, lights
 from flows.kernels.lights import NEVER, Air, decide
+from flows.signals import words as light_words
 from schemas.city import City, Identity, Light, Station
 from schemas.city_rules import Lights
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.kernels import bands, cai
-from flows.shipped import index
+from flows.resources import index
 from schemas.reading import PARAMETERS
 
 KOREA = index("korea")

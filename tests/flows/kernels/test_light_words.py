@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from flows.kernels import light_words, lights
+from flows.kernels import lights
 from flows.kernels.lights import decide
+from flows.signals import words as light_words
 from schemas.city_rules import Words
 from tests.flows.kernels.decisions import HOUR_0, SEOUL, air, made, one, run
 

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.kernels import light_rules, light_words, lights
+from flows.kernels import light_rules, lights
 from flows.kernels.lights import decide
+from flows.signals import words as light_words
 from schemas.city import Station
 from schemas.city_rules import Lights
 from tests.flows.kernels.decisions import BANDS, HOUR_0, SEOUL, air, city, told

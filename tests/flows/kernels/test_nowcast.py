@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.indices import Scales
+from flows.analyses.indices import Scales
 from flows.kernels import bands, cai, nowcast, nowcast_o3
-from flows.shipped import index
+from flows.resources import index
 from schemas import indices
 from schemas.reading import PARAMETERS
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flows.decode import Decoder
-from flows.sources.columns import parse
-from flows.sources.files import FileSource
+from flows.decode.decoder import Decoder
+from flows.sources.files.source import FileSource
+from flows.sources.tables.column_map import parse
 from schemas.city import parse as parse_city
 from schemas.reading import VALUES
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.sources import cells as cell
-from flows.sources.cells import Cells, instants
-from flows.sources.columns import Status, Time
+from flows.sources.tables import cells as cell
+from flows.sources.tables.cells import Cells, instants
+from flows.sources.tables.column_map import Status, Time
 
 
 def read(texts, pattern, timezone=None):

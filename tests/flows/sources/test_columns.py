@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.shipped import shipped
-from flows.sources.columns import MapError, known_maps, load_map, parse
+from flows.resources import shipped
+from flows.sources.tables.column_map import MapError, known_maps, load_map, parse
 
 WHOLE = """
 [station]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.sources.files import open_input
+from flows.sources.files.source import open_input
 from flows.sources.merge import SPAN
 from schemas.errors import ConfigurationError
 from schemas.rejected import MAX_KEPT_BYTES, MAX_MESSAGE_BYTES
@@ -183,7 +183,7 @@ def test_what_leaves_together_spans_few_days(tmp_path, source, write, wire):
 
 @pytest.fixture
 def piped(decoder):
-    from flows.sources.files import FileSource
+    from flows.sources.files.source import FileSource
 
     get, put = os.pipe()
     yield FileSource("-", decoder, None, stop=lambda: False, now=lambda: 7, descriptor=get), put

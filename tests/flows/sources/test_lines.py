@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.sources.lines import GzipBytes, Lines, PipedBytes, PlainBytes
+from flows.sources.files.lines import GzipBytes, Lines, PipedBytes, PlainBytes
 from schemas.errors import ConfigurationError
 from schemas.rejected import MAX_KEPT_BYTES, MAX_MESSAGE_BYTES
 

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flows.decode import Decoder
-from flows.sources.files import open_input
+from flows.decode.decoder import Decoder
+from flows.sources.files.source import open_input
 from schemas.city import parse
 from schemas.reading import VALUES
 

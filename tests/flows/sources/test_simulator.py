@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from flows.decode import Decoder
-from flows.sources.scenarios import SCENARIOS, resolve
-from flows.sources.simulated_air import PM25, days, distances, kilometres
-from flows.sources.simulator import Simulation, Truth, simulate, write
+from flows.decode.decoder import Decoder
+from flows.simulate.air import PM25, days, distances, kilometres
+from flows.simulate.scenarios import SCENARIOS, resolve
+from flows.simulate.simulator import Simulation, Truth, simulate, write
 from schemas.city import parse
 from schemas.errors import UsageError
 from schemas.reading import VALUES

@@ -3,8 +3,9 @@
 import pickle
 from pathlib import Path
 
-from flows.decode import Decoder
-from flows.sources import columns, files
+from flows.decode.decoder import Decoder
+from flows.sources.files import source as files
+from flows.sources.tables import column_map as columns
 from schemas.city import parse
 
 CITY = b'[city]\nid = "t"\nname = "T"\ntimezone = "UTC"\n[[stations]]\nid = "a"\nlat = 1\nlon = 1\nevery = "1h"\n'

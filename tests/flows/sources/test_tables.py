@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.sources import tables
+from flows.sources.tables import rows as tables
 from schemas.errors import ConfigurationError
 from schemas.reading import VALUES
 from schemas.rejected import MAX_MESSAGE_BYTES

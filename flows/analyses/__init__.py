@@ -1,0 +1,1 @@
+"""What is computed as slots close, and again where late data changes it."""

@@ -1,0 +1,1 @@
+"""Dataflows on Bytewax: steps, the runner, progress, and the rebuild of a recovery store."""

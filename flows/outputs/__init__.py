@@ -1,0 +1,1 @@
+"""Results as rows of lake tables and as messages of topics."""

@@ -1,0 +1,1 @@
+"""Lights and alerts: decided once as slots close, never revised."""

@@ -1,0 +1,1 @@
+"""An invented city, with known trouble, and the truth about it."""

@@ -1,0 +1,123 @@
+"""Lines of an invented city: as columns, as text on the wire, as a table, and as garbage."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime, timedelta, tzinfo
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from flows.simulate.air import F64, I64
+from schemas.reading import VALUES
+from schemas.rejected import Reason
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+READING, DUPLICATE, FUTURE, BROKEN = range(4)
+"""What a line is: a reading that counts, a second copy, one from a clock that runs ahead, or none at all."""
+
+
+TABLE = pa.schema(
+    [
+        ("station_id", pa.dictionary(pa.int32(), pa.string())),
+        ("observed_at", pa.timestamp("us", tz="UTC")),
+        *((name, pa.float64()) for name in VALUES),
+        ("status", pa.int64()),
+    ]
+)
+"""Readings as columns, with the wire's field names."""
+
+
+class _Line(msgspec.Struct):
+    """A message of ``env.air.reading.v1`` as text is needed for it; NaN is written as null."""
+
+    station_id: str
+    observed_at: str
+    pm10: float
+    pm25: float
+    o3: float
+    no2: float
+    co: float
+    so2: float
+    temperature: float
+    humidity: float
+    status: int = 0
+
+
+@dataclass(slots=True)
+class Lines:
+    """Lines in the order they arrive: columns of n rows.
+
+    Attributes:
+        station: index into the city's stations, shape (n,).
+        observed: end of the interval by the instrument's clock, microseconds since 1970 UTC, shape (n,).
+        arrival: when it reaches us, shape (n,).
+        values: in the order of ``VALUES``, shape (n, 8); NaN where not measured.
+        role: ``READING``, ``DUPLICATE``, ``FUTURE`` or ``BROKEN``, shape (n,).
+        late: whether it was held back by an outage, shape (n,).
+        broken: why a line that is no reading must be refused, and its bytes; else none; shape (n,).
+
+    """
+
+    station: I64
+    observed: I64
+    arrival: I64
+    values: F64
+    role: NDArray[np.int8]
+    late: NDArray[np.bool_]
+    broken: NDArray[np.object_]
+
+    def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> "Lines":
+        """Return these rows."""
+        return Lines(*(getattr(self, column.name)[rows] for column in fields(self)))
+
+
+def concatenate(runs: Sequence[Lines]) -> Lines:
+    """Put runs of lines one after another."""
+    return Lines(*(np.concatenate([getattr(run, column.name) for run in runs]) for column in fields(Lines)))
+
+
+def moment(at: int) -> datetime:
+    """Turn microseconds since 1970 UTC into a time."""
+    return EPOCH + timedelta(microseconds=at)
+
+
+def encode(lines: Lines, ids: Sequence[str], zone: tzinfo) -> list[bytes]:
+    """Encode lines as they stand on the wire, times in ``zone``, without line ends."""
+    moments, which = np.unique(lines.observed, return_inverse=True)
+    times = [moment(int(at)).astimezone(zone).isoformat() for at in moments]
+    names = map(ids.__getitem__, lines.station.tolist())
+    records = map(_Line, names, map(times.__getitem__, which.tolist()), *(v.tolist() for v in lines.values.T))
+    texts = list(map(msgspec.json.Encoder().encode, records))
+    for row in np.flatnonzero(lines.role == BROKEN):
+        texts[row] = lines.broken[row][1]
+    return texts
+
+
+def table(lines: Lines, ids: Sequence[str]) -> pa.Table:
+    """Lay readings out as columns, in the shape of ``TABLE``; nulls where not measured."""
+    station = pa.DictionaryArray.from_arrays(pa.array(lines.station, pa.int32()), pa.array(ids))
+    values = [pa.array(column, from_pandas=True) for column in lines.values.T]
+    status = pa.array(np.zeros(lines.role.size, np.int64))
+    observed = pa.array(lines.observed, TABLE.field("observed_at").type)
+    return pa.Table.from_arrays([station, observed, *values, status], schema=TABLE)
+
+
+def garble(text: bytes, draw: np.random.Generator) -> tuple[Reason, bytes]:
+    """Make a line that must be refused from one that need not be, and say why it must."""
+    match int(draw.integers(7)):
+        case 0:
+            noise = draw.integers(0, 256, int(draw.integers(8, 200)), dtype=np.uint8).tobytes()
+            return "undecodable", b"\xff" + noise.replace(b"\n", b"?").replace(b"\r", b"?")
+        case 1:
+            return "undecodable", text[: int(draw.integers(1, len(text) - 1))]
+        case 2:
+            return "unknown_station", msgspec.json.encode(
+                msgspec.json.decode(text) | {"station_id": f"nobody-{int(draw.integers(100)):02d}"}
+            )
+        case 3:
+            return "contract", msgspec.json.encode({"station_id": msgspec.json.decode(text)["station_id"], "pm10": 1.0})
+        case kind:
+            wrong = [("observed_at", "yesterday"), ("observed_at", "2026-11-22T09:31:00"), ("pm10", {"value": 41.0})]
+            return "contract", msgspec.json.encode(msgspec.json.decode(text) | dict([wrong[kind - 4]]))

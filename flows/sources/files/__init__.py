@@ -1,0 +1,1 @@
+"""Files as input: discovery, lines, NDJSON, Parquet."""

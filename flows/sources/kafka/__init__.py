@@ -1,0 +1,1 @@
+"""Topics as input, at the offsets of the recovery store."""

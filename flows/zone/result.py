@@ -1,0 +1,31 @@
+"""What became of a run of readings of one zone."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flows.analyses.evaluate import Evaluated
+from flows.decode.batch import U8, Readings
+from flows.signals.lights import Said
+from schemas.rejected import Reject
+
+
+@dataclass(slots=True)
+class Stored:
+    """Readings accepted, with the flags of their own values, shape (n, 6)."""
+
+    readings: Readings
+    flags: U8
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of a run of readings."""
+
+    stored: list[Stored] = field(default_factory=list)
+    rejects: list[Reject] = field(default_factory=list)
+    evaluated: Evaluated = field(default_factory=Evaluated)
+    said: Said = field(default_factory=Said)
+    waiting: NDArray[np.integer] = field(default_factory=lambda: np.empty(0, np.int32))
+    """The partition of each reading that waits."""

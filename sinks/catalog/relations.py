@@ -1,0 +1,185 @@
+"""The SQL of relations that views select from: scans of a table's files, its newest revisions, lists of the city."""
+
+import glob
+from collections.abc import Collection, Mapping
+from itertools import groupby
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from schemas.city import City
+from schemas.strict import seconds
+from schemas.tables import Table
+from sinks.catalog.snapshot import DataFile
+
+TYPES = {
+    pa.string(): "VARCHAR",
+    pa.binary(): "BLOB",
+    pa.bool_(): "BOOLEAN",
+    pa.int8(): "TINYINT",
+    pa.int16(): "SMALLINT",
+    pa.int32(): "INTEGER",
+    pa.int64(): "BIGINT",
+    pa.float32(): "FLOAT",
+    pa.float64(): "DOUBLE",
+    pa.date32(): "DATE",
+}
+STATIONS = {
+    "station_id": "VARCHAR",
+    "name": "VARCHAR",
+    "lat": "DOUBLE",
+    "lon": "DOUBLE",
+    "kind": "VARCHAR",
+    "every": "VARCHAR",
+    "expected_per_hour": "INTEGER",
+    "zone": "VARCHAR",
+    "synthetic": "BOOLEAN",
+}
+LIGHTS = {
+    "light_id": "VARCHAR",
+    "name": "VARCHAR",
+    "lat": "DOUBLE",
+    "lon": "DOUBLE",
+    "stations": "VARCHAR[]",
+    "synthetic": "BOOLEAN",
+}
+
+
+def sql_type(kind: pa.DataType) -> str:
+    """Name the DuckDB type of an Arrow type.
+
+    >>> sql_type(pa.timestamp("us", tz="UTC")), sql_type(pa.list_(pa.string()))
+    ('TIMESTAMP WITH TIME ZONE', 'VARCHAR[]')
+    """
+    if pa.types.is_dictionary(kind):
+        return sql_type(kind.value_type)
+    if pa.types.is_timestamp(kind):
+        return "TIMESTAMP WITH TIME ZONE" if kind.tz else "TIMESTAMP"
+    if pa.types.is_list(kind):
+        return sql_type(kind.value_type) + "[]"
+    if pa.types.is_struct(kind):
+        return "STRUCT(" + ", ".join(f'"{field.name}" {sql_type(field.type)}' for field in kind) + ")"
+    return TYPES[kind]
+
+
+def literal(value: object) -> str:
+    """Write a value as SQL.
+
+    >>> literal(["it's", 1.5, None])
+    "['it''s', 1.5, NULL]"
+    """
+    match value:
+        case None:
+            return "NULL"
+        case bool() | int() | float():
+            return str(value)
+        case list():
+            return f"[{', '.join(map(literal, value))}]"
+        case _:
+            return "'" + str(value).replace("'", "''") + "'"
+
+
+def scan(paths: Collection[DataFile], options: str) -> str:
+    """Write a relation over these Parquet files; their days become the column ``dt``."""
+    names = ", ".join(literal(glob.escape(str(file.path))) for file in paths)
+    return f"read_parquet([{names}], hive_partitioning = true, hive_types = {{'dt': DATE}}{options})"
+
+
+def options_of(paths: Collection[DataFile], columns: Collection[str]) -> str:
+    """Write the options that a table's files need.
+
+    Columns are only ever added, so where the oldest file has all ``columns``, every file has. Else DuckDB must open
+    each one before it knows what there is.
+    """
+    oldest = min(paths, key=lambda file: file.written)
+    return "" if {*columns} <= {*pq.read_schema(oldest.path).names, "dt"} else ", union_by_name = true"
+
+
+def fenced(relation: str, table: Table, paths: Collection[DataFile]) -> str:
+    """Say which times a relation holds, so that a query about others never opens its files."""
+    spans = [file.span for file in paths if file.span]
+    if len(spans) < len(paths):
+        return relation
+    low, high = min(first for first, _ in spans), max(last for _, last in spans)
+    return f"(FROM {relation} WHERE {table.time} BETWEEN make_timestamptz({low}) AND make_timestamptz({high}))"
+
+
+def parts(paths: Collection[DataFile]) -> list[list[DataFile]]:
+    """Split files, given in the order of their days, by every second month.
+
+    Of a year that had late readings every day, a station's day takes a quarter of the time of one part, because the
+    fences keep the other files closed; smaller parts cost more to plan than they save.
+    """
+    return [list(part) for _, part in groupby(paths, key=lambda file: (file.dt.year, (file.dt.month - 1) // 2))]
+
+
+def everything(table: Table, paths: Collection[DataFile], options: str) -> list[str]:
+    """Write relations that together hold every row."""
+    return [fenced(scan(part, options), table, part) for part in parts(paths)]
+
+
+def newest(table: Table, paths: Collection[DataFile], options: str) -> list[str]:
+    """Write relations that together hold the newest revision of every row.
+
+    Days without a revision are scanned plainly. The others are joined with their few revised rows, which is cheaper
+    than a window over all rows, and lets filters on the key and on ``dt`` reach both sides.
+    """
+    if table.time not in table.key:  # a later day may revise an earlier one
+        return _joined(table, paths, table.key, options)
+    touched = {file.dt for file in paths if file.revised}
+    mixed = [file for file in paths if file.dt in touched]
+    relations = everything(table, [file for file in paths if file.dt not in touched], options)
+    for part in parts(mixed):
+        relations += [fenced(joined, table, part) for joined in _joined(table, part, (*table.key, "dt"), options)]
+    return relations
+
+
+def _joined(table: Table, paths: Collection[DataFile], key: Collection[str], options: str) -> list[str]:
+    revised = [file for file in paths if file.revised]
+    if not revised:
+        return everything(table, paths, options)
+    return [only_newest(scan(paths, options), scan(revised, options), key)]
+
+
+def only_newest(rows: str, revised: str, key: Collection[str]) -> str:
+    """Write a relation of ``rows`` whose revision is the highest that ``revised`` has for their key, if it has any."""
+    same = ", ".join(key)
+    newer = f"SELECT {same}, max(revision) AS newest FROM {revised} WHERE revision > 0 GROUP BY ALL"
+    joined = f"{rows} AS held LEFT JOIN ({newer}) USING ({same})"
+    return f"(SELECT held.* FROM {joined} WHERE newest IS NULL OR revision = newest)"
+
+
+def columns_of(schema: pa.Schema) -> dict[str, str]:
+    """Name the DuckDB type of each column of a table, ``dt`` last."""
+    return {field.name: sql_type(field.type) for field in schema if field.name != "dt"} | {"dt": "DATE"}
+
+
+def typed(columns: Mapping[str, str], *relations: str) -> str:
+    """Write a relation with these columns and types first, and the rows of ``relations``."""
+    return f"({' UNION ALL BY NAME '.join([nothing(columns), *(f'FROM {relation}' for relation in relations)])})"
+
+
+def nothing(columns: Mapping[str, str]) -> str:
+    """Write a query with these columns and types, and no rows."""
+    nulls = (f'NULL::{kind} AS "{name}"' for name, kind in columns.items())
+    return f"SELECT {', '.join(nulls)} WHERE false"
+
+
+def city_sources(city: City) -> dict[str, str]:
+    """Write the relations ``stations`` and ``lights``."""
+    stations = [
+        [s.id, s.name, s.lat, s.lon, s.kind, s.every, 3600 // seconds(s.every), s.zone, s.synthetic]
+        for s in city.stations
+    ]
+    lights = [[x.id, x.name, x.lat, x.lon, x.stations, x.synthetic] for x in city.lights]
+    return {"stations": rows_of(STATIONS, stations), "lights": rows_of(LIGHTS, lights)}
+
+
+def rows_of(columns: Mapping[str, str], rows: list[list[Any]]) -> str:
+    """Write a relation with these columns, types and rows."""
+    if not rows:
+        return f"({nothing(columns)})"
+    casts = ", ".join(f"{name}::{kind} AS {name}" for name, kind in columns.items())
+    values = ", ".join(f"({', '.join(map(literal, row))})" for row in rows)
+    return f"(SELECT {casts} FROM (VALUES {values}) AS listed({', '.join(columns)}))"

@@ -1,0 +1,1 @@
+"""Topics: exactly-once output, the simulator's producer, redrive, administration."""

@@ -1,0 +1,1 @@
+"""Delta tables, exactly once, by two-phase commit."""
