@@ -19,7 +19,7 @@ from flows.settings import load_city
 from flows.simulate.lines import Lines, garble, moment
 from flows.simulate.simulator import Simulation
 from schemas.city import City, parse
-from schemas.reading import PARAMETERS
+from schemas.measured import AIR
 
 START = datetime(2025, 10, 31, 15, tzinfo=UTC)
 """A local midnight, long past: the year that follows holds no future."""
@@ -53,7 +53,7 @@ def encode(lines: Lines, city: City) -> list[bytes]:
     moments, which = np.unique(lines.observed, return_inverse=True)
     times = [moment(int(at)).astimezone(zone).isoformat() for at in moments]
     names = [city.stations[i].id for i in lines.station.tolist()]
-    values = lines.values[:, : len(PARAMETERS)].T.tolist()
+    values = lines.values[:, : len(AIR.gridded)].T.tolist()
     write = msgspec.json.Encoder().encode
     return [
         write(Line(*row)) + b"\n" for row in zip(names, map(times.__getitem__, which.tolist()), *values, strict=True)
@@ -76,7 +76,7 @@ def write_lines(simulation: Simulation, path: Path, garbage: float) -> int:
 
 def write_table(simulation: Simulation, path: Path) -> int:
     """Write Parquet, in the order of arrival, a row group a day."""
-    columns = ["station_id", "observed_at", *PARAMETERS]
+    columns = ["station_id", "observed_at", *AIR.gridded]
     writer, count = None, 0
     for lines in simulation.days():
         day = simulation.table(lines).select(columns)

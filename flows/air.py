@@ -9,10 +9,10 @@ from bytewax.dataflow import Dataflow
 from bytewax.inputs import Source
 from bytewax.outputs import Sink
 
-from flows.decode.batch import Arrivals, Words
+from flows.decode.batch import SourceBatch, Words
 from flows.engine.steps import Known, by_zone, judge, landings, messages, receipts, to_every_zone
 from flows.outputs.events import ALERT_TOPIC, LIGHT_TOPIC, ROLLING_TOPIC, Events, Message, letters
-from flows.outputs.lake_rows import Promise, Rows
+from flows.outputs.lake_rows import DeferredRows, Rows
 from schemas.city import City
 from schemas.light import LightMessage, LightState
 
@@ -27,9 +27,9 @@ class Edges:
     """Where the dataflow begins and ends.
 
     Attributes:
-        source: emits ``(name, Arrivals)``.
+        source: emits ``(name, SourceBatch)``.
         words: emits what people have lights say.
-        lake: takes ``("lake", Promise)``.
+        lake: takes ``("lake", DeferredRows)``.
         topics: takes ``(topic, messages)``; none where no topics are wanted.
         dead_letters: topics take what was refused too.
         live: the input has no end, so that its silence says something.
@@ -37,8 +37,8 @@ class Edges:
         said: what people had lights say before the start.
     """
 
-    source: Source[tuple[str, Arrivals]]
-    lake: Sink[tuple[str, Promise]]
+    source: Source[tuple[str, SourceBatch]]
+    lake: Sink[tuple[str, DeferredRows]]
     words: Source[Words] | None = None
     topics: Sink[tuple[str, list[Message]]] | None = None
     dead_letters: bool = False

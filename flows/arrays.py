@@ -4,15 +4,21 @@
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
+from schemas.slots import EPOCH, MICROSECOND
+
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
+I32 = NDArray[np.int32]
+U8 = NDArray[np.uint8]
+B1 = NDArray[np.bool_]
+Whole = NDArray[np.integer]
+"""Whole numbers of any width."""
 
 
 def numbers(values: NDArray[Any], kind: pa.DataType, missing: NDArray[np.bool_] | None = None) -> pa.Array:
@@ -45,7 +51,7 @@ def texts(values: Sequence[str] | Sequence[bytes], kind: pa.DataType | None = No
 
 
 def named(names: pa.Array, index: NDArray[np.int32], missing: NDArray[np.bool_] | None = None) -> pa.DictionaryArray:
-    """Texts by their index among ``names``; null where ``missing``."""
+    """InMemory by their index among ``names``; null where ``missing``."""
     return pa.DictionaryArray.from_arrays(numbers(index, pa.int32(), missing), names)
 
 

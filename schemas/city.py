@@ -11,9 +11,10 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from schemas.city_rules import Alerts, Lights
+from schemas.durations import Duration, seconds
 from schemas.errors import ConfigurationError
-from schemas.reading import PARAMETERS
-from schemas.strict import Duration, Strict, seconds
+from schemas.measured import AIR
+from schemas.strict import Strict
 
 Id = Annotated[str, Meta(pattern=r"^\w[\w.-]{0,63}$", description="letters, digits, '_', '.', '-'")]
 Latitude = Annotated[float, Meta(ge=-90, le=90)]
@@ -280,7 +281,7 @@ class City(Strict, frozen=True, kw_only=True):
 
     def limits(self) -> list[Parameter]:
         """Limits of the six pollutants, in their order, the file's own before the defaults."""
-        return [self.parameters.get(name, DEFAULT_PARAMETERS[name]) for name in PARAMETERS]
+        return [self.parameters.get(name, DEFAULT_PARAMETERS[name]) for name in AIR.gridded]
 
 
 T = TypeVar("T", bound=Struct)
@@ -307,8 +308,8 @@ def parse(toml: bytes, name: str = "city file") -> City:
                     entry, shape, f"{kind}[{i}] ({entry.get('id', 'no id') if isinstance(entry, dict) else entry!r})"
                 )
         for key, entry in raw.get("parameters", {}).items():
-            if key not in PARAMETERS:
-                raise ValueError(f"parameters.{key}: unknown; known are {', '.join(PARAMETERS)}")
+            if key not in AIR.gridded:
+                raise ValueError(f"parameters.{key}: unknown; known are {', '.join(AIR.gridded)}")
             raw["parameters"][key] = {**msgspec.to_builtins(DEFAULT_PARAMETERS[key]), **entry}
             _convert(raw["parameters"][key], Parameter, f"parameters.{key}")
         return msgspec.convert(raw, City)

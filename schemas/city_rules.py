@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
-from schemas.strict import Duration, Strict, minutes
+from schemas.durations import Duration, minutes
+from schemas.strict import Strict
 
 Level = Annotated[float, Meta(gt=0)]
 

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from schemas.errors import ConfigurationError
-from schemas.reading import PARAMETERS
+from schemas.measured import AIR
 from schemas.strict import Strict
 
 Name = Annotated[
@@ -69,8 +69,8 @@ class Table(Strict, frozen=True, kw_only=True):
     parameters: dict[str, Scale]
 
     def __post_init__(self) -> None:
-        if unknown := sorted({*self.parameters} - {*PARAMETERS}):
-            raise ValueError(f"table {self.version!r}: unknown parameter {unknown[0]!r}; use one of {PARAMETERS}")
+        if unknown := sorted({*self.parameters} - {*AIR.gridded}):
+            raise ValueError(f"table {self.version!r}: unknown parameter {unknown[0]!r}; use one of {AIR.gridded}")
         follows = [after[0] == before[1] + 1 for before, after in itertools.pairwise(self.index)]
         if not all(follows) or any(low >= high for low, high in self.index):
             raise ValueError(f"table {self.version!r}: index = {[*self.index]} must rise without gaps")

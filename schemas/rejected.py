@@ -26,7 +26,7 @@ class Reject(NamedTuple):
 
     part: int
     """Index of its input partition in the arrivals that carried it."""
-    koff: int
+    offset: int
     reason: Reason
     detail: str
     payload: bytes

@@ -1,31 +1,24 @@
-"""What every table of a city file is made of: strict structs and durations."""
+"""Configuration as typed, strict structs: an unknown key is a typo, and an error names its place."""
 
-from typing import Annotated
+from typing import TypeVar
 
-from msgspec import Meta, Struct
+import msgspec
+from msgspec import Struct
 
-Duration = Annotated[str, Meta(pattern=r"^[1-9]\d*(s|m|h|d)$", description="a whole number and s, m, h or d")]
-
-SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+T = TypeVar("T", bound=Struct)
 
 
 class Strict(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Unknown keys are refused."""
+    """A table of a configuration file; unknown keys are refused."""
 
 
-def seconds(duration: str) -> int:
-    """Seconds of a duration.
+def convert(entry: object, shape: type[T], where: str) -> T:
+    """Read one table of a configuration.
 
-    >>> seconds("10m")
-    600
+    Raises:
+        ValueError: it does not fit; the message begins with ``where``, if that is given.
     """
-    return int(duration[:-1]) * SECONDS[duration[-1]]
-
-
-def minutes(duration: str) -> int:
-    """Whole minutes of a duration, rounded up: the slots it takes on the grid.
-
-    >>> minutes("90s"), minutes("8h")
-    (2, 480)
-    """
-    return -(-seconds(duration) // 60)
+    try:
+        return msgspec.convert(entry, shape)
+    except msgspec.ValidationError as err:
+        raise ValueError(f"{where}: {err}" if where else str(err)) from err

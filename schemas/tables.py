@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from schemas.reading import PARAMETERS, VALUES
+from schemas.measured import AIR
 
 TIME = pa.timestamp("us", tz="UTC")
 NAME = pa.dictionary(pa.int32(), pa.string())
@@ -53,11 +53,11 @@ TABLES: dict[str, Table] = {
             ("received_at", TIME, "when it reached the pipeline"),
             *(
                 (v, pa.float64(), f"{UNITS.get(v, 'ppm')}; null: not measured, a sentinel, or its second already taken")
-                for v in VALUES
+                for v in AIR.values
             ),
             *(
                 (f"flag_{p}", pa.int8(), f"QARTOD flag of {p} from its own range and the instrument's status")
-                for p in PARAMETERS
+                for p in AIR.gridded
             ),
             *ORIGIN,
         ),
@@ -111,7 +111,7 @@ TABLES: dict[str, Table] = {
             ("pm10_24h", pa.float64(), "C24E, 24-hour predicted mean, µg/m³, unrounded"),
             ("pm25_24h", pa.float64(), "likewise"),
             *((gas, pa.float64(), "mean of the hour, ppm; null below 75 % coverage") for gas in GASES),
-            *((f"index_{p}", pa.int16(), f"index of {p}") for p in PARAMETERS),
+            *((f"index_{p}", pa.int16(), f"index of {p}") for p in AIR.gridded),
             ("missing_pm10", pa.int8(), "hours missing of the last 12 behind pm10_24h"),
             ("missing_pm25", pa.int8(), "likewise"),
             ("revision", pa.int32(), "0 when first closed; grows with each re-evaluation; the highest holds"),

@@ -8,8 +8,9 @@ from schemas.alert import Alert
 from schemas.anomaly import Anomaly
 from schemas.episode import OdorEpisode
 from schemas.light import LightMessage, LightState
+from schemas.odor import OdorReading, OdorReport
 from schemas.patrol import PatrolAck, PatrolTask
-from schemas.reading import AirReading, OdorReading, OdorReport
+from schemas.reading import AirReading
 from schemas.rolling import Rolling
 
 PARTITIONS = 4

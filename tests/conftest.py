@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from flows.decode.batch import Readings, Texts
+from flows.decode.batch import InMemory, Readings
 from schemas.city import DEFAULT_PARAMETERS, City, Identity, Late, Quality, Station, Windows
-from schemas.reading import PARAMETERS, VALUES
+from schemas.measured import AIR
 
 KEPT = "CITYAIR_KAFKA"
 """It asks for tests; all others would change what is tested."""
@@ -67,18 +67,18 @@ def make_readings():
 
     def make(rows, first=0, part=0):
         n = len(rows)
-        values = np.full((n, len(VALUES)), np.nan, order="F")
+        values = np.full((n, len(AIR.values)), np.nan, order="F")
         for i, (_, _, measured) in enumerate(rows):
             for name, value in measured.items():
-                values[i, VALUES.index(name)] = value
+                values[i, AIR.values.index(name)] = value
         return Readings(
             np.array([row[0] for row in rows], np.int32),
             np.array([row[1] for row in rows], np.int64) * 1_000_000,
             values,
-            np.zeros((n, len(PARAMETERS)), np.uint8),
+            np.zeros((n, len(AIR.gridded)), np.uint8),
             np.full(n, part, np.int32),
             np.arange(first, first + n),
-            Texts([b"reading %d" % (first + i) for i in range(n)]),
+            InMemory([b"reading %d" % (first + i) for i in range(n)]),
         )
 
     return make

@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from flows.decode.batch import Arrivals
+from flows.decode.batch import SourceBatch
 from flows.decode.decoder import Decoder
 from flows.outputs.lake_rows import Rows
 from flows.settings import DEFAULT_EPOCH, load_city
@@ -55,7 +55,7 @@ def main() -> None:
             arrivals = [item for _, item in part.next_batch()]
             watch.lap("read and decode")
             for item in arrivals:
-                outcome = zone.take(item.readings, more=item.more, last=item.last)
+                outcome = zone.take(item.readings, more=item.backlog, last=item.end_of_input)
                 watch.lap("grid and evaluate")
                 landed = [
                     rows.arrived(item),
@@ -67,7 +67,7 @@ def main() -> None:
                 files.wait()  # the thread writes beside the worker; here each stage is to stand by itself
                 watch.lap("write")
                 readings += taken(item)
-                last = last or item.last
+                last = last or item.end_of_input
             if last or time.perf_counter() > due:
                 files.finish()
                 watch.lap("write")
@@ -81,9 +81,9 @@ def main() -> None:
     print(json.dumps({"readings": readings, "wall": watch.wall, "cpu": watch.cpu}))
 
 
-def taken(item: Arrivals) -> int:
+def taken(item: SourceBatch) -> int:
     """How many messages an item stands for."""
-    return sum(one.number for one in item.taken)
+    return sum(one.number for one in item.offsets)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import numpy as np
 from confluent_kafka import Producer
 
 from benchmarks.generate import START, Line
-from flows.broker import connection as broker
+from flows.broker import connection
 from flows.settings import load_city
 
 EVERY = 0.1
@@ -32,7 +32,7 @@ def main() -> None:
     city, topic, first, count = load_city(Path(sys.argv[1])), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     zone = ZoneInfo(city.city.timezone)
     producer = Producer(
-        broker.client(broker.Trouble(), compression_type="lz4", linger_ms=0, partitioner="murmur2_random")
+        connection.config(connection.ClientErrors(), compression_type="lz4", linger_ms=0, partitioner="murmur2_random")
     )
     producer.list_topics(topic, timeout=10)
     encode = msgspec.json.Encoder().encode

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from flows.analyses import indices
 from flows.analyses.windows import Means
-from flows.decode.batch import I32, I64, U8
+from flows.arrays import I32, I64, U8
 from flows.kernels import nearby, one_end, rolling, surroundings
-from flows.state.cadence import Group
+from flows.state.cadence import Cadence
 from flows.state.grid import Grid
-from flows.state.panes import BLOCK, KINDS
-from schemas.reading import PARAMETERS
+from flows.state.panes import KINDS, PANE_SLOTS
+from schemas.measured import AIR
 
 FEW = 3
 """Ends up to which windows are added up one by one, rather than from sums over all minutes before."""
@@ -36,7 +36,7 @@ class Findings:
 
 
 @dataclass(slots=True)
-class Evaluated:
+class Results:
     """What an evaluation says that was not said before."""
 
     means: list[Means] = field(default_factory=list)
@@ -44,7 +44,7 @@ class Evaluated:
     indexed: list[indices.Rows] = field(default_factory=list)
 
 
-def close(grid: Grid, group: Group, last: int, revision: int, out: Evaluated) -> None:
+def close(grid: Grid, group: Cadence, last: int, revision: int, out: Results) -> None:
     """Evaluate slots after ``group.closed`` to ``last`` for the first time.
 
     A spike in the newest cell closed before shows only in the light of the cell after it: there, what was said of
@@ -73,13 +73,13 @@ def close(grid: Grid, group: Group, last: int, revision: int, out: Evaluated) ->
 
 def revise(
     grid: Grid,
-    group: Group,
+    group: Cadence,
     columns: NDArray[np.integer],
     first: int,
     until: int,
     revision: int,
     add_late: Callable[[], None],
-    out: Evaluated,
+    out: Results,
 ) -> None:
     """Evaluate slots from ``first`` to ``group.closed`` once more, and say what differs.
 
@@ -117,12 +117,12 @@ def revise(
         out.means.append(Means(group, columns, new, ends, differs, revisions, None))
 
 
-def _indices(grid: Grid, group: Group, columns: NDArray[np.integer], hours: I64) -> indices.Hours:
+def _indices(grid: Grid, group: Cadence, columns: NDArray[np.integer], hours: I64) -> indices.Hours:
     return indices.evaluate(grid, group.scales, columns, group.cadence, hours, group.ozone)
 
 
 def _judge(
-    grid: Grid, group: Group, columns: NDArray[np.integer], first: int, last: int, until: int
+    grid: Grid, group: Cadence, columns: NDArray[np.integer], first: int, last: int, until: int
 ) -> tuple[U8, U8, I64]:
     """Test the surroundings of the cells that end in (first, last], looking no further than ``until``.
 
@@ -134,7 +134,7 @@ def _judge(
     seen = min(stop + surroundings.LOOKAHEAD * cadence, until // cadence * cadence)
     ended: I64 = np.arange(start + cadence, stop + 1, cadence, dtype=np.int64)
     if not ended.size:
-        none = np.zeros((0, columns.size, len(PARAMETERS)), np.uint8)
+        none = np.zeros((0, columns.size, len(AIR.gridded)), np.uint8)
         return none, none, ended
 
     def cells(cells_before: int, some: NDArray[np.integer]) -> tuple[I64, NDArray[Any]]:
@@ -142,7 +142,7 @@ def _judge(
         sums, counts = (_columns(grid.layer(name, low, seen), some) for name in ("sums", "counts"))
         return _cells(sums, cadence, np.int64), _cells(counts, cadence, np.int64)
 
-    after = np.zeros((ended.size, columns.size, len(PARAMETERS)), np.uint8)
+    after = np.zeros((ended.size, columns.size, len(AIR.gridded)), np.uint8)
     near = nearby.near(group.limits, (seen - start) // cadence)
     some = np.arange(columns.size)
     if near:
@@ -155,7 +155,7 @@ def _judge(
     return before, after, ended
 
 
-def _store(grid: Grid, group: Group, columns: NDArray[np.integer], ended: I64, found: U8) -> None:
+def _store(grid: Grid, group: Cadence, columns: NDArray[np.integer], ended: I64, found: U8) -> None:
     """Keep what was found on every slot of its cell."""
     if not ended.size:
         return
@@ -167,29 +167,31 @@ def _store(grid: Grid, group: Group, columns: NDArray[np.integer], ended: I64, f
 
 
 def _windows(
-    grid: Grid, group: Group, columns: NDArray[np.integer], first: int, last: int
+    grid: Grid, group: Cadence, columns: NDArray[np.integer], first: int, last: int
 ) -> tuple[rolling.Windows, I64]:
     """Totals of the windows that end in (first, last], shape (6, windows, columns, ends), and their ends."""
     step = group.step
     start, stop = group.floor(first), group.floor(last) if group.names else group.floor(first)
     ends: I64 = np.arange(start + step, stop + 1, step, dtype=np.int64)
-    if not ends.size or (ends.size <= FEW and step % BLOCK and not (group.lengths % BLOCK).any()):
+    if not ends.size or (ends.size <= FEW and step % PANE_SLOTS and not (group.lengths % PANE_SLOTS).any()):
         return _few(grid, columns, ends, group.lengths), ends
     low = start - group.longest
-    totals = grid.minutes(low, stop).added(step) if step % BLOCK else grid.blocks(low, stop).added(step // BLOCK)
+    totals = (
+        grid.minutes(low, stop).added(step) if step % PANE_SLOTS else grid.blocks(low, stop).added(step // PANE_SLOTS)
+    )
     lengths = tuple(int(length) // step for length in group.lengths)
     return rolling.windows(*totals.of(columns), lengths, group.longest // step), ends
 
 
 def _few(grid: Grid, columns: NDArray[np.integer], ends: I64, lengths: I64) -> rolling.Windows:
     """Total the windows of a few ends one by one."""
-    shape = len(PARAMETERS), lengths.size, columns.size, ends.size
+    shape = len(AIR.gridded), lengths.size, columns.size, ends.size
     found = tuple(np.zeros(shape, kind) for kind in KINDS)
     stations = columns.astype(np.int64, copy=False)
     for e, end in enumerate(ends.tolist()):
-        running, last = grid.running(end // BLOCK * BLOCK)
+        running, last = grid.running(end // PANE_SLOTS * PANE_SLOTS)
         assert grid.line(end - int(lengths.max())) >= 0, "the grid does not hold these slots"
-        one_end.total(tuple(running), last, BLOCK, grid.cells(), grid.line(end), lengths, stations, found, e)
+        one_end.total(tuple(running), last, PANE_SLOTS, grid.cells(), grid.line(end), lengths, stations, found, e)
     return rolling.Windows(*found)
 
 
@@ -206,7 +208,7 @@ def _cells(layer: NDArray[Any], slots: int, kind: type[np.integer]) -> NDArray[A
 
 
 def _say(
-    columns: NDArray[np.integer], ended: I64, tests: U8, new: NDArray[np.bool_], revision: int, out: Evaluated
+    columns: NDArray[np.integer], ended: I64, tests: U8, new: NDArray[np.bool_], revision: int, out: Results
 ) -> None:
     """Say what was found in cells, shape (cells, columns, 6), where it is new."""
     cell, station, parameter = np.nonzero(new)

@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.analyses.ozone_hours import OzoneHours
-from flows.decode.batch import F64, I32, I64
+from flows.arrays import F64, I32, I64
 from flows.kernels import cai, nowcast, rolling
 from flows.resources import every_index, index
 from flows.state.grid import Grid
-from flows.state.panes import BLOCK
+from flows.state.panes import PANE_SLOTS
 from schemas.indices import Table
-from schemas.reading import PARAMETERS
+from schemas.measured import AIR
 
 HOUR = 60
 LOOKBACK = max(cai.LOOKBACK, nowcast.LOOKBACK) - 1
@@ -23,7 +23,7 @@ REACH = (LOOKBACK + 1) * HOUR
 VALID = 0.75
 """Share of an hour that values must cover for its mean to count."""
 KOREA = "korea"
-O3 = PARAMETERS.index("o3")
+O3 = AIR.gridded.index("o3")
 
 Columns = dict[str, NDArray[np.generic]]
 
@@ -125,7 +125,7 @@ def evaluate(
         "added": result.added,
         "over_range": result.over_range,
     }
-    for i, name in enumerate(PARAMETERS):
+    for i, name in enumerate(AIR.gridded):
         of_cai[f"{name}_24h" if name in cai.TURN else name] = korea.inputs[:, :, i]
         of_cai[f"index_{name}"] = result.index[:, :, i]
     for i, name in enumerate(cai.TURN):
@@ -152,7 +152,7 @@ def rows(columns: NDArray[np.integer], now: Hours, before: Hours | None, revisio
         some = _rows("aqi", columns, now.ended, of, before.aqi[name, parameter] if before else None, revision)
         n = some.station.size
         some.columns["index_name"] = np.full(n, indices_by_name[name], np.int32)
-        some.columns["parameter"] = np.full(n, PARAMETERS.index(parameter), np.int32)
+        some.columns["parameter"] = np.full(n, AIR.gridded.index(parameter), np.int32)
         found.append(some)
     return [one for one in found if one.station.size]
 
@@ -191,6 +191,6 @@ def _hourly(grid: Grid, columns: NDArray[np.integer], cadence: int, first: int, 
 
 def valid_hours(grid: Grid, columns: NDArray[np.integer], cadence: int, first: int, last: int) -> F64:
     """Means of the hours in (first, last], shape (hours, stations, 6); NaN where values cover too little of one."""
-    totals = grid.blocks(first, last).of(columns).added(HOUR // BLOCK)
+    totals = grid.blocks(first, last).of(columns).added(HOUR // PANE_SLOTS)
     covered = rolling.coverage(totals.filled, cadence, HOUR)
     return np.where(covered >= VALID, rolling.mean(totals.sums, totals.counts), np.nan)

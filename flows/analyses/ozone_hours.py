@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from flows.decode.batch import F64, I64
+from flows.arrays import F64, I64
 from flows.kernels.nowcast import Averaged, missing
 from flows.kernels.nowcast_o3 import LOOKBACK, nowcast_o3
 

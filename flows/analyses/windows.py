@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.decode.batch import I32, I64
+from flows.arrays import I32, I64
 from flows.kernels import rolling
-from flows.state.cadence import Group
+from flows.state.cadence import Cadence
 
 
 class Means:
@@ -30,7 +30,7 @@ class Means:
 
     def __init__(
         self,
-        group: Group,
+        group: Cadence,
         columns: NDArray[np.integer],
         totals: rolling.Windows,
         ends: I64,
@@ -56,7 +56,7 @@ class Means:
 
     @cached_property
     def parameter(self) -> I32:
-        """Index among ``PARAMETERS``."""
+        """Index among ``AIR.gridded``."""
         return self._rows(np.arange(self.there.shape[0], dtype=np.int32)[:, None, None, None])
 
     @cached_property

@@ -15,15 +15,15 @@ from typing import Any
 
 from schemas.errors import BrokerError, ConfigurationError
 
-HOME = "localhost:9092"
-PATIENCE = 30.0
+DEFAULT_SERVERS = "localhost:9092"
+PATIENCE_S = 30.0
 """Seconds that a command waits for a broker when it starts."""
 FILES = {
     "CITYAIR_KAFKA_CA": "ssl.ca.location",
     "CITYAIR_KAFKA_CERTIFICATE": "ssl.certificate.location",
     "CITYAIR_KAFKA_KEY": "ssl.key.location",
 }
-AWAY = (
+RETRIABLE = (
     *("_TRANSPORT", "_TIMED_OUT", "_TIMED_OUT_QUEUE", "_ALL_BROKERS_DOWN", "_RESOLVE", "REQUEST_TIMED_OUT"),
     *("LEADER_NOT_AVAILABLE", "NOT_LEADER_FOR_PARTITION", "REPLICA_NOT_AVAILABLE", "BROKER_NOT_AVAILABLE"),
     *("COORDINATOR_NOT_AVAILABLE", "COORDINATOR_LOAD_IN_PROGRESS", "NOT_COORDINATOR", "NOT_CONTROLLER"),
@@ -40,7 +40,7 @@ _silent.propagate = False
 
 
 @dataclass(slots=True)
-class Trouble:
+class ClientErrors:
     """Remembers what a client last complained of: TLS and passwords show nowhere else.
 
     Attributes:
@@ -58,16 +58,16 @@ class Trouble:
 
 def servers() -> str:
     """Name the brokers to begin with: ``CITYAIR_KAFKA``, ``localhost:9092`` where it is not set."""
-    return os.environ.get("CITYAIR_KAFKA", "").strip() or HOME
+    return os.environ.get("CITYAIR_KAFKA", "").strip() or DEFAULT_SERVERS
 
 
-def topic(name: str) -> str:
+def topic_name(name: str) -> str:
     """Name a topic as the broker knows it: behind ``CITYAIR_KAFKA_PREFIX``, where several cities share a broker.
 
     Raises:
         ConfigurationError: the prefix has letters that no topic may have.
 
-    >>> topic("env.air.reading.v1")
+    >>> topic_name("env.air.reading.v1")
     'env.air.reading.v1'
     """
     prefix = os.environ.get("CITYAIR_KAFKA_PREFIX", "").strip()
@@ -79,27 +79,27 @@ def topic(name: str) -> str:
     return prefix + name
 
 
-def client(trouble: Trouble, **more: Any) -> Config:
+def config(errors: ClientErrors, **more: Any) -> Config:
     """Make the settings of a librdkafka client: where, as whom, and ``more`` (``_`` stands for ``.``).
 
     Raises:
         ConfigurationError: variables contradict each other, or a file they name cannot be read.
 
-    >>> client(Trouble(), group_id="g")["group.id"]
+    >>> config(ClientErrors(), group_id="g")["group.id"]
     'g'
     """
-    config: Config = {
+    settings: Config = {
         "bootstrap.servers": servers(),
         "client.id": "cityair",
-        "error_cb": trouble,
+        "error_cb": errors,
         "log_level": 0,  # what matters comes through error_cb
         "logger": _silent,  # a client without one writes to stderr at this level, too
         "reconnect.backoff.max.ms": 1000,
         "topic.metadata.refresh.interval.ms": 30_000,
         "allow.auto.create.topics": False,
     }
-    config |= _identity()
-    return config | {name.replace("_", "."): value for name, value in more.items()}
+    settings |= _identity()
+    return settings | {name.replace("_", "."): value for name, value in more.items()}
 
 
 def _identity() -> Config:
@@ -139,7 +139,7 @@ def _readable(variable: str) -> str:
         raise ConfigurationError(f"{variable} = {path}: cannot be read: {err.strerror}") from err
 
 
-def reach(ask: Callable[[float], Any], trouble: Trouble, patience: float = PATIENCE) -> Any:
+def retry(ask: Callable[[float], Any], errors: ClientErrors, patience: float = PATIENCE_S) -> Any:
     """Ask a broker until it answers; ``ask`` takes a time limit in seconds.
 
     Raises:
@@ -157,10 +157,10 @@ def reach(ask: Callable[[float], Any], trouble: Trouble, patience: float = PATIE
                 raise BrokerError(
                     f"broker {servers()}: {error.name()}: {error.str()}; the user lacks a right: cityair topics acls"
                 ) from err
-            if error.name() not in AWAY:
+            if error.name() not in RETRIABLE:
                 raise BrokerError(f"broker {servers()}: {error.name()}: {error.str()}") from err
             if time.monotonic() > end:
-                said = f" ({trouble.last})" if trouble.last else ""
+                said = f" ({errors.last})" if errors.last else ""
                 raise BrokerError(
                     f"no broker answered at {servers()} within {patience:.0f} s{said}; "
                     "set CITYAIR_KAFKA=host:port, and see docs/operations.md for users and TLS"
@@ -168,14 +168,14 @@ def reach(ask: Callable[[float], Any], trouble: Trouble, patience: float = PATIE
             time.sleep(0.1)
 
 
-def partitions(client: Any, name: str, trouble: Trouble) -> list[int]:
+def partitions(client: Any, name: str, errors: ClientErrors) -> list[int]:
     """List the partitions of a topic, by its name on the broker.
 
     Raises:
         BrokerError: the broker cannot be reached, or refuses us.
         ConfigurationError: the topic is not there.
     """
-    found = reach(lambda limit: client.list_topics(name, timeout=limit), trouble).topics[name]
+    found = retry(lambda limit: client.list_topics(name, timeout=limit), errors).topics[name]
     if found.error is None:
         return sorted(found.partitions)
     said = f"topic {name} on {servers()}: {found.error.str()}"

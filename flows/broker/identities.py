@@ -8,7 +8,7 @@ from typing import Any
 from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
-from flows.broker import connection as broker
+from flows.broker import connection
 from schemas.errors import BrokerError, ConfigurationError
 
 EVERY = 5.0
@@ -20,13 +20,13 @@ class Identities:
 
     Args:
         topics: contract names.
-        trouble: what the client complained of.
+        errors: what the client complained of.
     """
 
-    def __init__(self, topics: Sequence[str], trouble: broker.Trouble) -> None:
-        self._names = {name: broker.topic(name) for name in topics}
-        self._trouble = trouble
-        self._admin = AdminClient(broker.client(trouble))
+    def __init__(self, topics: Sequence[str], errors: connection.ClientErrors) -> None:
+        self._names = {name: connection.topic_name(name) for name in topics}
+        self._errors = errors
+        self._admin = AdminClient(connection.config(errors))
         self._asked: dict[str, Future[Any]] = {}
         self._next = time.monotonic() + EVERY
 
@@ -45,11 +45,11 @@ class Identities:
                 return found[asked].result()  # an answer that failed stays so: what is tried again is the question
 
             try:
-                ids[name] = str(broker.reach(describe, self._trouble).topic_id)
+                ids[name] = str(connection.retry(describe, self._errors).topic_id)
             except BrokerError as err:
                 if "UNKNOWN_TOPIC" in str(err):
                     raise ConfigurationError(
-                        f"topic {asked} is not on {broker.servers()}; make it with: cityair topics create"
+                        f"topic {asked} is not on {connection.servers()}; make it with: cityair topics create"
                     ) from err
                 raise
         self._compare(known, ids)
@@ -70,7 +70,7 @@ class Identities:
         elif time.monotonic() >= self._next:
             self._next = time.monotonic() + EVERY
             self._asked = self._admin.describe_topics(
-                TopicCollection(list(self._names.values())), request_timeout=broker.PATIENCE
+                TopicCollection(list(self._names.values())), request_timeout=connection.PATIENCE_S
             )
 
     def _compare(self, known: Mapping[str, str], ids: Mapping[str, str]) -> None:

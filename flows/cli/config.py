@@ -9,7 +9,7 @@ import typer
 
 from flows import settings
 from flows.resources import shipped
-from schemas.reading import PARAMETERS
+from schemas.measured import AIR
 
 app = typer.Typer(help="Show the settings.", no_args_is_help=True)
 
@@ -37,7 +37,7 @@ def show(
     parsed = settings.load_city(path)
     whole = msgspec.to_builtins(parsed)
     whole["parameters"] = {
-        name: msgspec.to_builtins(limits) for name, limits in zip(PARAMETERS, parsed.limits(), strict=True)
+        name: msgspec.to_builtins(limits) for name, limits in zip(AIR.gridded, parsed.limits(), strict=True)
     }
     if as_json:
         print(json.dumps(whole, ensure_ascii=False, indent=2))

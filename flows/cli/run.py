@@ -19,14 +19,14 @@ from bytewax.run import cli_main
 from flows import air, settings
 from flows.decode.decoder import Decoder
 from flows.outputs.events import LIGHT_TOPIC
-from flows.outputs.lake_rows import Landing
+from flows.outputs.lake_rows import LakeBatch
 from flows.sources.files import source as files
 from flows.sources.kafka import source as kafka
 from flows.sources.kafka.side_input import WordsSource
 from schemas.city import City
+from schemas.durations import seconds
 from schemas.errors import DataQualityError, UsageError
 from schemas.light import LightMessage, LightState
-from schemas.strict import seconds
 from schemas.topics import dead_letters
 from sinks import recovery_store as store
 from sinks.kafka.sink import TopicSink, read_messages
@@ -127,9 +127,9 @@ class Tally:
         if self._status:
             self._status.start()
 
-    def land(self, landing: Landing) -> None:
+    def land(self, landing: LakeBatch) -> None:
         """Count one item."""
-        for (partition, what), count in landing.judged.items():
+        for (partition, what), count in landing.dispositions.items():
             self.became[what] += count
             self.newest = partition.topic
         if self._status and time.monotonic() - self._looked > SHOWN_EVERY:

@@ -18,8 +18,8 @@ from flows.settings import load_city
 from flows.simulate.scenarios import MIXES, SCENARIOS
 from flows.simulate.simulator import Simulation, Summary, write, write_lines
 from schemas.city import City
+from schemas.durations import seconds
 from schemas.errors import UsageError
-from schemas.strict import seconds
 from sinks.kafka.producer import Publisher
 
 KAFKA = "kafka"

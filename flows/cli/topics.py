@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from flows import settings
-from flows.broker import connection as broker
+from flows.broker import connection
+from schemas.durations import seconds
 from schemas.errors import UsageError
-from schemas.strict import seconds
 from schemas.topics import PARTITIONS, Wanted, wanted
 from sinks.kafka import acls as rights
 from sinks.kafka import admin as topic_plan
@@ -112,7 +112,7 @@ def rule_lines(rules: list[Rule]) -> list[str]:
 def _topics(target: topic_plan.Broker, city: Path | None, partitions: int, replication: int | None) -> list[Wanted]:
     horizon = seconds(settings.load_city(city).late.horizon)
     needed = wanted(horizon, partitions, topic_plan.copies(replication, target.brokers))
-    return [msgspec.structs.replace(topic, name=broker.topic(topic.name)) for topic in needed]
+    return [msgspec.structs.replace(topic, name=connection.topic_name(topic.name)) for topic in needed]
 
 
 def _write(report: PlanReport, as_json: bool) -> None:

@@ -9,25 +9,22 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from flows.arrays import F64, I32, I64, U8
 from schemas.light import LightMessage
-from schemas.reading import PARAMETERS, VALUES
+from schemas.measured import AIR
 from schemas.rejected import NO_ENVELOPE, Envelope, Reject
 
-I64 = NDArray[np.int64]
-I32 = NDArray[np.int32]
-F64 = NDArray[np.float64]
-U8 = NDArray[np.uint8]
 T = TypeVar("T")
 
 
-class Partition(NamedTuple):
+class InputPartition(NamedTuple):
     """An input partition: a topic's, or a file. ``topic`` is the file's path relative to what was given."""
 
     topic: str
-    kpart: int
+    number: int
 
 
-class Taken(NamedTuple):
+class OffsetRange(NamedTuple):
     """Receipt for messages taken from one partition, counted where they came in."""
 
     part: int
@@ -38,7 +35,7 @@ class Taken(NamedTuple):
     """Offsets between them that the broker does not have."""
 
 
-class Payloads(ABC):
+class RawMessages(ABC):
     """The original bytes of messages, made only for the few that are refused."""
 
     @abstractmethod
@@ -50,8 +47,8 @@ class Payloads(ABC):
         return [NO_ENVELOPE] * len(rows)
 
 
-class Texts(Payloads):
-    """Payloads at hand as bytes, each perhaps with its envelope."""
+class InMemory(RawMessages):
+    """RawMessages at hand as bytes, each perhaps with its envelope."""
 
     def __init__(self, texts: Sequence[bytes], envelopes: Sequence[Envelope] | None = None) -> None:
         self._texts, self._envelopes = texts, envelopes
@@ -65,10 +62,10 @@ class Texts(Payloads):
         return [self._envelopes[int(row)] for row in rows] if self._envelopes else super().envelopes(rows)
 
 
-class Some(Payloads):
-    """Payloads of some rows of others: row ``i`` is their row ``rows[i]``."""
+class Subset(RawMessages):
+    """RawMessages of some rows of others: row ``i`` is their row ``rows[i]``."""
 
-    def __init__(self, of: Payloads, rows: NDArray[np.integer]) -> None:
+    def __init__(self, of: RawMessages, rows: NDArray[np.integer]) -> None:
         self._of, self._rows = of, rows
 
     def take(self, rows: Sequence[int] | NDArray[np.integer]) -> list[bytes]:
@@ -80,8 +77,8 @@ class Some(Payloads):
         return self._of.envelopes(self._rows[np.asarray(rows, np.int64)])
 
 
-class Joined(Payloads):
-    """Payloads of several runs of readings, one after another."""
+class Concatenated(RawMessages):
+    """RawMessages of several runs of readings, one after another."""
 
     def __init__(self, runs: "Sequence[Readings]") -> None:
         self._runs = [run.payloads for run in runs]
@@ -95,7 +92,7 @@ class Joined(Payloads):
         """Return what each of ``rows`` came in."""
         return self._each(rows, lambda run, some: run.envelopes(some))
 
-    def _each(self, rows: Sequence[int] | NDArray[np.integer], ask: Callable[[Payloads, I64], list[T]]) -> list[T]:
+    def _each(self, rows: Sequence[int] | NDArray[np.integer], ask: Callable[[RawMessages, I64], list[T]]) -> list[T]:
         """Ask each run once, and put what it says in the order of ``rows``."""
         asked = np.asarray(rows, np.int64)
         run_of = np.searchsorted(self._ends, asked, "right")
@@ -117,7 +114,7 @@ class Readings:
         values: in the order of ``VALUES``, shape (n, 8), Fortran order; NaN where not measured.
         status: instrument status by pollutant, shape (n, 6); 0 normal.
         part: index into the arrivals' ``parts``, shape (n,).
-        koff: offset in the partition, shape (n,).
+        offset: in the partition, shape (n,).
         payloads: the original bytes, row by row.
     """
 
@@ -126,8 +123,8 @@ class Readings:
     values: F64
     status: U8
     part: I32
-    koff: I64
-    payloads: Payloads
+    offset: I64
+    payloads: RawMessages
 
     def __len__(self) -> int:
         return self.station.size
@@ -141,8 +138,8 @@ class Readings:
             self.values.T.take(rows, axis=1).T,
             self.status[rows],
             self.part[rows],
-            self.koff[rows],
-            Some(self.payloads, rows),
+            self.offset[rows],
+            Subset(self.payloads, rows),
         )
 
     def slice(self, begin: int, end: int) -> "Readings":
@@ -153,8 +150,8 @@ class Readings:
             self.values[begin:end],
             self.status[begin:end],
             self.part[begin:end],
-            self.koff[begin:end],
-            Some(self.payloads, np.arange(begin, min(end, len(self)))),
+            self.offset[begin:end],
+            Subset(self.payloads, np.arange(begin, min(end, len(self)))),
         )
 
 
@@ -172,8 +169,8 @@ def concatenate(runs: Sequence[Readings]) -> Readings:
         np.concatenate([r.values.T for r in runs], axis=1).T,
         np.concatenate([r.status for r in runs]),
         np.concatenate([r.part for r in runs]),
-        np.concatenate([r.koff for r in runs]),
-        Joined(runs),
+        np.concatenate([r.offset for r in runs]),
+        Concatenated(runs),
     )
 
 
@@ -182,11 +179,11 @@ def no_readings() -> Readings:
     return Readings(
         np.empty(0, np.int32),
         np.empty(0, np.int64),
-        np.empty((0, len(VALUES)), order="F"),
-        np.empty((0, len(PARAMETERS)), np.uint8),
+        np.empty((0, len(AIR.values)), order="F"),
+        np.empty((0, len(AIR.gridded)), np.uint8),
         np.empty(0, np.int32),
         np.empty(0, np.int64),
-        Texts(()),
+        InMemory(()),
     )
 
 
@@ -194,26 +191,26 @@ def no_readings() -> Readings:
 class Words:
     """What people have lights say: messages of ``env.light.message.v1``, and those refused."""
 
-    parts: Sequence[Partition]
+    parts: Sequence[InputPartition]
     words: list[LightMessage]
     rejects: list[Reject]
 
 
 @dataclass(slots=True)
-class Arrivals:
+class SourceBatch:
     """One item from a source: everything it took since the last one.
 
-    Every message taken is in ``readings`` or in ``rejects``, and counted in ``taken``.
+    Every message taken is in ``readings`` or in ``rejects``, and counted in ``offsets``.
     """
 
-    parts: Sequence[Partition]
+    parts: Sequence[InputPartition]
     """The input partitions; it only grows, so that an index keeps its meaning for ever."""
     received: int
     """When they reached the pipeline, microseconds since 1970 UTC."""
     readings: Readings = field(default_factory=no_readings)
     rejects: list[Reject] = field(default_factory=list)
-    taken: list[Taken] = field(default_factory=list)
-    more: bool = False
+    offsets: list[OffsetRange] = field(default_factory=list)
+    backlog: bool = False
     """Further messages are at hand, so that evaluation may wait and do up to a day in one go."""
-    last: bool = False
+    end_of_input: bool = False
     """The input is bounded and this is its end: close what is still open."""

@@ -16,11 +16,13 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from flows.arrays import F64, I32, I64, U8
 from flows.decode import fast_path as scan
-from flows.decode.batch import F64, I32, I64, U8, Payloads, Readings, Texts, concatenate
+from flows.decode.batch import InMemory, RawMessages, Readings, concatenate
 from flows.decode.timestamps import EARLIEST, LATEST, NO_TIME, Times, bad_time
 from schemas.city import City
-from schemas.reading import PARAMETERS, VALUES, Status
+from schemas.measured import AIR
+from schemas.reading import Status
 from schemas.rejected import MAX_KEPT_BYTES, MAX_MESSAGE_BYTES, Reason, Reject
 
 NAN = float("nan")
@@ -105,7 +107,7 @@ class Decoder:
         count = chunk.count(b"\n") if count is None else count
         found = self._scanner.read(chunk, count)
         payloads = _Lines(chunk, found.begin, found.end)
-        status, koff = np.repeat(found.status[:, None], len(PARAMETERS), axis=1), np.arange(first, first + count)
+        status, koff = np.repeat(found.status[:, None], len(AIR.gridded), axis=1), np.arange(first, first + count)
         readings = Readings(found.station, found.observed, found.values, status, _same(part, koff), koff, payloads)
         scan.unset(readings.values, self._sentinels)
         if found.plain.all():
@@ -113,7 +115,7 @@ class Decoder:
         rest = np.flatnonzero(~found.plain)
         others, rejects = self.messages(part, koff[rest], payloads.take(rest))
         readings = concatenate([readings.take(found.plain), others])
-        return readings.take(np.argsort(readings.koff, kind="stable")), rejects, count
+        return readings.take(np.argsort(readings.offset, kind="stable")), rejects, count
 
     def messages(self, part: int, koff: I64, payloads: Sequence[bytes]) -> tuple[Readings, list[Reject]]:
         """Decode messages one by one, each with its offset in ``koff``."""
@@ -130,11 +132,11 @@ class Decoder:
                 kept.append(i)
             except _Refused as refused:
                 rejects.append(Reject(part, int(koff[i]), refused.reason, refused.detail, payload[:MAX_KEPT_BYTES]))
-        texts = Texts(payloads if len(kept) == len(payloads) else [payloads[i] for i in kept])
+        texts = InMemory(payloads if len(kept) == len(payloads) else [payloads[i] for i in kept])
         readings, more = self._columns_of(part, koff[kept], rows, texts)
-        return readings, sorted(rejects + more, key=lambda reject: reject.koff)
+        return readings, sorted(rejects + more, key=lambda reject: reject.offset)
 
-    def columns(self, part: int, koff: I64, columns: Columns, payloads: Payloads) -> tuple[Readings, list[Reject]]:
+    def columns(self, part: int, koff: I64, columns: Columns, payloads: RawMessages) -> tuple[Readings, list[Reject]]:
         """Judge rows that came typed; ``koff`` has the offset of each, ``payloads`` what to keep of one refused."""
         names, codes = columns.station_id
         index = np.array([self._stations.get(name, -1) if name else -1 for name in names], np.int32)
@@ -158,7 +160,7 @@ class Decoder:
             raise _Refused("contract", str(other).replace("float | str | null", "float | null")) from other
         except (msgspec.MsgspecError, ValueError, RecursionError) as other:
             raise _Refused("undecodable", str(other) or type(other).__name__) from other
-        for name in VALUES:
+        for name in AIR.values:
             value: object = getattr(row, name)
             if isinstance(value, str):
                 if value not in TEXT_SENTINELS:
@@ -167,12 +169,12 @@ class Decoder:
         return row
 
     def _columns_of(
-        self, part: int, koff: I64, rows: Sequence[_Wire], payloads: Payloads
+        self, part: int, koff: I64, rows: Sequence[_Wire], payloads: RawMessages
     ) -> tuple[Readings, list[Reject]]:
         n = len(rows)
         station = np.fromiter(map(self._stations.get, [r.station_id for r in rows], repeat(-1)), np.int32, n)
         observed = np.fromiter(map(self._times.__getitem__, [r.observed_at for r in rows]), np.int64, n)
-        values = np.empty((n, len(VALUES)), order="F")
+        values = np.empty((n, len(AIR.values)), order="F")
         # Written out, because a loop over names costs a third more in this, the hottest place of all.
         values[:, 0] = [r.pm10 for r in rows]
         values[:, 1] = [r.pm25 for r in rows]
@@ -211,7 +213,7 @@ class Decoder:
         rejects = [
             Reject(
                 int(readings.part[row]),
-                int(readings.koff[row]),
+                int(readings.offset[row]),
                 refused[row].reason,
                 refused[row].detail,
                 text[:MAX_KEPT_BYTES],
@@ -232,8 +234,8 @@ class _Refused(Exception):  # noqa: N818 - it is a verdict on a message, not an 
         self.detail = detail
 
 
-class _Lines(Payloads):
-    """Payloads of lines of a chunk; cut only where one is asked for."""
+class _Lines(RawMessages):
+    """RawMessages of lines of a chunk; cut only where one is asked for."""
 
     def __init__(self, chunk: bytes, begin: I64, end: I64) -> None:
         self._chunk, self._begin, self._end = chunk, begin, end
@@ -250,7 +252,7 @@ def _same(part: int, koff: I64) -> I32:
 def _status(given: Sequence[int | dict[str, int] | None]) -> tuple[U8, I64]:
     """Instrument status by pollutant, shape (n, 6), and how many keys of each message gave it, shape (n,)."""
     n = len(given)
-    status = np.zeros((n, len(PARAMETERS)), np.uint8)
+    status = np.zeros((n, len(AIR.gridded)), np.uint8)
     kinds = set(map(type, given))
     if kinds == {int}:
         status[:] = np.fromiter(given, np.uint8, n)[:, None]
@@ -260,7 +262,7 @@ def _status(given: Sequence[int | dict[str, int] | None]) -> tuple[U8, I64]:
         for row, one in enumerate(given):
             if isinstance(one, dict):
                 keys[row] = 1 + len(one)
-                for p, name in enumerate(PARAMETERS):
+                for p, name in enumerate(AIR.gridded):
                     status[row, p] = one.get(name, 0)
             elif one is not None:
                 keys[row] = 1
@@ -268,7 +270,7 @@ def _status(given: Sequence[int | dict[str, int] | None]) -> tuple[U8, I64]:
     return status, keys
 
 
-def _twins(payloads: Payloads, quotes: I64) -> dict[int, _Refused]:
+def _twins(payloads: RawMessages, quotes: I64) -> dict[int, _Refused]:
     """Find messages in which a key stands twice: the decoder would silently take the last.
 
     Every key and every text takes two quotes. A message with just the quotes that its values account for, shape

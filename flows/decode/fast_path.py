@@ -11,15 +11,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.decode.batch import F64, I32, I64, U8
+from flows.arrays import F64, I32, I64, U8
 from flows.decode.timestamps import EARLIEST, LATEST
 from flows.kernels.compiled import callable_there, compiled
-from schemas.reading import VALUES
+from schemas.measured import AIR
 from schemas.rejected import MAX_MESSAGE_BYTES
 
 TEXTS = ("station_id", "observed_at")
 """Always there."""
-FIELDS = (*TEXTS, *VALUES, "status")
+FIELDS = (*TEXTS, *AIR.values, "status")
 STATION, OBSERVED, FIRST_VALUE, STATUS = 0, 1, len(TEXTS), len(FIELDS) - 1
 BOTH_TEXTS = 0b11
 NO = -1
@@ -44,7 +44,7 @@ BYTE, TOP, HALF, GOLDEN = np.uint64(8), np.uint64(59), np.uint64(32), np.uint64(
 
 _TEXT = "const uint8[::1]"
 _NAMES = f"{_TEXT}, const int64[::1]"
-"""Texts end to end, and where each begins."""
+"""InMemory end to end, and where each begins."""
 
 
 class Plain(NamedTuple):
@@ -88,7 +88,7 @@ class Scanner:
             np.empty(n, np.int64),
             np.empty(n, np.int32),
             np.empty(n, np.int64),
-            np.full((n, len(VALUES)), np.nan, order="F"),
+            np.full((n, len(AIR.values)), np.nan, order="F"),
             np.zeros(n, np.uint8),
         )
         _read(np.frombuffer(chunk, np.uint8), *_KEYS, self._names, self._bounds, self._table, *found)

@@ -1,14 +1,14 @@
 """Times as they are spelled on the wire."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated
 
 import msgspec
 import numpy as np
 from msgspec import Meta
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
+from schemas.slots import EPOCH, MICROSECOND
+
 EARLIEST = 0
 LATEST = (datetime(2100, 1, 1, tzinfo=UTC) - EPOCH) // MICROSECOND
 """No clock that shows a time outside 1970 to 2099 can be trusted with the rest of its message."""

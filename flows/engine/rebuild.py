@@ -22,19 +22,19 @@ from deltalake import DeltaTable
 
 from flows.air import FLOW
 from flows.analyses.indices import HOUR
-from flows.decode.batch import Partition, Readings, Texts
+from flows.decode.batch import InMemory, InputPartition, Readings
 from flows.engine.steps import kept_state
 from flows.kernels.nowcast_o3 import LOOKBACK
-from flows.outputs.lake_rows import Landing, Promise, Rows
+from flows.outputs.lake_rows import DeferredRows, LakeBatch, Rows
 from flows.sources.files.source import FileSource
 from flows.sources.kafka.source import KafkaSource
 from flows.zone.zone import Zone
 from schemas.city import City
+from schemas.durations import minutes, seconds
 from schemas.errors import ConfigurationError
 from schemas.light import LightState
-from schemas.reading import PARAMETERS, VALUES
+from schemas.measured import AIR
 from schemas.rejected import Reject
-from schemas.strict import minutes, seconds
 from schemas.tables import TABLES
 from sinks import recovery_store as store
 from sinks.catalog import catalog
@@ -70,13 +70,15 @@ def rebuild(city: City, source: FileSource | KafkaSource, lake: Path, recovery: 
         raise ConfigurationError(
             f"the ledger of {lake} is empty: nothing to rebuild from; start the flow with a new store"
         )
-    parts = [Partition(topic, kpart) for topic, kpart, _ in offsets]
+    parts = [InputPartition(topic, kpart) for topic, kpart, _ in offsets]
     high = dict(
         con.execute(
             "SELECT (topic, kpart)::VARCHAR, epoch_us(max(observed_at)) FROM air_readings GROUP BY ALL"
         ).fetchall()
     )
-    at = {Partition(topic, kpart): (last + 1, high.get(f"({topic}, {kpart})", 0)) for topic, kpart, last in offsets}
+    at = {
+        InputPartition(topic, kpart): (last + 1, high.get(f"({topic}, {kpart})", 0)) for topic, kpart, last in offsets
+    }
     zones = {}
     replayed = 0
     for zone in sorted({station.zone for station in city.stations}):
@@ -89,14 +91,14 @@ def rebuild(city: City, source: FileSource | KafkaSource, lake: Path, recovery: 
     cli_main(seeds.flow(), recovery_config=RecoveryConfig(folder))
     return {
         "partitions": [
-            {"topic": part.topic, "kpart": part.kpart, "next_offset": next_} for part, (next_, _) in at.items()
+            {"topic": part.topic, "kpart": part.number, "next_offset": next_} for part, (next_, _) in at.items()
         ],
         "replayed": replayed,
         "given_up": len(lost),
     }
 
 
-def _zone(con: Any, city: City, name: str, parts: list[Partition]) -> tuple[Zone, int]:
+def _zone(con: Any, city: City, name: str, parts: list[InputPartition]) -> tuple[Zone, int]:
     """Fill a zone's grid with what the lake has of its last two horizons, and of the hours behind ozone's NowCast."""
     zone = Zone(city, name)
     ids = {station.id: i for i, station in enumerate(city.stations)}
@@ -104,8 +106,8 @@ def _zone(con: Any, city: City, name: str, parts: list[Partition]) -> tuple[Zone
     if any(group.ozone for group in zone.groups):
         span += (LOOKBACK + 1) * HOUR  # of the oldest hour of all only a part is replayed
     table = con.execute(
-        f"""SELECT station_id, epoch_us(observed_at) AS observed, {", ".join(VALUES)},
-            {", ".join(f"flag_{p}" for p in PARAMETERS)}, topic, kpart, koff
+        f"""SELECT station_id, epoch_us(observed_at) AS observed, {", ".join(AIR.values)},
+            {", ".join(f"flag_{p}" for p in AIR.gridded)}, topic, kpart, koff
         FROM air_readings WHERE zone = $zone AND observed_at >
             (SELECT max(observed_at) FROM air_readings WHERE zone = $zone) - INTERVAL {span} MINUTE
         ORDER BY max(observed_at) OVER (PARTITION BY topic, kpart ORDER BY koff), kpart, koff""",
@@ -116,12 +118,12 @@ def _zone(con: Any, city: City, name: str, parts: list[Partition]) -> tuple[Zone
     table = table.filter(known)
     n = table.num_rows
     values = (
-        np.asfortranarray(np.stack([table[v].to_numpy() for v in VALUES], axis=1))
+        np.asfortranarray(np.stack([table[v].to_numpy() for v in AIR.values], axis=1))
         if n
-        else np.empty((0, len(VALUES)), order="F")
+        else np.empty((0, len(AIR.values)), order="F")
     )
     flags = (
-        np.stack([table[f"flag_{p}"].to_numpy() for p in PARAMETERS], axis=1) if n else np.empty((0, len(PARAMETERS)))
+        np.stack([table[f"flag_{p}"].to_numpy() for p in AIR.gridded], axis=1) if n else np.empty((0, len(AIR.gridded)))
     )
     readings = Readings(
         np.array([ids[station] for station in table["station_id"].to_pylist()], np.int32),
@@ -130,13 +132,13 @@ def _zone(con: Any, city: City, name: str, parts: list[Partition]) -> tuple[Zone
         _status_of(flags),
         np.array(
             [
-                where[Partition(t, k)]
+                where[InputPartition(t, k)]
                 for t, k in zip(table["topic"].to_pylist(), table["kpart"].to_pylist(), strict=True)
             ],
             np.int32,
         ),
         table["koff"].to_numpy().astype(np.int64),
-        Texts([b""] * n),
+        InMemory([b""] * n),
     )
     zone.take(readings, last=False)
     every = {station.id: seconds(station.every) for station in city.stations}
@@ -169,7 +171,7 @@ def _status_of(flags: Any) -> Any:
     return np.select([flags == 3, flags == 4], [1, 9], 0).astype(np.uint8)
 
 
-def _lost(con: Any, parts: list[Partition]) -> list[Reject]:
+def _lost(con: Any, parts: list[InputPartition]) -> list[Reject]:
     """Messages that were taken, but are in no table: they waited."""
     found = con.execute(
         """WITH taken AS (SELECT topic, kpart, unnest(range(first_offset, last_offset + 1)) AS koff FROM ledger
@@ -180,11 +182,11 @@ def _lost(con: Any, parts: list[Partition]) -> list[Reject]:
         ORDER BY ALL"""
     ).fetchall()
     where = {part: i for i, part in enumerate(parts)}
-    return [Reject(where[Partition(topic, kpart)], koff, "future", LOST, b"") for topic, kpart, koff in found]
+    return [Reject(where[InputPartition(topic, kpart)], koff, "future", LOST, b"") for topic, kpart, koff in found]
 
 
 def _lake_state(
-    city: City, lake: Path, last: dict[Partition, int], lost: list[Reject], parts: list[Partition]
+    city: City, lake: Path, last: dict[InputPartition, int], lost: list[Reject], parts: list[InputPartition]
 ) -> dict[str, Any]:
     """What the lake's step would have kept, had it been asked last."""
     versions = {table: DeltaTable(str(lake / table)).transaction_version(FLOW) for table in TABLES}
@@ -205,7 +207,7 @@ def _lake_state(
         part = LakeSink(lake, FLOW, city).build_part("lake", "lake", state)
         landing = Rows(city).refused(lost, parts, time.time_ns() // 1000)
         landing.waiting = ("lost", Counter())
-        part.write_batch([Promise(lambda: landing)])
+        part.write_batch([DeferredRows(lambda: landing)])
         state = part.snapshot()
         part.commit_all()
     return state
@@ -266,7 +268,7 @@ class _SeedZone(StatefulBatchLogic[str, str, Any]):
         return kept_state(self._name, self._states[self._name])
 
 
-class _SeedSink(FixedPartitionedSink[Landing, Any]):
+class _SeedSink(FixedPartitionedSink[LakeBatch, Any]):
     def __init__(self, state: Any) -> None:
         self._state = state
 

@@ -13,10 +13,10 @@ from bytewax.dataflow import Stream
 from bytewax.operators import KeyedStream, StatefulBatchLogic
 from numpy.typing import NDArray
 
-from flows.decode.batch import Arrivals, Partition, Readings, Words
+from flows.decode.batch import InputPartition, Readings, SourceBatch, Words
 from flows.outputs.events import Events, Outgoing, letters
-from flows.outputs.lake_rows import Promise, Rows
-from flows.zone.result import Outcome
+from flows.outputs.lake_rows import DeferredRows, Rows
+from flows.zone.result import ZoneResult
 from flows.zone.zone import Zone
 from schemas.city import City
 from schemas.light import LightMessage, LightState
@@ -26,15 +26,15 @@ LOOKED_EVERY = timedelta(seconds=20)
 
 
 @dataclass(slots=True)
-class ZoneArrivals:
+class ZoneBatch:
     """Readings of one zone, with what came along."""
 
     zone: str
     readings: Readings
-    parts: Sequence[Partition]
+    parts: Sequence[InputPartition]
     received: int
-    more: bool
-    last: bool
+    backlog: bool
+    end_of_input: bool
 
 
 @dataclass(slots=True)
@@ -74,23 +74,23 @@ class Judged:
 
     zone: str
     stations: NDArray[np.int32]
-    outcome: Outcome
-    parts: Sequence[Partition]
+    outcome: ZoneResult
+    parts: Sequence[InputPartition]
     received: int
 
 
-def by_zone(step_id: str, arrivals: Stream[Arrivals], city: City) -> KeyedStream[ZoneArrivals]:
+def by_zone(step_id: str, arrivals: Stream[SourceBatch], city: City) -> KeyedStream[ZoneBatch]:
     """Part readings by the zone of their station."""
     zones = sorted({station.zone for station in city.stations})
     zone_of = np.array([zones.index(station.zone) for station in city.stations], np.int32)
 
-    def part(item: Arrivals) -> Iterable[tuple[str, ZoneArrivals]]:
+    def part(item: SourceBatch) -> Iterable[tuple[str, ZoneBatch]]:
         here = zone_of[item.readings.station]
         for i, zone in enumerate(zones):
             mine = here == i
             readings = item.readings if mine.all() else item.readings.take(mine)
-            if len(readings) or item.last or not item.more:
-                yield zone, ZoneArrivals(zone, readings, item.parts, item.received, item.more, item.last)
+            if len(readings) or item.end_of_input or not item.backlog:
+                yield zone, ZoneBatch(zone, readings, item.parts, item.received, item.backlog, item.end_of_input)
 
     return op.flat_map(step_id, arrivals, part)
 
@@ -101,7 +101,7 @@ def to_every_zone(step_id: str, words: Stream[Words], city: City) -> KeyedStream
     return op.flat_map(step_id, words, lambda item: [(zone, ZoneWords(zone, item.words)) for zone in zones])
 
 
-def judge(step_id: str, zones: KeyedStream[ZoneArrivals | ZoneWords], city: City, known: Known) -> KeyedStream[Judged]:
+def judge(step_id: str, zones: KeyedStream[ZoneBatch | ZoneWords], city: City, known: Known) -> KeyedStream[Judged]:
     """Keep the grid of each zone, and say what comes of its readings."""
 
     def build(kept: dict[str, Any] | None) -> _ZoneLogic:
@@ -123,28 +123,28 @@ def messages(step_id: str, judged: KeyedStream[Judged], events: Events, *, dead_
     return op.flat_map(step_id, judged, make)
 
 
-def receipts(step_id: str, arrivals: Stream[Arrivals], rows: Rows) -> Stream[Promise]:
-    """Promise the rows of what was refused before it reached a zone, and the receipts."""
+def receipts(step_id: str, arrivals: Stream[SourceBatch], rows: Rows) -> Stream[DeferredRows]:
+    """DeferredRows the rows of what was refused before it reached a zone, and the receipts."""
 
-    def make(item: Arrivals) -> Promise:
-        return Promise(partial(rows.arrived, item), len(item.rejects), idle=not item.taken)
+    def make(item: SourceBatch) -> DeferredRows:
+        return DeferredRows(partial(rows.arrived, item), len(item.rejects), idle=not item.offsets)
 
     return op.map(step_id, arrivals, make)
 
 
-def landings(step_id: str, judged: KeyedStream[Judged], rows: Rows) -> Stream[Promise]:
-    """Promise the rows of what was decided."""
+def landings(step_id: str, judged: KeyedStream[Judged], rows: Rows) -> Stream[DeferredRows]:
+    """DeferredRows the rows of what was decided."""
 
-    def make(item: tuple[str, Judged]) -> Promise:
+    def make(item: tuple[str, Judged]) -> DeferredRows:
         one = item[1]
         size = sum(len(stored.readings) for stored in one.outcome.stored) + len(one.outcome.rejects)
         size += sum(means.there.size for means in one.outcome.evaluated.means)
-        return Promise(partial(rows.outcome, one.zone, one.stations, one.outcome, one.parts, one.received), size)
+        return DeferredRows(partial(rows.outcome, one.zone, one.stations, one.outcome, one.parts, one.received), size)
 
     return op.map(step_id, judged, make)
 
 
-class _ZoneLogic(StatefulBatchLogic[ZoneArrivals | ZoneWords, Judged, dict[str, Any]]):
+class _ZoneLogic(StatefulBatchLogic[ZoneBatch | ZoneWords, Judged, dict[str, Any]]):
     """One zone's state in the engine's hands."""
 
     def __init__(self, city: City, known: Known, kept: dict[str, Any] | None) -> None:
@@ -152,17 +152,17 @@ class _ZoneLogic(StatefulBatchLogic[ZoneArrivals | ZoneWords, Judged, dict[str, 
         self._recalled: list[LightState] = []
         self._air_came = time.monotonic()
         self._wakes = _soon()
-        self._parts: Sequence[Partition] = ()
+        self._parts: Sequence[InputPartition] = ()
         self._zone: Zone | None = None
 
-    def on_batch(self, values: list[ZoneArrivals | ZoneWords]) -> tuple[list[Judged], bool]:
+    def on_batch(self, values: list[ZoneBatch | ZoneWords]) -> tuple[list[Judged], bool]:
         out = []
         for item in values:
             zone = self._open(item.zone)
             if isinstance(item, ZoneWords):
                 zone.watch.say(item.words)
                 continue
-            outcome = zone.take(item.readings, more=item.more, last=item.last)
+            outcome = zone.take(item.readings, more=item.backlog, last=item.end_of_input)
             if self._recalled:
                 outcome.said.states[:0], self._recalled = self._recalled, []
             self._parts = item.parts

@@ -9,24 +9,20 @@ indices, never a stage, and an hour not later than the newest judged is ignored.
 """
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import timedelta, tzinfo
 from typing import Literal, NamedTuple, TypedDict
 
 import numpy as np
-from numpy.typing import NDArray
 
+from flows.arrays import F64, I64
 from flows.kernels import rolling
 from schemas.alert import Alert, Stage
 from schemas.city_rules import Alerts
-
-F64 = NDArray[np.float64]
-I64 = NDArray[np.int64]
+from schemas.slots import EPOCH, NEVER
 
 STAGES: tuple[Stage, ...] = ("none", "advisory", "warning", "serious")
 HOUR = 60
 """Times are slots: minutes since 1970, so that hours may end at any minute of a UTC hour."""
-NEVER = -(1 << 60)
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 DECIMALS = {"pm10": 0, "pm25": 0, "o3": 3}
 """Digits in which AirKorea publishes hourly values, each in its unit."""
 

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from flows.arrays import B1, F64
 from schemas.indices import Scale, Table
 
-F64 = NDArray[np.float64]
 I16 = NDArray[np.int16]
 I8 = NDArray[np.int8]
-B1 = NDArray[np.bool_]
 
 NONE = -1
 """An index that does not exist."""

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from flows.arrays import B1, F64
 from flows.kernels import bands
-from flows.kernels.bands import B1, F64, I8, I16, NO_GRADE, NONE, Bands
+from flows.kernels.bands import I8, I16, NO_GRADE, NONE, Bands
 from schemas.indices import Table
-from schemas.reading import PARAMETERS
+from schemas.measured import AIR
 
 HOURS = 12
 """Hours of the mean, the newest among them."""
@@ -56,12 +57,12 @@ class Predicted:
 
 @dataclass(frozen=True, slots=True)
 class Cai:
-    """Indices of stations and hours; shape (…), with a last axis of the six ``PARAMETERS`` where it says so.
+    """Indices of stations and hours; shape (…), with a last axis of the six ``AIR.gridded`` where it says so.
 
     Attributes:
         cai: 0 to 500; ``NONE`` where a required pollutant is missing, and then so are the next three.
         grade: of ``cai``, 1 to 4; ``NO_GRADE``.
-        main: the pollutant with the highest index, its place in ``PARAMETERS``; ``NONE``.
+        main: the pollutant with the highest index, its place in ``AIR.gridded``; ``NONE``.
         added: 0, 50 or 75; ``NONE``.
         index: of each pollutant, shape (…, 6), 0 to 500; ``NONE``.
         over_range: a pollutant lies above its table, or the sum above 500; the index stays at 500.
@@ -99,15 +100,15 @@ def rows(hours: F64, first: int, table: Table) -> Rows:
     ``hours`` reaches back ``LOOKBACK - 1`` hours before ``first``. Hours before it count as missing.
 
     Args:
-        hours: valid hourly means, oldest first, shape (S, hours, 6), the six ``PARAMETERS`` last; NaN is missing.
+        hours: valid hourly means, oldest first, shape (S, hours, 6), the six ``AIR.gridded`` last; NaN is missing.
         first: the first hour to evaluate.
         table: a version of the Korean index.
     """
     inputs = hours[:, first:].copy()
     missing = np.empty((*inputs.shape[:2], 2), np.int8)
     for i, parameter in enumerate(TURN):
-        predicted = c24e(hours[:, :, PARAMETERS.index(parameter)], first, parameter)
-        inputs[:, :, PARAMETERS.index(parameter)] = predicted.mean
+        predicted = c24e(hours[:, :, AIR.gridded.index(parameter)], first, parameter)
+        inputs[:, :, AIR.gridded.index(parameter)] = predicted.mean
         missing[:, :, i] = predicted.missing
     result = combine(inputs, bands.bands_of(table))
     return Rows(inputs, missing, result, (result.index != NONE).any(axis=-1))
@@ -164,22 +165,22 @@ def combine(inputs: F64, scales: dict[str, Bands]) -> Cai:
     """Make the index of its six inputs: the highest sub-index, and more where several pollutants are bad.
 
     Args:
-        inputs: C24E of PM in µg/m³, hourly means of gases in ppm, shape (…, 6), ``PARAMETERS`` last; NaN is missing.
+        inputs: C24E of PM in µg/m³, hourly means of gases in ppm, shape (…, 6), ``AIR.gridded`` last; NaN is missing.
         scales: of each pollutant, from ``flows.kernels.bands.bands_of`` a Korean table.
 
     The worked example of 2020-10-28 10:00, 복정동, whose NO2 and PM2.5 are bad, is in ``tests/flows/kernels``.
     """
-    tops = scales[PARAMETERS[0]].top
+    tops = scales[AIR.gridded[0]].top
     index = np.empty(inputs.shape, np.int16)
     over = np.zeros(inputs.shape[:-1], bool)
-    for i, parameter in enumerate(PARAMETERS):
+    for i, parameter in enumerate(AIR.gridded):
         index[..., i] = bands.index(inputs[..., i], scales[parameter])
         over |= bands.beyond(inputs[..., i], scales[parameter])
     bad = (bands.grade_of(index, tops) >= BAD).sum(axis=-1)
     added = np.array(ADDED, np.int16)[np.minimum(bad, len(ADDED) - 1)]
     total = (index.max(axis=-1) + added).astype(np.int16)
-    exists = (index[..., [PARAMETERS.index(parameter) for parameter in REQUIRED]] != NONE).all(axis=-1)
-    order = np.array([PARAMETERS.index(parameter) for parameter in ORDER], np.int8)
+    exists = (index[..., [AIR.gridded.index(parameter) for parameter in REQUIRED]] != NONE).all(axis=-1)
+    order = np.array([AIR.gridded.index(parameter) for parameter in ORDER], np.int8)
     cai = np.where(exists, np.minimum(total, HIGHEST), NONE).astype(np.int16)
     return Cai(
         cai=cai,

@@ -6,13 +6,9 @@ The rows of one station and second count in their order: of two values of the sa
 import numpy as np
 from numpy.typing import NDArray
 
+from flows.arrays import F64, I32, I64, U8
 from flows.kernels.compiled import compiled
 from schemas.quality import Flag
-
-F64 = NDArray[np.float64]
-I64 = NDArray[np.int64]
-I32 = NDArray[np.int32]
-U8 = NDArray[np.uint8]
 
 SECONDS = 60
 """Of a slot."""

@@ -5,9 +5,11 @@ A year of minutes has half a million slots and a city few changes: what is known
 
 import numpy as np
 
+from flows.arrays import B1, F64, I64
 from flows.kernels.alerts import published
-from flows.kernels.light_rules import B1, F64, I64, Rules
-from flows.kernels.lights import ALWAYS, NEVER, State
+from flows.kernels.light_rules import Rules
+from flows.kernels.lights import State
+from schemas.slots import ALWAYS, NEVER
 
 
 def changed(rules: Rules, slots: I64, mean: F64, coverage: F64, as_of: I64) -> B1:

@@ -4,16 +4,11 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from flows.arrays import B1, F64, I32, I64
 from schemas.city import City
 from schemas.city_rules import Lights, Words
-from schemas.strict import minutes
-
-F64 = NDArray[np.float64]
-I64 = NDArray[np.int64]
-I32 = NDArray[np.int32]
-B1 = NDArray[np.bool_]
+from schemas.durations import minutes
 
 PM: tuple[Literal["pm10", "pm25"], ...] = ("pm10", "pm25")
 """The two that decide, in the order of columns. Where their grades are equal PM2.5 is named."""

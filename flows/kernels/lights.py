@@ -10,17 +10,17 @@ Times are slots: minutes since 1970.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
 
+from flows.arrays import B1, F64, I32, I64
 from flows.kernels.alerts import published
-from flows.kernels.light_rules import B1, F64, I32, I64, Rules, join
+from flows.kernels.light_rules import Rules, join
 from schemas.light import LightState
+from schemas.slots import ALWAYS, EPOCH, NEVER
 
-NEVER, ALWAYS = -(1 << 60), 1 << 60
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 GRADES = np.array([2, 3, 4])
 FIRST_LOOK = 8

@@ -5,8 +5,9 @@ Those tests look back over hours. Where little is judged, it is quicker to see f
 
 import numpy as np
 
+from flows.arrays import B1, F64, I64, Whole
 from flows.kernels.compiled import callable_there, compiled
-from flows.kernels.rolling import B1, F64, I64, PER_UNIT, Whole
+from flows.kernels.rolling import PER_UNIT
 from flows.kernels.surroundings import PM10, PM25, ROUNDED, SLACK, Limits, lookback
 
 NEAR = 120

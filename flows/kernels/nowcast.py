@@ -9,11 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from flows.arrays import B1, F64
 from flows.kernels import bands, cai
-from flows.kernels.bands import B1, F64, I8, I16
+from flows.kernels.bands import I8, I16
 from flows.kernels.nowcast_o3 import RECENT, WINDOW, counts, nowcast_o3, reaching, surrogate_o3
 from schemas.indices import Average, Table
-from schemas.reading import PARAMETERS
+from schemas.measured import AIR
 
 PM_HOURS = 12
 """Hours of a PM NowCast."""
@@ -77,7 +78,7 @@ def rows(hours: F64, first: int, table: Table, ozone: Averaged | None = None) ->
     ``hours`` reaches back ``LOOKBACK - 1`` hours before ``first``. Hours before it count as missing.
 
     Args:
-        hours: valid hourly means, oldest first, shape (S, hours, 6), the six ``PARAMETERS`` last; NaN is missing.
+        hours: valid hourly means, oldest first, shape (S, hours, 6), the six ``AIR.gridded`` last; NaN is missing.
         first: the first hour to evaluate.
         table: a version of any index.
         ozone: what ``averaged`` says of ``nowcast_o3``, from hours that reach back further; without it, it is taken
@@ -86,7 +87,7 @@ def rows(hours: F64, first: int, table: Table, ozone: Averaged | None = None) ->
     made = {}
     scales = bands.bands_of(table)
     for parameter, scale in table.parameters.items():
-        own = hours[:, :, PARAMETERS.index(parameter)]
+        own = hours[:, :, AIR.gridded.index(parameter)]
         ready = scales[parameter]
         given = ozone if scale.average == "nowcast_o3" else None
         concentration, lacks = given or averaged(own, first, scale.average, parameter)

@@ -8,8 +8,8 @@ Where the white paper in the same place says otherwise, the code is followed, wh
 import numpy as np
 from numpy.typing import NDArray
 
+from flows.arrays import B1, F64
 from flows.kernels import bands
-from flows.kernels.bands import B1, F64
 
 WINDOW = 336
 """Hours of the regression, the newest last: two weeks."""

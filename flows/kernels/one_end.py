@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flows.arrays import I64
 from flows.kernels.compiled import callable_there, compiled
 
-I64 = NDArray[np.int64]
 Whole4 = tuple[NDArray[Any], ...]
 """Four arrays of whole numbers."""
 

@@ -5,13 +5,11 @@ This alone can fail a value, and so alone decides what a mean takes. What its su
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
+from flows.arrays import F64, U8
 from flows.kernels.compiled import compiled
 from schemas.quality import FAIL_STATUS, SUSPECT_STATUS, Flag
 
-F64 = NDArray[np.float64]
-U8 = NDArray[np.uint8]
 GOOD, SUSPECT, FAIL, MISSING = (np.uint8(flag) for flag in (Flag.GOOD, Flag.SUSPECT, Flag.FAIL, Flag.MISSING))
 
 # What each instrument status makes of a value at least. A code nobody has described is not "normal": SUSPECT.

@@ -11,11 +11,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-F64 = NDArray[np.float64]
-I64 = NDArray[np.int64]
-I32 = NDArray[np.int32]
-B1 = NDArray[np.bool_]
-Whole = NDArray[np.integer]
+from flows.arrays import B1, F64, I32, I64, Whole
+
 T = TypeVar("T", np.int32, np.int64)
 
 PER_UNIT = 1_000_000_000

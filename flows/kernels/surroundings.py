@@ -15,15 +15,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from flows.arrays import B1, F64, U8
 from flows.kernels.rolling import QUANTUM, prefix, trailing
 from schemas.city import City
+from schemas.durations import minutes
+from schemas.measured import AIR
 from schemas.quality import Test
-from schemas.reading import PARAMETERS
-from schemas.strict import minutes
-
-F64 = NDArray[np.float64]
-U8 = NDArray[np.uint8]
-B1 = NDArray[np.bool_]
 
 LOOKAHEAD = 1
 """Cells after a cell that its result may depend on: the spike test looks at both neighbours."""
@@ -41,7 +38,7 @@ LONGEST_BLOCK = 10
 # any rounding of values below schemas.city.LARGEST, and less than half of what a half quantum can make.
 SLACK = QUANTUM / 4
 
-PM10, PM25 = PARAMETERS.index("pm10"), PARAMETERS.index("pm25")
+PM10, PM25 = AIR.gridded.index("pm10"), AIR.gridded.index("pm25")
 
 
 class Limits(NamedTuple):
@@ -113,7 +110,7 @@ def surroundings(x: F64, first: int, limits: Limits) -> U8:
     A difference that equals a limit in decimals is neither above nor below it.
 
     Args:
-        x: shape (T, S, 6), in the order of ``PARAMETERS``, each in its unit, finite or NaN for missing. A cell is
+        x: shape (T, S, 6), in the order of ``AIR.gridded``, each in its unit, finite or NaN for missing. A cell is
             one cadence of one station.
         first: cells before it are lookback and get no result.
         limits: of these cells, by ``limits(city, cadence)``.

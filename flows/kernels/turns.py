@@ -1,15 +1,11 @@
 """The clock's arithmetic, row by row: when the stations agree on a slot, and after which row it is over."""
 
 import numpy as np
-from numpy.typing import NDArray
 
+from flows.arrays import I32, I64
 from flows.kernels.compiled import callable_there, compiled
+from schemas.slots import NEVER
 
-I64 = NDArray[np.int64]
-I32 = NDArray[np.int32]
-
-NEVER = -(1 << 60)
-"""A slot before all slots: a station not heard, a clock not set."""
 NO_ROW = int(np.iinfo(np.int64).max)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.analyses.windows import Means
-from flows.decode.batch import Partition
+from flows.decode.batch import InputPartition
 from flows.kernels.cells import SECONDS
 from flows.outputs.means_json import newest_means
 from flows.signals.lights import Said
@@ -120,7 +120,7 @@ def _type(topic: str) -> Header:
     return "ce_type", topic.encode()
 
 
-def letters(rejects: Iterable[Reject], parts: Sequence[Partition]) -> list[Outgoing]:
+def letters(rejects: Iterable[Reject], parts: Sequence[InputPartition]) -> list[Outgoing]:
     """Make dead letters of what was refused: the original bytes, key and headers, and why, by topic.
 
     A message that was too large for the contract may be so for a topic as well: of it the first 64 KiB go, and the
@@ -135,13 +135,13 @@ def letters(rejects: Iterable[Reject], parts: Sequence[Partition]) -> list[Outgo
     return [Outgoing(topic, messages) for topic, messages in by_topic.items()]
 
 
-def _letter(reject: Reject, part: Partition) -> Message:
-    name = f"{part.topic}:{part.kpart}:{reject.koff}"
+def _letter(reject: Reject, part: InputPartition) -> Message:
+    name = f"{part.topic}:{part.number}:{reject.offset}"
     about: dict[str, str] = {
         "id": name,
         "topic": part.topic,
-        "partition": str(part.kpart),
-        "offset": str(reject.koff),
+        "partition": str(part.number),
+        "offset": str(reject.offset),
         "reason": reject.reason,
         "detail": reject.detail,
         "version": _version(),

@@ -14,15 +14,15 @@ from flows import arrays as arrow
 from flows.analyses import indices
 from flows.analyses.evaluate import Findings
 from flows.analyses.windows import Means
-from flows.decode.batch import Arrivals, Partition, Taken
+from flows.decode.batch import InputPartition, OffsetRange, SourceBatch
 from flows.kernels import rolling
 from flows.kernels.bands import NO_GRADE, NONE
 from flows.kernels.cells import SECONDS
 from flows.signals.lights import Said
-from flows.zone.result import Outcome, Stored
+from flows.zone.result import Accepted, ZoneResult
 from schemas.city import City
+from schemas.measured import AIR
 from schemas.quality import TEST_NAMES, Flag
-from schemas.reading import PARAMETERS, VALUES
 from schemas.rejected import MAX_KEPT_BYTES, REASONS, Reject
 from schemas.tables import NAME, TABLES, TIME
 
@@ -34,32 +34,36 @@ OWN_COLUMN = ("duplicate", "too_late")
 
 
 @dataclass(slots=True)
-class Landing:
-    """One item for the lake: rows of its tables, and what its books are to say of them.
+class LakeBatch:
+    """Rows of lake tables, and the accounting of the messages behind them.
 
     Attributes:
+        received: when the newest of the messages reached the pipeline, microseconds since 1970 UTC.
         rows: table and batch.
-        taken: messages taken, by partition, counted at the source.
-        judged: how many messages of a partition became what: stored, rejected, duplicate or too_late.
-        waiting: zone and, by partition, how many of its readings wait now.
-        received: when the newest of them reached the pipeline, in microseconds.
+        offsets: offsets read from each partition, counted at the source.
+        dispositions: how many messages of a partition became what: stored, rejected, duplicate or too_late.
+        waiting: zone and, by partition, how many of its readings are in the early buffer now.
     """
 
     received: int
     rows: list[tuple[str, pa.RecordBatch]] = field(default_factory=list)
-    taken: list[tuple[Partition, Taken]] = field(default_factory=list)
-    judged: Counter[tuple[Partition, str]] = field(default_factory=Counter)
-    waiting: tuple[str, Counter[Partition]] | None = None
+    offsets: list[tuple[InputPartition, OffsetRange]] = field(default_factory=list)
+    dispositions: Counter[tuple[InputPartition, str]] = field(default_factory=Counter)
+    waiting: tuple[str, Counter[InputPartition]] | None = None
 
 
-class Promise(NamedTuple):
-    """A landing that is made when there is time: somebody waits for messages, nobody for rows."""
+class DeferredRows(NamedTuple):
+    """Lake rows not built yet.
 
-    landing: Callable[[], Landing]
+    Building costs processor time that outgoing messages need first. So the sink builds them when the input is idle,
+    when ``MAX_DEFERRED_ROWS`` is reached, or at the epoch's end.
+    """
+
+    build: Callable[[], LakeBatch]
     rows: int = 0
-    """About how many it will have; many are made at once, or what they are made of would fill the memory."""
+    """Estimated number of rows; bounds the memory of what is deferred."""
     idle: bool = False
-    """Nothing came: there is time."""
+    """The input brought nothing: there is time to build."""
 
 
 class Rows:
@@ -72,23 +76,25 @@ class Rows:
         self._zone_of = np.array([zones.index(s.zone) for s in city.stations], np.int32)
         self._indices = indices.names()
 
-    def arrived(self, arrivals: Arrivals) -> Landing:
+    def arrived(self, arrivals: SourceBatch) -> LakeBatch:
         """Land what was refused before it reached a zone, and the receipts."""
-        landing = Landing(arrivals.received, taken=[(arrivals.parts[taken.part], taken) for taken in arrivals.taken])
+        landing = LakeBatch(
+            arrivals.received, offsets=[(arrivals.parts[taken.part], taken) for taken in arrivals.offsets]
+        )
         self._rejects(arrivals.rejects, arrivals.parts, landing)
         return landing
 
-    def refused(self, rejects: list[Reject], parts: Sequence[Partition], received: int) -> Landing:
+    def refused(self, rejects: list[Reject], parts: Sequence[InputPartition], received: int) -> LakeBatch:
         """Land refusals alone."""
-        landing = Landing(received)
+        landing = LakeBatch(received)
         self._rejects(rejects, parts, landing)
         return landing
 
     def outcome(
-        self, zone: str, columns: NDArray[np.int32], outcome: Outcome, parts: Sequence[Partition], received: int
-    ) -> Landing:
+        self, zone: str, columns: NDArray[np.int32], outcome: ZoneResult, parts: Sequence[InputPartition], received: int
+    ) -> LakeBatch:
         """Land what a zone decided; ``columns`` are the city's indices of the zone's stations."""
-        landing = Landing(received, waiting=(zone, Counter(parts[part] for part in outcome.waiting.tolist())))
+        landing = LakeBatch(received, waiting=(zone, Counter(parts[part] for part in outcome.waiting.tolist())))
         for stored in outcome.stored:
             self._stored(stored, parts, landing)
         self._rejects(outcome.rejects, parts, landing)
@@ -100,16 +106,16 @@ class Rows:
         landing.rows += told(outcome.said)
         return landing
 
-    def _stored(self, stored: Stored, parts: Sequence[Partition], landing: Landing) -> None:
+    def _stored(self, stored: Accepted, parts: Sequence[InputPartition], landing: LakeBatch) -> None:
         readings = stored.readings
         if not len(readings):
             return
         for part, count in enumerate(np.bincount(readings.part).tolist()):
             if count:
-                landing.judged[parts[part], "stored"] += count
+                landing.dispositions[parts[part], "stored"] += count
         missing = np.isnan(readings.values)
-        values = [arrow.numbers(readings.values[:, i], pa.float64(), missing[:, i]) for i in range(len(VALUES))]
-        flags = [arrow.numbers(stored.flags[:, p], pa.int8()) for p in range(len(PARAMETERS))]
+        values = [arrow.numbers(readings.values[:, i], pa.float64(), missing[:, i]) for i in range(len(AIR.values))]
+        flags = [arrow.numbers(stored.flags[:, p], pa.int8()) for p in range(len(AIR.gridded))]
         received = np.full(len(readings), landing.received)
         columns = [
             arrow.named(self._zones, self._zone_of[readings.station]),
@@ -118,18 +124,18 @@ class Rows:
             arrow.numbers(received, TIME),
             *values,
             *flags,
-            *_origin(readings.part, readings.koff, parts),
+            *_origin(readings.part, readings.offset, parts),
         ]
         landing.rows.append(("air_readings", _batch("air_readings", columns)))
 
-    def _rejects(self, rejects: list[Reject], parts: Sequence[Partition], landing: Landing) -> None:
+    def _rejects(self, rejects: list[Reject], parts: Sequence[InputPartition], landing: LakeBatch) -> None:
         if not rejects:
             return
         for reject in rejects:
             reason = reject.reason if reject.reason in OWN_COLUMN else "rejected"
-            landing.judged[parts[reject.part], reason] += 1
+            landing.dispositions[parts[reject.part], reason] += 1
         columns = [
-            *_origin(np.array([r.part for r in rejects], np.int32), np.array([r.koff for r in rejects]), parts),
+            *_origin(np.array([r.part for r in rejects], np.int32), np.array([r.offset for r in rejects]), parts),
             arrow.numbers(np.full(len(rejects), landing.received), TIME),
             arrow.named(arrow.texts(REASONS), np.array([REASONS.index(r.reason) for r in rejects], np.int32)),
             arrow.texts([r.detail.encode("utf-8", "replace") for r in rejects]),
@@ -145,7 +151,7 @@ class Rows:
             [
                 arrow.named(self._zones, self._zone_of[station]),
                 arrow.named(self._stations, station),
-                arrow.named(arrow.texts(PARAMETERS), means.parameter),
+                arrow.named(arrow.texts(AIR.gridded), means.parameter),
                 arrow.named(arrow.texts(group.names), means.window),
                 arrow.numbers(means.ended * SLOT_US, TIME),
                 arrow.numbers(rolling.mean(means.total, means.count), pa.float64()),
@@ -174,7 +180,7 @@ class Rows:
     def _index_column(self, column: pa.Field, values: NDArray[Any]) -> pa.Array:
         """Make a column; what does not exist is NaN, ``NONE`` or, of grades, ``NO_GRADE``."""
         if column.type == NAME:
-            names = self._indices if column.name == "index_name" else PARAMETERS
+            names = self._indices if column.name == "index_name" else AIR.gridded
             return arrow.named(arrow.texts(names), values.astype(np.int32), values < 0)
         if column.type == pa.bool_():
             return arrow.flags(values)
@@ -190,7 +196,7 @@ class Rows:
             [
                 arrow.named(self._zones, self._zone_of[station]),
                 arrow.named(self._stations, station),
-                arrow.named(arrow.texts(PARAMETERS), found.parameter),
+                arrow.named(arrow.texts(AIR.gridded), found.parameter),
                 arrow.numbers(found.ended * SLOT_US, TIME),
                 arrow.numbers(np.where(found.tests, Flag.SUSPECT, Flag.GOOD).astype(np.int8), pa.int8()),
                 arrow.named(arrow.texts(TEST_NAMES), found.tests.astype(np.int32)),
@@ -231,10 +237,10 @@ def coverage(means: Means) -> NDArray[np.float64]:
     return means.group.coverage(means.filled, means.window)
 
 
-def _origin(part: NDArray[np.int32], koff: NDArray[np.int64], parts: Sequence[Partition]) -> list[pa.Array]:
+def _origin(part: NDArray[np.int32], koff: NDArray[np.int64], parts: Sequence[InputPartition]) -> list[pa.Array]:
     topics = sorted({p.topic for p in parts})
     topic_of = np.array([topics.index(p.topic) for p in parts], np.int32)
-    kpart_of = np.array([p.kpart for p in parts], np.int32)
+    kpart_of = np.array([p.number for p in parts], np.int32)
     return [
         arrow.named(arrow.texts(topics), topic_of[part]),
         arrow.numbers(kpart_of[part], pa.int32()),

@@ -12,10 +12,10 @@ import msgspec
 import numpy as np
 
 from flows.analyses.windows import Means
-from flows.decode.batch import F64, I64
+from flows.arrays import F64, I64
 from flows.kernels import rolling
 from flows.outputs.lake_rows import VALID
-from schemas.reading import PARAMETERS
+from schemas.measured import AIR
 
 _encode = msgspec.json.Encoder().encode
 
@@ -86,7 +86,7 @@ def _frame(names: tuple[str, ...], there: bytes, shares: bytes) -> bytes:
 def _openings(names: tuple[str, ...], there: bytes) -> list[bytes]:
     """Each mean and what stands before it."""
     texts: list[bytes] = []
-    for p, parameter in enumerate(PARAMETERS):
+    for p, parameter in enumerate(AIR.gridded):
         some = [name for name, is_there in zip(names, there[p * len(names) :], strict=False) if is_there]
         for i, name in enumerate(some):
             opening = "," if i else f'{"}," if texts else "{"}"{parameter}":{{'
@@ -101,5 +101,5 @@ def _after(share: float) -> bytes:
 
 
 def _numbers(values: F64) -> list[bytes]:
-    """Texts of finite numbers, at least one."""
+    """InMemory of finite numbers, at least one."""
     return _encode(values.tolist())[1:-1].split(b",")

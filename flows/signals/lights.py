@@ -17,27 +17,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.analyses import indices
-from flows.decode.batch import F64, I64
+from flows.arrays import F64, I64
 from flows.kernels import alerts, light_changes, light_rules, lights, rolling
 from flows.kernels.alerts import Kind
-from flows.kernels.lights import ALWAYS
-from flows.kernels.turns import NEVER
 from flows.resources import index
 from flows.signals import words as light_words
 from flows.signals.reconcile import Told, quiet
-from flows.state.cadence import Group
+from flows.state.cadence import Cadence
 from flows.state.grid import Grid
 from schemas.alert import Alert
 from schemas.city import City
 from schemas.light import LightMessage, LightState
-from schemas.reading import PARAMETERS
+from schemas.measured import AIR
+from schemas.slots import ALWAYS, EPOCH, NEVER, SLOT
 
 HOUR = 60
 LONGEST_GAP = 180
 """Minutes after and before a gap in the city's air whose slots are decided one by one; between, nothing changes."""
 AT_ONCE = 4_000_000
 """Candidates looked at together: so many slots times lights times stations."""
-PM = [PARAMETERS.index(name) for name in light_rules.PM]
+PM = [AIR.gridded.index(name) for name in light_rules.PM]
 KINDS: dict[str, Kind] = {"reference": "official", "low_cost": "early_sign"}
 
 
@@ -92,7 +91,7 @@ class Watch:
         groups: its stations by cadence.
     """
 
-    def __init__(self, city: City, zone: str, grid: Grid, groups: list[Group]) -> None:
+    def __init__(self, city: City, zone: str, grid: Grid, groups: list[Cadence]) -> None:
         self._zone, self._grid, self._groups = zone, grid, groups
         self._timezone = ZoneInfo(city.city.timezone)
         ours = [station for station in city.stations if station.zone == zone]
@@ -114,7 +113,7 @@ class Watch:
         self._due = NEVER
         self._people: list[str] = []
         self._pending: list[tuple[int, int, int]] = []
-        """Closings not looked at yet: row, group, and the slot up to which it closes."""
+        """Triggers not looked at yet: row, group, and the slot up to which it closes."""
         kinds = [(kind, [i for i, s in enumerate(ours) if s.kind == kind]) for kind in KINDS]
         self._machines = [
             _Machine(rule, KINDS[kind], np.array(columns, np.int32), self._groups_of(columns), alerts.start(rule))
@@ -227,7 +226,7 @@ class Watch:
                 asked = (i, int(hours[0]), int(hours[-1]))
                 if asked not in known:
                     known[asked] = self._valid(i, hours)
-                values[:, ours] = known[asked][:, machine.columns[ours], PARAMETERS.index(machine.rule.parameter)]
+                values[:, ours] = known[asked][:, machine.columns[ours], AIR.gridded.index(machine.rule.parameter)]
             machine.ahead.extend(alerts.evaluate(machine.rule, machine.state, hours, values))
 
     def _reach(self, upto: int, out: Said) -> None:
@@ -251,7 +250,7 @@ class Watch:
     def _valid(self, i: int, hours: I64) -> F64:
         """Valid means of some hours of a group's stations, by their columns in the zone, shape (hours, S, 6)."""
         group = self._groups[i]
-        valid = np.full((hours.size, len(self._ids), len(PARAMETERS)), np.nan)
+        valid = np.full((hours.size, len(self._ids), len(AIR.gridded)), np.nan)
         first, last = int(hours[0]) - HOUR, int(hours[-1])
         valid[:, group.columns] = indices.valid_hours(self._grid, group.columns, group.cadence, first, last)
         return valid
@@ -279,7 +278,7 @@ class Watch:
         airs = [lights.Air(mean[k], coverage[k], as_of[k], fault) for k in range(n)]
         return _Look(slots.tolist(), airs, light_changes.changed(self.rules, slots, mean, coverage, as_of).tolist())
 
-    def _hour(self, group: Group, ends: I64) -> tuple[F64, F64]:
+    def _hour(self, group: Cadence, ends: I64) -> tuple[F64, F64]:
         """Means of PM over hours that end at ``ends``, and how much values cover; shape (n, group's stations, 2)."""
         reach = self._grid.reach()
         low, high = min(int(ends.min()) - HOUR + 1, reach), min(int(ends.max()), reach)
@@ -308,7 +307,7 @@ class Watch:
         """Take what people have lights say; an empty text withdraws what was said before."""
         for message in words:
             if message.light_id in self.rules.lights:
-                self.messages[message.light_id] = (message.text, (message.valid_until - lights.EPOCH) // lights.MINUTE)
+                self.messages[message.light_id] = (message.text, (message.valid_until - EPOCH) // SLOT)
 
     def quiet(self, minutes: int, out: Said) -> None:
         """Gray the lights whose air has grown too old in the minutes since the last slot closed, in which none came."""

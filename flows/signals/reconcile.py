@@ -11,10 +11,12 @@ from datetime import timedelta
 import msgspec
 import numpy as np
 
+from flows.arrays import I64
 from flows.kernels import lights
-from flows.kernels.light_rules import I64, Rules
-from flows.kernels.lights import EPOCH, State
+from flows.kernels.light_rules import Rules
+from flows.kernels.lights import State
 from schemas.light import LightState
+from schemas.slots import EPOCH
 
 MINUTE = timedelta(minutes=1)
 QUIET = "no air comes: "

@@ -8,9 +8,10 @@ from typing import Literal
 import numpy as np
 
 from flows.kernels.light_rules import PM, Rules, join
-from flows.kernels.lights import EPOCH, MINUTE, NEVER, Air, Sent
+from flows.kernels.lights import MINUTE, Air, Sent
 from schemas.alert import Stage
 from schemas.light import COLORS, LightState
+from schemas.slots import EPOCH, NEVER
 
 
 def texts(

@@ -13,14 +13,13 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
-F64 = NDArray[np.float64]
-I64 = NDArray[np.int64]
+from flows.arrays import F64
 
 MINUTES = 1440
 """Minutes of a day of the simulation: always 24 h, whatever the clocks on the wall do."""
 MINUTE_US = 60_000_000
 PM10, PM25, O3, NO2, CO, SO2, TEMPERATURE, HUMIDITY = range(8)
-"""Columns, in the order of ``schemas.reading.VALUES``."""
+"""Columns, in the order of ``schemas.measured.AIR.values``."""
 
 RANGE_KM = 6.0
 """Neighbours share local noise in proportion to exp(-distance / range)."""

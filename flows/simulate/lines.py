@@ -2,18 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import datetime, timedelta, tzinfo
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from flows.simulate.air import F64, I64
-from schemas.reading import VALUES
+from flows.arrays import F64, I64
+from schemas.measured import AIR
 from schemas.rejected import Reason
+from schemas.slots import EPOCH
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 READING, DUPLICATE, FUTURE, BROKEN = range(4)
 """What a line is: a reading that counts, a second copy, one from a clock that runs ahead, or none at all."""
 
@@ -22,7 +22,7 @@ TABLE = pa.schema(
     [
         ("station_id", pa.dictionary(pa.int32(), pa.string())),
         ("observed_at", pa.timestamp("us", tz="UTC")),
-        *((name, pa.float64()) for name in VALUES),
+        *((name, pa.float64()) for name in AIR.values),
         ("status", pa.int64()),
     ]
 )

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from flows.arrays import F64, I64
 from flows.kernels.light_rules import preference
-from flows.simulate.air import F64, I64, MINUTE_US, MINUTES, PM10, PM25, distances, generator, kilometres
+from flows.simulate.air import MINUTE_US, MINUTES, PM10, PM25, distances, generator, kilometres
 from schemas.city import City
+from schemas.durations import seconds
 from schemas.errors import UsageError
-from schemas.reading import VALUES
-from schemas.strict import seconds
+from schemas.measured import AIR
 
 HOUR_US = 60 * MINUTE_US
 DAY_US = 24 * HOUR_US
@@ -223,7 +224,7 @@ def spoil(sent: Sent, events: Sequence[Event]) -> None:
         rows = np.flatnonzero(
             np.isin(sent.station, event.stations) & (sent.sampled > event.start) & (sent.sampled <= end)
         )
-        column = VALUES.index(event.parameter) if event.parameter else -1
+        column = AIR.values.index(event.parameter) if event.parameter else -1
         match event.scenario:
             case "stuck":
                 measured = rows[~np.isnan(sent.values[rows, column])]

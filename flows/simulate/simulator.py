@@ -16,11 +16,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from flows.simulate.air import F64, MINUTE_US, MINUTES, days, generator
+from flows.arrays import F64
+from flows.simulate.air import MINUTE_US, MINUTES, days, generator
 from flows.simulate.lines import (
     BROKEN,
     DUPLICATE,
-    EPOCH,
     FUTURE,
     READING,
     TABLE,
@@ -33,10 +33,11 @@ from flows.simulate.lines import (
 )
 from flows.simulate.scenarios import DAY_US, HOUR_US, Event, Plan, Sent, resolve, spoil
 from schemas.city import City
+from schemas.durations import minutes, seconds
 from schemas.errors import UsageError
-from schemas.reading import VALUES
+from schemas.measured import AIR
 from schemas.rejected import REASONS
-from schemas.strict import minutes, seconds
+from schemas.slots import EPOCH
 
 DECIMALS = (1, 1, 4, 4, 2, 4, 1, 1)
 """What devices send of each of ``VALUES``."""
@@ -176,7 +177,7 @@ class Simulation:
             for column, decimals in enumerate(DECIMALS):
                 values[..., column] = np.round(values[..., column], decimals)
             values[draw.random(values.shape) < UNMEASURED] = np.nan
-            flat = values.reshape(-1, len(VALUES))
+            flat = values.reshape(-1, len(AIR.values))
             slow = cadence > 600  # official hours are published ten to twenty minutes after their end
             delay = draw.uniform(600, 1200, len(flat)) if slow else draw.uniform(1, 8, len(flat))
             sampled = np.repeat(ends, who.size)

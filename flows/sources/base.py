@@ -5,7 +5,7 @@ Every message of a file is in exactly one block, as a reading or as a reject, in
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,18 +17,19 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from flows import arrays as arrow
-from flows.decode.batch import F64, I32, I64, U8, Payloads, Readings, concatenate, no_readings
+from flows.arrays import F64, I32, I64, U8
+from flows.decode.batch import RawMessages, Readings, concatenate, no_readings
 from flows.decode.decoder import Columns, Decoder
 from flows.sources.files.lines import Lines, Piece
 from flows.sources.tables.cells import SECOND, UNIX_RANGE, instants
 from schemas.errors import ConfigurationError
-from schemas.reading import PARAMETERS, VALUES
+from schemas.measured import AIR
 from schemas.rejected import MAX_KEPT_BYTES, MAX_MESSAGE_BYTES, Reject
+from schemas.slots import EPOCH
 
 Place = dict[str, int]
 """Where in a file to go on: plain numbers, ``koff`` (offset of the message that stands there) among them."""
 START: Place = {"koff": 0, "offset": 0, "unended": 0}
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SORTED_ROWS = 65_536
 
 
@@ -170,9 +171,9 @@ class ParquetReader:
             raise refuse("observed_at", "is a timestamp without a zone; write it with one, for instance as UTC")
         if not (pa.types.is_timestamp(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)):
             raise refuse("observed_at", f"must be a timestamp with its zone, or RFC 3339 texts, not {kind}")
-        values = [name for name in VALUES if name in schema.names]
+        values = [name for name in AIR.values if name in schema.names]
         if not values:
-            raise ConfigurationError(f"{self._path}: no column holds a value; name some of {', '.join(VALUES)}")
+            raise ConfigurationError(f"{self._path}: no column holds a value; name some of {', '.join(AIR.values)}")
         for column in values:
             kind = schema.field(column).type
             if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind)):
@@ -217,12 +218,12 @@ class SortedReader:
         readings = concatenate(runs)
         readings = readings.take(np.argsort(readings.observed, kind="stable"))
         n = len(readings)
-        readings.koff = np.arange(n)
-        return readings, [reject._replace(koff=n + i) for i, reject in enumerate(rejects)]
+        readings.offset = np.arange(n)
+        return readings, [reject._replace(offset=n + i) for i, reject in enumerate(rejects)]
 
 
 def judged(
-    decoder: Decoder, part: int, first: int, columns: Columns, payloads: Payloads, faults: dict[int, str]
+    decoder: Decoder, part: int, first: int, columns: Columns, payloads: RawMessages, faults: dict[int, str]
 ) -> tuple[Readings, list[Reject]]:
     """Hand typed rows to the decoder, but those whose cells cannot be read.
 
@@ -252,13 +253,13 @@ def judged(
         columns.status[good],
     )
     readings, more = decoder.columns(part, koff[good], rest, Chosen(payloads, good))
-    return readings, sorted(rejects + more, key=lambda reject: reject.koff)
+    return readings, sorted(rejects + more, key=lambda reject: reject.offset)
 
 
-class Chosen(Payloads):
-    """Payloads of some rows of others."""
+class Chosen(RawMessages):
+    """RawMessages of some rows of others."""
 
-    def __init__(self, payloads: Payloads, rows: NDArray[np.integer]) -> None:
+    def __init__(self, payloads: RawMessages, rows: NDArray[np.integer]) -> None:
         self._payloads, self._rows = payloads, rows
 
     def take(self, rows: Sequence[int] | NDArray[np.integer]) -> list[bytes]:
@@ -266,7 +267,7 @@ class Chosen(Payloads):
         return self._payloads.take(self._rows[np.asarray(rows, np.int64)])
 
 
-class ParquetRows(Payloads):
+class ParquetRows(RawMessages):
     """Rows of a record batch as they would stand on the wire."""
 
     def __init__(self, batch: Any) -> None:
@@ -310,8 +311,8 @@ def _columns(batch: Any) -> tuple[Columns, dict[int, str]]:
     n = batch.num_rows
     faults: dict[int, str] = {}
     observed = _observed(batch.column("observed_at"), faults)
-    values: F64 = np.full((n, len(VALUES)), np.nan, order="F")
-    for j, name in enumerate(VALUES):
+    values: F64 = np.full((n, len(AIR.values)), np.nan, order="F")
+    for j, name in enumerate(AIR.values):
         if name in batch.schema.names:
             column = batch.column(name)
             if not pa.types.is_float64(column.type):
@@ -319,7 +320,7 @@ def _columns(batch: Any) -> tuple[Columns, dict[int, str]]:
             values[:, j] = arrow.plain(column, np.float64, np.nan)
             for row in np.flatnonzero(np.isinf(values[:, j])).tolist():
                 faults.setdefault(row, f"Expected a number, got '{values[row, j]}' - at column `{name}`")
-    status: U8 = np.zeros((n, len(PARAMETERS)), np.uint8)
+    status: U8 = np.zeros((n, len(AIR.gridded)), np.uint8)
     if "status" in batch.schema.names:
         given: I64 = arrow.plain(pc.cast(batch.column("status"), pa.int64(), safe=False), np.int64)
         for row in np.flatnonzero((given < 0) | (given > 255)).tolist():

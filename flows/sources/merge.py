@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.decode.batch import I64, Readings, Taken, concatenate, no_readings
+from flows.arrays import I64
+from flows.decode.batch import OffsetRange, Readings, concatenate, no_readings
 from flows.sources.base import Block, Place, Reader
 from schemas.rejected import Reject
 
@@ -56,7 +57,7 @@ class Track:
 
     def __init__(self, reader: Reader | None, part: int, koff: int = 0, high: int = LOWEST) -> None:
         self._reader = reader
-        self.part, self.koff = part, koff
+        self.part, self.offset = part, koff
         self.left_high = self.high = high
         """Largest ``observed`` that has left; that has been read."""
         self._waiting: deque[_Waiting] = deque()
@@ -93,8 +94,8 @@ class Track:
 
     def put(self, found: Block) -> None:
         """Take a block that was read."""
-        if found.first < self.koff and not self._waiting:
-            found = _rest(found, self.koff)
+        if found.first < self.offset and not self._waiting:
+            found = _rest(found, self.offset)
         if found.end > found.first:
             self._waiting.append(_Waiting(found, self.high))
             if len(found.readings):
@@ -122,9 +123,9 @@ class Track:
                 break
         return runs
 
-    def leave(self, count: int) -> tuple[list[Reject], Taken | None]:
+    def leave(self, count: int) -> tuple[list[Reject], OffsetRange | None]:
         """Let ``count`` released rows go, with the rejects before the first row that stays."""
-        first, rejects, rows = self.koff, [], count
+        first, rejects, rows = self.offset, [], count
         while self._waiting:
             waiting = self._waiting[0]
             readings = waiting.block.readings
@@ -134,15 +135,15 @@ class Track:
                 count -= now
                 self.left_high = int(waiting.keys[waiting.left - 1])
             stays = waiting.left < len(readings)
-            self.koff = int(readings.koff[waiting.left]) if stays else waiting.block.end
-            while waiting.rejects and waiting.rejects[0].koff < self.koff:
+            self.offset = int(readings.offset[waiting.left]) if stays else waiting.block.end
+            while waiting.rejects and waiting.rejects[0].offset < self.offset:
                 rejects.append(waiting.rejects.popleft())
             if stays:
                 break
             self._waiting.popleft()
         number = rows - count + len(rejects)
-        gap = self.koff - first - number
-        taken = Taken(self.part, first, self.koff - 1, number, gap) if self.koff > first else None
+        gap = self.offset - first - number
+        taken = OffsetRange(self.part, first, self.offset - 1, number, gap) if self.offset > first else None
         return rejects, taken
 
 
@@ -151,7 +152,7 @@ class Merged(NamedTuple):
 
     readings: Readings
     rejects: list[Reject]
-    taken: list[Taken]
+    taken: list[OffsetRange]
 
 
 class Merge:
@@ -256,6 +257,6 @@ def leaving(tracks: Sequence[Track], readings: Readings) -> Merged:
 def _rest(found: Block, koff: int) -> Block:
     """Drop the messages before an offset; the place stays, because reading goes on there."""
     first = min(koff, found.end)
-    kept = found.readings.koff >= koff
+    kept = found.readings.offset >= koff
     readings = found.readings if kept.all() else found.readings.take(kept)
-    return Block(readings, [r for r in found.rejects if r.koff >= koff], first, found.end, found.place)
+    return Block(readings, [r for r in found.rejects if r.offset >= koff], first, found.end, found.place)

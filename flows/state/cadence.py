@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from flows.analyses import indices
 from flows.analyses.ozone_hours import OzoneHours
-from flows.decode.batch import F64, I64
+from flows.arrays import F64, I64
 from flows.kernels import rolling, surroundings
-from flows.kernels.turns import NEVER
 from schemas.city import City
-from schemas.strict import minutes, seconds
+from schemas.durations import minutes, seconds
+from schemas.slots import NEVER
 
 DAY = 1440
 FAST = 10
@@ -22,7 +22,7 @@ FAST = 10
 GRACE_FAST, GRACE_SLOW = 1, 45
 
 
-class Group:
+class Cadence:
     """The stations of a zone that share a cadence, and how far they are evaluated.
 
     Args:

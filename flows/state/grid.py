@@ -11,20 +11,20 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from flows.decode.batch import F64, I32, I64, U8
+from flows.arrays import F64, I32, I64, U8
 from flows.kernels import cells
 from flows.kernels.cells import SECONDS
-from flows.state.panes import BLOCK, Blocks, Totals, of_slots
+from flows.state.panes import PANE_SLOTS, Panes, Totals, of_slots
 from schemas.errors import ConfigurationError
-from schemas.reading import PARAMETERS, VALUES
+from schemas.measured import AIR
 
 MICROSECONDS = 1_000_000
 PAGE = 60
 """Slots packed together for a snapshot: what an epoch did not touch is not packed again."""
 ROOM = 1440
 """Slots to spare, so that the grid is moved once a day and not with every batch."""
-P = len(PARAMETERS)
-MESSAGE = len(VALUES)
+P = len(AIR.gridded)
+MESSAGE = len(AIR.values)
 """The bit column beyond those of the values: a message of this second was seen."""
 
 LAYERS: dict[str, tuple[type[np.generic], int]] = {
@@ -67,7 +67,7 @@ class Grid:
         """Slot of the first line; none while the grid is empty."""
         self.newest = 0
         """Newest slot that holds a reading."""
-        self._blocks = Blocks(self.length, (len(stations), P))
+        self._blocks = Panes(self.length, (len(stations), P))
         self._pages: dict[int, list[bytes]] = {}
         self._touched = np.zeros(self.length // PAGE, bool)
         """By page, whether it was touched since the last snapshot."""
@@ -95,14 +95,14 @@ class Grid:
         return tuple(self._layers[name] for name in ("sums", "counts", "suspects", "found"))
 
     def blocks(self, first: int, last: int) -> Totals:
-        """Return the totals of each ten minutes in (first, last], both multiples of ``BLOCK``; not to be written to."""
+        """Return the totals of each ten minutes in (first, last], multiples of ``PANE_SLOTS``; read only."""
         begin, end = self.line(first), self.line(last)
         assert 0 <= begin <= end < self.length, "the grid does not hold these slots"
-        return self._blocks.get(begin // BLOCK + 1, end // BLOCK + 1, self._layers_of)
+        return self._blocks.get(begin // PANE_SLOTS + 1, end // PANE_SLOTS + 1, self._layers_of)
 
     def running(self, last: int) -> tuple[Totals, int]:
-        """Return running totals of blocks and which of them ends with slot ``last``, a multiple of ``BLOCK``."""
-        block = self.line(last) // BLOCK
+        """Return running totals of blocks and which of them ends with slot ``last``, a multiple of ``PANE_SLOTS``."""
+        block = self.line(last) // PANE_SLOTS
         return self._blocks.running(block, self._layers_of), block
 
     def _layers_of(self, begin: int, end: int) -> dict[str, NDArray[Any]]:
@@ -121,7 +121,7 @@ class Grid:
                 part = layer[line : line + shift]
                 layer[line - shift : line - shift + len(part)] = part
             layer[self.length - shift :] = 0
-        self._blocks.shift(shift // BLOCK)
+        self._blocks.shift(shift // PANE_SLOTS)
         self.base = base
         for page in [page for page in self._pages if page + PAGE <= base]:
             del self._pages[page]

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.decode.batch import I64
+from flows.arrays import I64
 
-BLOCK = 10
+PANE_SLOTS = 10
 """Slots of a block, which ends with a multiple of it."""
 
 Cells = dict[str, NDArray[Any]]
@@ -62,25 +62,25 @@ def of_slots(layers: Cells) -> Totals:
     return Totals(layers["sums"], counts, counts > 0, np.where(found, counts, suspect) if found.any() else suspect)
 
 
-class Blocks:
+class Panes:
     """Totals of the blocks of a grid.
 
     Args:
-        length: slots of the grid, a multiple of ``BLOCK``; the first of them ends a block that began before the grid.
+        length: slots of the grid, a multiple of ``PANE_SLOTS``; the first ends a block that began before the grid.
         shape: stations and parameters.
     """
 
     def __init__(self, length: int, shape: tuple[int, int]) -> None:
-        lines = length // BLOCK + 1
+        lines = length // PANE_SLOTS + 1
         self._totals = Totals(*(np.zeros((lines, *shape), kind) for kind in KINDS))
         self._stale = np.ones(lines, bool)
         self._running = Totals(*(np.zeros((lines, *shape), kind) for kind in KINDS))
         self._added = 1
-        """Blocks before this one are in the running totals; the first block has no lines before the grid."""
+        """Panes before this one are in the running totals; the first block has no lines before the grid."""
 
     def touch(self, line: I64) -> None:
         """Note that cells on these lines of the grid change."""
-        block = (line + BLOCK - 1) // BLOCK
+        block = (line + PANE_SLOTS - 1) // PANE_SLOTS
         self._stale[block] = True
         self._added = min(self._added, max(1, int(block.min())))
 
@@ -94,7 +94,7 @@ class Blocks:
         """
         stale = np.flatnonzero(self._stale[first:last]) + first
         for low, high in _runs(stale):
-            new = of_slots(layers((low - 1) * BLOCK + 1, (high - 1) * BLOCK + 1)).added(BLOCK)
+            new = of_slots(layers((low - 1) * PANE_SLOTS + 1, (high - 1) * PANE_SLOTS + 1)).added(PANE_SLOTS)
             for kept, part in zip(self._totals, new, strict=True):
                 kept[low:high] = part
             self._stale[low:high] = False

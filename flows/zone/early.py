@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.decode.batch import I32, I64, Readings, Texts, concatenate, no_readings
-from flows.kernels.turns import NEVER, NO_ROW
+from flows.arrays import I32, I64
+from flows.decode.batch import InMemory, Readings, concatenate, no_readings
+from flows.kernels.turns import NO_ROW
 from flows.state.grid import second_of, slot_of
 from flows.zone.watermark import Time
 from schemas.rejected import Envelope
+from schemas.slots import NEVER
 
 
-class WaitingRoom:
+class EarlyBuffer:
     """Readings of one zone that wait, in their order.
 
     Args:
@@ -67,7 +69,7 @@ class WaitingRoom:
         self.readings, self._since = everyone.take(stays), since[stays]
         # They keep their own texts, or whole batches would stay in memory for their sake.
         payloads, rows = self.readings.payloads, range(stays.size)
-        self.readings.payloads = Texts(payloads.take(rows), payloads.envelopes(rows))
+        self.readings.payloads = InMemory(payloads.take(rows), payloads.envelopes(rows))
         return last, everyone.take(goes) if goes.any() else None, everyone.take(vain)
 
     def leave(self) -> Readings:
@@ -80,7 +82,7 @@ class WaitingRoom:
         one = self.readings
         return {
             "column": column[one.station],
-            "rows": [one.observed, one.values, one.status, one.part, one.koff],
+            "rows": [one.observed, one.values, one.status, one.part, one.offset],
             "texts": one.payloads.take(range(len(one))),
             "envelopes": [(key, list(headers)) for key, headers in one.payloads.envelopes(range(len(one)))],
             "since": self._since.copy(),
@@ -101,6 +103,6 @@ class WaitingRoom:
         station = np.where(column >= 0, stations[column], 0).astype(np.int32)
         observed, values, status, part, koff = kept["rows"]
         envelopes = [Envelope(key, tuple(headers)) for key, headers in kept["envelopes"]]
-        everyone = Readings(station, observed, values, status, part, koff, Texts(kept["texts"], envelopes))
+        everyone = Readings(station, observed, values, status, part, koff, InMemory(kept["texts"], envelopes))
         self.readings, self._since = everyone.take(column >= 0), kept["since"][column >= 0]
         return everyone.take(column < 0)

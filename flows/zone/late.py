@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.decode.batch import I32, I64, U8
+from flows.arrays import I32, I64, U8
 
 Rows = tuple[I32, I64, I64, U8]
 """Columns, slots, quanta and flags of n readings, as the grid takes them."""
 
 
-class Held:
+class LateBuffer:
     """Readings whose slots were closed when they came, in their order."""
 
     def __init__(self) -> None:

@@ -6,23 +6,23 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.decode.batch import I64
+from flows.arrays import I64
 from flows.kernels.turns import NO_ROW
-from flows.state.cadence import Group
-from flows.zone.watermark import Clock, Time, closing_rows
+from flows.state.cadence import Cadence
+from flows.zone.watermark import Time, Watermark, closing_rows
 
 FEW = 1440
 """Up to so many slots, to ask each is quicker than to find out first which of them can close."""
 
 
-class Ticks(NamedTuple):
+class Firings(NamedTuple):
     """Slots of one group that close in a run, in rising order, and the rows after which they do; both of shape (n,)."""
 
     slots: I64
     rows: I64
 
 
-class Closings:
+class Triggers:
     """Slots of every group that close in a run: steps, which means end with, and those that lights and alerts ask for.
 
     Args:
@@ -35,12 +35,18 @@ class Closings:
     """
 
     def __init__(
-        self, groups: Sequence[Group], lengths: Sequence[set[int]], since: I64, clock: Clock, time: Time, stop: int
+        self,
+        groups: Sequence[Cadence],
+        lengths: Sequence[set[int]],
+        since: I64,
+        clock: Watermark,
+        time: Time,
+        stop: int,
     ) -> None:
         self._groups = groups
         self._due, self._since = [group.due for group in groups], since.tolist()
-        self._steps: list[Ticks] = []
-        self.asked: list[Ticks] = []
+        self._steps: list[Firings] = []
+        self.asked: list[Firings] = []
         """Of each group, those of the slots asked for."""
         heard, upto = clock.heard_from(time), int(time.clock[stop])
         for group, some, last in zip(groups, lengths, self._since, strict=True):
@@ -51,8 +57,8 @@ class Closings:
                 slots, rows = slots[rows <= stop], rows[rows <= stop]
             steps = (slots > group.due) & (slots % group.step == 0)
             asked = (slots > last) & _multiple(slots, some)
-            self._steps.append(Ticks(slots[steps], rows[steps]))
-            self.asked.append(Ticks(slots[asked], rows[asked]))
+            self._steps.append(Firings(slots[steps], rows[steps]))
+            self.asked.append(Firings(slots[asked], rows[asked]))
 
     def events(self, upto: int) -> list[int]:
         """Rows up to ``upto`` after which something closes that is open still."""
@@ -90,7 +96,7 @@ class Closings:
         Returns:
             How many closings the zone has seen then.
         """
-        new: dict[int, list[tuple[Group, int]]] = {}
+        new: dict[int, list[tuple[Cadence, int]]] = {}
         for group, (steps, rows) in zip(self._groups, self._steps, strict=True):
             open_still = (steps > group.due) & (rows <= upto)
             if below is not None:
@@ -123,7 +129,7 @@ def _multiple(slots: I64, lengths: Iterable[int]) -> NDArray[np.bool_]:
 
 
 def _late(
-    before: Sequence[int], ticks: Sequence[Ticks], slot: I64, row: I64, group_of: NDArray[np.integer]
+    before: Sequence[int], ticks: Sequence[Firings], slot: I64, row: I64, group_of: NDArray[np.integer]
 ) -> NDArray[np.bool_]:
     """Tell which readings lie in a slot that closed before they came: before the run, or in it before their row."""
     late = np.zeros(slot.size, bool)

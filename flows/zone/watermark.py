@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.decode.batch import I32, I64
+from flows.arrays import I32, I64
 from flows.kernels import turns
-from flows.kernels.turns import NEVER
+from schemas.slots import NEVER
 
 QUORUM = 3
-GENERATION = 65_536
+QUORUM_REVIEW_ROWS = 65_536
 """Rows after which stations not heard among them no longer count for the quorum, so that a zone of which two
 stations live keeps a clock. Fewer would let a burst of one sensor pass for a zone; more only delays that rescue."""
 
@@ -46,7 +46,7 @@ class Time:
         return turns.first_rows(self.newest, self.station, self.slot, at)
 
 
-class Clock:
+class Watermark:
     """The agreement of one zone's stations on the time.
 
     Args:
@@ -64,7 +64,7 @@ class Clock:
 
     def until_review(self) -> int:
         """Rows that may be counted before the quorum is looked at again."""
-        return GENERATION - self._rows % GENERATION
+        return QUORUM_REVIEW_ROWS - self._rows % QUORUM_REVIEW_ROWS
 
     def look_ahead(self, station: I32, slot: I64) -> Time:
         """Say what these rows would do to the clock, without counting them. At least one row."""

@@ -15,23 +15,24 @@ from numpy.typing import NDArray
 
 from flows.analyses import evaluate, indices
 from flows.analyses.ozone_hours import OzoneHours
-from flows.decode.batch import I32, I64, U8, Readings, no_readings
+from flows.arrays import I32, I64, U8
+from flows.decode.batch import Readings, no_readings
 from flows.kernels import quality, rolling
-from flows.kernels.turns import NEVER
 from flows.signals.lights import Watch
-from flows.state.cadence import Group
+from flows.state.cadence import Cadence
 from flows.state.grid import PAGE, Grid, second_of, slot_of
-from flows.zone.early import WaitingRoom
-from flows.zone.late import Held
-from flows.zone.result import Outcome, Stored
-from flows.zone.triggers import Closings
-from flows.zone.watermark import GENERATION, Clock, Time
+from flows.zone.early import EarlyBuffer
+from flows.zone.late import LateBuffer
+from flows.zone.result import Accepted, ZoneResult
+from flows.zone.triggers import Triggers
+from flows.zone.watermark import QUORUM_REVIEW_ROWS, Time, Watermark
 from schemas.city import City
-from schemas.reading import PARAMETERS
+from schemas.durations import minutes, seconds
+from schemas.measured import AIR
 from schemas.rejected import Reason, Reject
-from schemas.strict import minutes, seconds
+from schemas.slots import NEVER
 
-P = len(PARAMETERS)
+P = len(AIR.gridded)
 DAY = 1440
 SLOWEST = 60
 """The longest cadence. The grid's shape follows the city file's lengths alone, so that a station of any cadence may
@@ -64,14 +65,14 @@ class Zone:
         cadences = np.array([seconds(city.stations[i].every) for i in self.stations])
         scales = indices.Scales(city.indices.korea, city.indices.ozone)
         self.groups = [
-            Group(city, np.flatnonzero(cadences == every), int(every), scales) for every in np.unique(cadences)
+            Cadence(city, np.flatnonzero(cadences == every), int(every), scales) for every in np.unique(cadences)
         ]
         self._group_of = np.searchsorted(np.unique(cadences), cadences)
         limits = city.limits()
         self._fail = np.array([limit.fail for limit in limits])
         self._suspect = np.array([limit.suspect for limit in limits])
         self._horizon = minutes(city.late.horizon)
-        self._waiting = WaitingRoom(self._horizon, minutes(city.late.wait), city.late.waiting_room)
+        self._waiting = EarlyBuffer(self._horizon, minutes(city.late.wait), city.late.waiting_room)
         lengths = (*city.windows.lengths, city.quality.flat_line_length, city.quality.attenuated_signal_length)
         longest = max(indices.REACH, *(minutes(length) for length in lengths))
         lookback = longest + 2 * max(minutes(city.windows.step), SLOWEST)
@@ -82,16 +83,16 @@ class Zone:
         for group in self.groups if scales.regression else ():
             ids = [self.grid.stations[column] for column in group.columns]
             group.ozone = OzoneHours(ids, group.columns, self.grid.length // indices.HOUR)
-        self.clock = Clock(self.stations.size)
+        self.clock = Watermark(self.stations.size)
         self.watch = Watch(city, zone, self.grid, self.groups)
         self._settled = np.full(self.stations.size, NEVER)
         self._gone = no_readings()
         """Readings that waited, of stations that have left the city file since."""
-        self._held = Held()
+        self._held = LateBuffer()
         self._revision = 0
         self._closings_seen = 0
 
-    def take(self, readings: Readings, *, more: bool = False, last: bool = False) -> Outcome:
+    def take(self, readings: Readings, *, more: bool = False, last: bool = False) -> ZoneResult:
         """Take readings of this zone in their order.
 
         Args:
@@ -99,7 +100,7 @@ class Zone:
             more: further readings are at hand, so that evaluation may wait and do up to a day in one go.
             last: the input ends here: close what is still open.
         """
-        out = Outcome()
+        out = ZoneResult()
         if len(self._gone):
             self._refuse(self._gone, "unknown_station", "its station left the city file while it waited", out)
             self._gone = no_readings()
@@ -111,9 +112,9 @@ class Zone:
         out.waiting = self._waiting.readings.part
         return out
 
-    def quiet(self, minutes: int) -> Outcome:
+    def quiet(self, minutes: int) -> ZoneResult:
         """No air came for so many minutes: what lights must be told then."""
-        out = Outcome(waiting=self._waiting.readings.part)
+        out = ZoneResult(waiting=self._waiting.readings.part)
         self.watch.quiet(minutes, out.said)
         return out
 
@@ -122,10 +123,10 @@ class Zone:
         for group in self.groups:
             if group.due > NEVER:
                 group.close_at(closed.get(group.every, NEVER), 0)
-        self._evaluate(Outcome())
+        self._evaluate(ZoneResult())
         self._revision = max(self._revision, revision)
 
-    def _take(self, queue: deque[tuple[Readings, bool]], out: Outcome) -> None:
+    def _take(self, queue: deque[tuple[Readings, bool]], out: ZoneResult) -> None:
         """Work through runs of readings, each new to the clock or released from waiting."""
         while queue:
             readings, new = queue.popleft()
@@ -140,10 +141,10 @@ class Zone:
                 queue.appendleft((rest, new))
             if released is not None:
                 queue.appendleft((released, False))
-            if new and self.clock.until_review() == GENERATION and self.clock.review():
+            if new and self.clock.until_review() == QUORUM_REVIEW_ROWS and self.clock.review():
                 queue.appendleft((self._forget_waiting(), False))
 
-    def _step(self, readings: Readings, new: bool, out: Outcome) -> tuple[Readings | None, Readings | None]:
+    def _step(self, readings: Readings, new: bool, out: ZoneResult) -> tuple[Readings | None, Readings | None]:
         """Take readings up to the first at which one that waited may go; return the rest and those released."""
         n = len(readings)
         column = self.column[readings.station]
@@ -167,7 +168,7 @@ class Zone:
         self.clock.newest = self._settled.copy()
         return self._waiting.leave()
 
-    def _settle(self, run: _Run, time: Time, stop: int, out: Outcome) -> None:
+    def _settle(self, run: _Run, time: Time, stop: int, out: ZoneResult) -> None:
         """Put readings on the grid in their order, and close slots on the way."""
         if run.slot.size and self.groups[0].due == NEVER:
             self._start(int(time.clock[np.argmax(time.clock > NEVER)]))
@@ -178,7 +179,7 @@ class Zone:
             self._refuse(run.readings.take(late), "too_late", "older than the horizon behind the clock", out)
             run = _cut_mask(run, ~late)
         np.maximum.at(self._settled, self.column[run.readings.station], run.slot)
-        closings = Closings(self.groups, self.watch.lengths, self.watch.closed, self.clock, time, stop)
+        closings = Triggers(self.groups, self.watch.lengths, self.watch.closed, self.clock, time, stop)
         self.watch.foresee(closings.asked)
         begin = 0
         while begin < run.slot.size:
@@ -191,7 +192,7 @@ class Zone:
             begin = end
         self._pass(closings, stop, out)
 
-    def _make_room(self, row: int, slot: int, closings: Closings, out: Outcome) -> None:
+    def _make_room(self, row: int, slot: int, closings: Triggers, out: ZoneResult) -> None:
         """Move the grid on, so that the reading of a row fits; what closed before it is evaluated first."""
         self._pass(closings, row - 1, out)
         self._evaluate(out)
@@ -203,14 +204,14 @@ class Zone:
         self._evaluate(out)
         self.grid.move(min(group.closed for group in self.groups))
 
-    def _pass(self, closings: Closings, upto: int, out: Outcome) -> None:
+    def _pass(self, closings: Triggers, upto: int, out: ZoneResult) -> None:
         """Decide and close up to row ``upto``; readings that are held get in at the first closing after them."""
         for event in closings.events(upto) if self._held else ():
             self._pass_event(closings, event, out)
         self.watch.decide(upto + 1, out.said)
         self._closings_seen = closings.close(upto, self._closings_seen)
 
-    def _pass_event(self, closings: Closings, event: int, out: Outcome) -> None:
+    def _pass_event(self, closings: Triggers, event: int, out: ZoneResult) -> None:
         self.watch.decide(event + 1, out.said)
         self._closings_seen = closings.close(event, self._closings_seen)
         self._evaluate(out)
@@ -222,7 +223,7 @@ class Zone:
         self.watch.start(clock - 1)
         self.grid.move(min(group.closed for group in self.groups))
 
-    def _piece(self, run: _Run, closings: Closings, out: Outcome) -> None:
+    def _piece(self, run: _Run, closings: Triggers, out: ZoneResult) -> None:
         """Take readings that all fit on the grid."""
         readings = run.readings
         column = self.column[readings.station]
@@ -234,7 +235,7 @@ class Zone:
         if not fresh.all():
             np.copyto(readings.values, np.nan, where=~fresh)
         flags = quality.judge(readings.values[:, :P], readings.status, self._fail, self._suspect)
-        out.stored.append(Stored(readings, flags))
+        out.stored.append(Accepted(readings, flags))
         if not run.row.size:
             return
         counted = np.where(flags <= 3, readings.values[:, :P], 0.0)
@@ -254,8 +255,8 @@ class Zone:
         quanta: I64,
         flags: U8,
         late: NDArray[np.bool_],
-        closings: Closings,
-        out: Outcome,
+        closings: Triggers,
+        out: ZoneResult,
     ) -> None:
         """Add readings up to each closing, close, and go on: with late ones about, its place among them counts."""
         begin = 0
@@ -272,7 +273,9 @@ class Zone:
                 self._pass_event(closings, event, out)
             begin = end
 
-    def _add(self, slot: I64, row: I64, column: I32, quanta: I64, flags: U8, closings: Closings, out: Outcome) -> None:
+    def _add(
+        self, slot: I64, row: I64, column: I32, quanta: I64, flags: U8, closings: Triggers, out: ZoneResult
+    ) -> None:
         """Put readings on the grid; what closed before one that is late for it is looked at without it."""
         cuts = closings.cuts(slot, row, self._group_of[column])
         for begin, end in pairwise([0, *cuts.tolist(), slot.size]):
@@ -280,7 +283,7 @@ class Zone:
                 self.watch.decide(int(row[begin]), out.said)
                 self.grid.add(column[begin:end], slot[begin:end], quanta[begin:end], flags[begin:end])
 
-    def _evaluate(self, out: Outcome, *, finish: bool = False) -> None:
+    def _evaluate(self, out: ZoneResult, *, finish: bool = False) -> None:
         """Evaluate what is due, a day at a time and all groups together; before it what late readings touch."""
         for group in self.groups:
             if self._held and (group.due > group.closed or finish):
@@ -301,7 +304,7 @@ class Zone:
                 self._revision += 1
                 evaluate.close(self.grid, group, until, self._revision, out.evaluated)
 
-    def _revise(self, group: Group, until: int, out: Outcome) -> None:
+    def _revise(self, group: Cadence, until: int, out: ZoneResult) -> None:
         """Put held readings of a group into their slots and evaluate again what they touch."""
         rows = self._held.take(group.columns)
         if rows is None:
@@ -319,7 +322,7 @@ class Zone:
             out.evaluated,
         )
 
-    def _finish(self, out: Outcome) -> None:
+    def _finish(self, out: ZoneResult) -> None:
         """At the end of a bounded input: settle who waits, and close up to the last slot that holds a reading."""
         if self.clock.now == NEVER and len(self._waiting):
             self.clock.settle_for(np.unique(self._waiting.readings.station).size)
@@ -334,11 +337,11 @@ class Zone:
                 group.close_at(self.grid.newest // group.cadence * group.cadence, self._closings_seen)
         self._evaluate(out, finish=True)
 
-    def _refuse(self, readings: Readings, reason: Reason, detail: str, out: Outcome) -> None:
+    def _refuse(self, readings: Readings, reason: Reason, detail: str, out: ZoneResult) -> None:
         rows = range(len(readings))
         texts, envelopes = readings.payloads.take(rows), readings.payloads.envelopes(rows)
         for part, koff, text, envelope in zip(
-            readings.part.tolist(), readings.koff.tolist(), texts, envelopes, strict=True
+            readings.part.tolist(), readings.offset.tolist(), texts, envelopes, strict=True
         ):
             out.rejects.append(Reject(part, koff, reason, detail, text, envelope))
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from schemas.city import City
-from schemas.strict import seconds
+from schemas.durations import seconds
 from schemas.tables import Table
 from sinks.catalog.snapshot import DataFile
 

@@ -13,7 +13,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from flows.broker import connection as broker
+from flows.broker import connection
 from flows.resources import shipped
 from schemas.errors import ConfigurationError, UsageError
 from sinks.kafka.admin import Broker
@@ -100,7 +100,7 @@ def chosen(known: dict[str, Role], name: str | None) -> dict[str, Role]:
 def rules(role: Role, user: str) -> list[Rule]:
     """Write a role as rules for a user; topics have the city's prefix."""
     return [
-        Rule(user, operation, kind, broker.topic(bare) if kind == "topic" else bare, bare != name)
+        Rule(user, operation, kind, connection.topic_name(bare) if kind == "topic" else bare, bare != name)
         for grant, (kind, operations) in GRANTS.items()
         for name in getattr(role, grant)
         for bare in (name.removesuffix("*"),)

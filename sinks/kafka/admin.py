@@ -12,7 +12,7 @@ import msgspec
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
-from flows.broker import connection as broker
+from flows.broker import connection
 from schemas.errors import BrokerError, ConfigurationError
 from schemas.topics import Wanted
 
@@ -85,9 +85,9 @@ class Broker:
         BrokerError: no broker answers, or it refuses us.
     """
 
-    def __init__(self, patience: float = broker.PATIENCE) -> None:
-        self.trouble = broker.Trouble()
-        self.client = AdminClient(broker.client(self.trouble))
+    def __init__(self, patience: float = connection.PATIENCE_S) -> None:
+        self.trouble = connection.ClientErrors()
+        self.client = AdminClient(connection.config(self.trouble))
         self.patience = patience
         self.brokers = len(self.metadata().brokers)
 
@@ -100,7 +100,7 @@ class Broker:
             finally:
                 self.client.poll(0)  # complaints about TLS and passwords wait until they are asked for
 
-        return broker.reach(ask, self.trouble, self.patience)
+        return connection.retry(ask, self.trouble, self.patience)
 
     def found(self, names: list[str]) -> dict[str, Found]:
         """Describe those of these topics that there are."""
@@ -152,7 +152,7 @@ class Broker:
         try:
             return future.result(ANSWER)
         except TookTooLong as err:
-            raise BrokerError(f"{what}: broker {broker.servers()} gave no answer within {ANSWER:.0f} s") from err
+            raise BrokerError(f"{what}: broker {connection.servers()} gave no answer within {ANSWER:.0f} s") from err
         except KafkaException as err:
             error = err.args[0]
             if error.name() == fine:
@@ -162,7 +162,7 @@ class Broker:
                 said = f"{error.name()}: it needs the right {right}; see cityair topics acls"
             if error.name() == "SECURITY_DISABLED":
                 said += " Set authorizer.class.name in server.properties; see docs/operations.md"
-            raise BrokerError(f"broker {broker.servers()}: {what}: {said}") from err
+            raise BrokerError(f"broker {connection.servers()}: {what}: {said}") from err
 
     def until(self, ready: Callable[[], bool], what: str) -> None:
         """Wait: what the broker has taken, it knows everywhere a moment later."""
@@ -181,7 +181,7 @@ def copies(asked: int | None, brokers: int) -> int:
     """
     if asked is not None and asked > brokers:
         raise ConfigurationError(
-            f"--replication {asked} needs {asked} brokers, {brokers} answer at {broker.servers()}; "
+            f"--replication {asked} needs {asked} brokers, {brokers} answer at {connection.servers()}; "
             f"start the others, or give --replication {brokers}"
         )
     return asked or min(COPIES, brokers)
@@ -200,7 +200,7 @@ def create(target: Broker, topics: list[Wanted]) -> PlanReport:
 def check(target: Broker, topics: list[Wanted]) -> PlanReport:
     """Compare the topics there are with those needed; nothing is changed."""
     found = target.found([topic.name for topic in topics])
-    report = PlanReport(broker.servers(), target.brokers, topics)
+    report = PlanReport(connection.servers(), target.brokers, topics)
     report.differences = [d for topic in topics for d in differences(topic, found.get(topic.name))]
     if target.makes_topics_unasked():
         report.warnings.append(
@@ -269,7 +269,7 @@ def _number(text: str) -> float:
 
 def _tool(kind: str, topic: Wanted) -> str:
     name = "--topic" if kind == "topics" else "--entity-type topics --entity-name"
-    return f"kafka-{kind}.sh --bootstrap-server {broker.servers()} --alter {name} {topic.name}"
+    return f"kafka-{kind}.sh --bootstrap-server {connection.servers()} --alter {name} {topic.name}"
 
 
 def _alter(topic: Wanted, setting: str) -> str:

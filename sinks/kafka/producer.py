@@ -5,7 +5,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, Producer
 
-from flows.broker import connection as broker
+from flows.broker import connection
 from schemas.errors import BrokerError
 
 PATIENCE = 60.0
@@ -26,12 +26,12 @@ class Publisher:
     """
 
     def __init__(self, topic: str) -> None:
-        self.name = broker.topic(topic)
-        self._trouble = broker.Trouble()
+        self.name = connection.topic_name(topic)
+        self._errors = connection.ClientErrors()
         self._refused: KafkaError | None = None
         self._producer: Any = Producer(
-            broker.client(
-                self._trouble,
+            connection.config(
+                self._errors,
                 enable_idempotence=True,
                 compression_type="lz4",
                 linger_ms=5,
@@ -40,7 +40,7 @@ class Publisher:
                 queue_buffering_max_messages=MOST_UNSENT,
             )
         )
-        broker.partitions(self._producer, self.name, self._trouble)
+        connection.partitions(self._producer, self.name, self._errors)
 
     def send(self, key: bytes, value: bytes) -> None:
         """Send one message; waits where too many are on their way.
@@ -80,5 +80,5 @@ class Publisher:
 
     def _check(self) -> None:
         if self._refused is not None:
-            said = f" ({self._trouble.last})" if self._trouble.last else ""
+            said = f" ({self._errors.last})" if self._errors.last else ""
             raise BrokerError(f"{self.name}: {self._refused.name()}: {self._refused.str()}{said}")

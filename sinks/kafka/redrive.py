@@ -23,7 +23,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient
 
-from flows.broker import connection as broker
+from flows.broker import connection
 from flows.outputs.events import DEAD_LETTER, DEAD_LETTER_ID, without_ours
 from schemas.errors import BrokerError
 from schemas.topics import dead_letters
@@ -78,12 +78,16 @@ class DeadLetters:
     """
 
     def __init__(self, topic: str) -> None:
-        self._topic, self._target, self._name = topic, broker.topic(topic), broker.topic(dead_letters(topic))
-        self._trouble = broker.Trouble()
+        self._topic, self._target, self._name = (
+            topic,
+            connection.topic_name(topic),
+            connection.topic_name(dead_letters(topic)),
+        )
+        self._errors = connection.ClientErrors()
         self._refused: KafkaError | None = None
         self._consumer = Consumer(
-            broker.client(
-                self._trouble,
+            connection.config(
+                self._errors,
                 group_id=GROUP,
                 enable_auto_commit=False,
                 enable_partition_eof=True,
@@ -93,7 +97,7 @@ class DeadLetters:
             )
         )
         for name in (self._target, self._name):
-            self._partitions = broker.partitions(self._consumer, name, self._trouble)
+            self._partitions = connection.partitions(self._consumer, name, self._errors)
 
     def close(self) -> None:
         """Leave the broker."""
@@ -110,8 +114,8 @@ class DeadLetters:
             BrokerError: the broker went away or refused a message; the transaction was not made, start again.
         """
         producer = Producer(
-            broker.client(
-                self._trouble,
+            connection.config(
+                self._errors,
                 transactional_id=f"{GROUP}-{self._target}",
                 transaction_timeout_ms=int(OPEN * 1000),
                 compression_type="lz4",
@@ -119,7 +123,7 @@ class DeadLetters:
                 message_max_bytes=LARGEST,
             )
         )
-        broker.reach(producer.init_transactions, self._trouble)  # ends the transaction of one that was killed
+        connection.retry(producer.init_transactions, self._errors)  # ends the transaction of one that was killed
         begins = self._begins()
         report, untils = self._survey(begins, asked)
         for letters in in_chunks(self._read(begins, untils)):
@@ -164,10 +168,10 @@ class DeadLetters:
             producer.produce(self._name, None, partition=min(begins), headers=[(MARK, mark)])
             offsets = [TopicPartition(self._name, number, offset) for number, offset in begins.items()]
             group = self._consumer.consumer_group_metadata()
-            broker.reach(lambda limit: producer.send_offsets_to_transaction(offsets, group, limit), self._trouble)
+            connection.retry(lambda limit: producer.send_offsets_to_transaction(offsets, group, limit), self._errors)
             producer.flush(OPEN)
             point("redrive.before_commit")
-            broker.reach(producer.commit_transaction, self._trouble)
+            connection.retry(producer.commit_transaction, self._errors)
             point("redrive.after_commit")
         except BaseException as err:
             with contextlib.suppress(KafkaException):
@@ -186,7 +190,9 @@ class DeadLetters:
 
     def _watermarks(self, number: int) -> tuple[int, int]:
         asked = TopicPartition(self._name, number)
-        low, end = broker.reach(lambda limit: self._consumer.get_watermark_offsets(asked, timeout=limit), self._trouble)
+        low, end = connection.retry(
+            lambda limit: self._consumer.get_watermark_offsets(asked, timeout=limit), self._errors
+        )
         return low, end
 
     def _ends(self) -> Offsets:
@@ -195,13 +201,13 @@ class DeadLetters:
     def _begins(self) -> Offsets:
         """Find where the letters begin that nobody has dealt with yet."""
         asked = ConsumerGroupTopicPartitions(GROUP, [TopicPartition(self._name, number) for number in self._partitions])
-        admin = AdminClient(broker.client(self._trouble))  # a consumer would not say that it lacks the right to ask
+        admin = AdminClient(connection.config(self._errors))  # a consumer would not say that it lacks the right to ask
 
         def ask(limit: float) -> Any:
             found = admin.list_consumer_group_offsets([asked], require_stable=True, request_timeout=limit)
             return found[GROUP].result().topic_partitions
 
-        known = {one.partition: one.offset for one in broker.reach(ask, self._trouble) if one.offset >= 0}
+        known = {one.partition: one.offset for one in connection.retry(ask, self._errors) if one.offset >= 0}
         there = {number: self._watermarks(number) for number in self._partitions}
         if len(known) < len(there):  # the first time, or the group was forgotten
             known = self._marked() | known
@@ -234,8 +240,8 @@ class DeadLetters:
                     yield letter
                 if letter.offset() + (error is None) >= left[number]:
                     del left[number]
-            if time.monotonic() - heard > broker.PATIENCE:
-                raise BrokerError(f"{self._name}: no answer from {broker.servers()} ({self._trouble.last})")
+            if time.monotonic() - heard > connection.PATIENCE_S:
+                raise BrokerError(f"{self._name}: no answer from {connection.servers()} ({self._errors.last})")
 
 
 def reason_of(headers: dict[str, bytes | None]) -> str:

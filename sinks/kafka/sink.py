@@ -17,7 +17,7 @@ import msgspec
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
-from flows.broker import connection as broker
+from flows.broker import connection
 from flows.outputs.events import DEAD_LETTER_ID, EVENT_ID, SEQUENCE, Message
 from schemas.errors import BrokerError, ConfigurationError
 from schemas.topics import TOPICS
@@ -64,8 +64,8 @@ class TopicSink(FixedPartitionedSink[list[Message], dict[str, Any]]):
 
     def __init__(self, topics: list[str], place: Path, stop: Callable[[], bool]) -> None:
         self._topics, self._stop = sorted(topics), stop
-        self._trouble = broker.Trouble()
-        self._ends = {topic: _ends(broker.topic(topic), self._trouble) for topic in self._topics}
+        self._errors = connection.ClientErrors()
+        self._ends = {topic: _ends(connection.topic_name(topic), self._errors) for topic in self._topics}
         self._begins = self._first_ends(place / "topics.json")
 
     def list_parts(self) -> list[str]:
@@ -78,7 +78,7 @@ class TopicSink(FixedPartitionedSink[list[Message], dict[str, Any]]):
 
     def build_part(self, step_id: str, for_part: str, resume_state: dict[str, Any] | None) -> "_Topic":
         """See what of a topic no snapshot covers, so that it is not sent again."""
-        name, ends = broker.topic(for_part), self._ends[for_part]
+        name, ends = connection.topic_name(for_part), self._ends[for_part]
         begins: Offsets = resume_state["offsets"] if resume_state else self._begins[for_part]
         for number, offset in begins.items():
             if ends.get(number, -1) < offset:
@@ -87,8 +87,8 @@ class TopicSink(FixedPartitionedSink[list[Message], dict[str, Any]]):
                     "deleted and made again; start anew with another recovery store and lake, or bring the topic back"
                 )
         producer = Producer(
-            broker.client(
-                self._trouble,
+            connection.config(
+                self._errors,
                 enable_idempotence=True,
                 compression_type="lz4",
                 linger_ms=0,
@@ -101,13 +101,13 @@ class TopicSink(FixedPartitionedSink[list[Message], dict[str, Any]]):
         )
         if compacted(for_part):
             newest = {key: one.sequence for key, one in read_newest(for_part).items()}
-            return _Compacted(name, producer, dict(ends), newest, self._trouble, self._stop)
+            return _Compacted(name, producer, dict(ends), newest, self._errors, self._stop)
         there = set(resume_state["ids"]) if resume_state else set()
         header = EVENT_ID if for_part in TOPICS else DEAD_LETTER_ID
-        for message in read(name, begins, ends, self._trouble):
+        for message in read(name, begins, ends, self._errors):
             if name_of := dict(message.headers() or ()).get(header):
                 there.add(name_of.decode())
-        return _Appended(name, producer, dict(ends), there, self._trouble, self._stop)
+        return _Appended(name, producer, dict(ends), there, self._errors, self._stop)
 
     def _first_ends(self, path: Path) -> dict[str, Offsets]:
         """Where topics ended when this store first wrote to them: what lies behind is not ours."""
@@ -123,10 +123,10 @@ class _Topic(StatefulSinkPartition[list[Message], dict[str, Any]]):
     """Sends messages, and knows how far the topic was written."""
 
     def __init__(
-        self, name: str, producer: Any, offsets: Offsets, trouble: broker.Trouble, stop: Callable[[], bool]
+        self, name: str, producer: Any, offsets: Offsets, errors: connection.ClientErrors, stop: Callable[[], bool]
     ) -> None:
         self._name, self._producer, self._offsets = name, producer, offsets
-        self._trouble, self._stop = trouble, stop
+        self._errors, self._stop = errors, stop
         self._failed: KafkaError | None = None
         self._places: dict[bytes | None, int] = {}
 
@@ -150,7 +150,7 @@ class _Topic(StatefulSinkPartition[list[Message], dict[str, Any]]):
         self._producer.purge()
 
     def _place_of(self, message: Message) -> int:
-        """Partition of a message, where an earlier one of its key has shown it.
+        """InputPartition of a message, where an earlier one of its key has shown it.
 
         What goes to one partition is handed over together: then the client sends it in one request, not in several.
         """
@@ -194,15 +194,17 @@ class _Topic(StatefulSinkPartition[list[Message], dict[str, Any]]):
             if len(self._producer) != left:
                 left, moved = len(self._producer), now
             if self._stop() and now - moved > STOPS_AFTER:
-                log.warning("%s: stopped while %s was away; nothing is lost, start again", self._name, broker.servers())
+                log.warning(
+                    "%s: stopped while %s was away; nothing is lost, start again", self._name, connection.servers()
+                )
                 raise KeyboardInterrupt
             if now - max(said, moved) > SAID_EVERY:
                 log.warning(
                     "%s: waiting for %s since %.0f s (%s)",
                     self._name,
-                    broker.servers(),
+                    connection.servers(),
                     now - moved,
-                    self._trouble.last,
+                    self._errors.last,
                 )
                 said = now
         self._check()
@@ -221,10 +223,10 @@ class _Appended(_Topic):
         producer: Any,
         offsets: Offsets,
         there: set[str],
-        trouble: broker.Trouble,
+        errors: connection.ClientErrors,
         stop: Callable[[], bool],
     ) -> None:
-        super().__init__(name, producer, offsets, trouble, stop)
+        super().__init__(name, producer, offsets, errors, stop)
         self._ids = there
 
     def snapshot(self) -> dict[str, Any]:
@@ -246,10 +248,10 @@ class _Compacted(_Topic):
         producer: Any,
         offsets: Offsets,
         newest: dict[bytes, int],
-        trouble: broker.Trouble,
+        errors: connection.ClientErrors,
         stop: Callable[[], bool],
     ) -> None:
-        super().__init__(name, producer, offsets, trouble, stop)
+        super().__init__(name, producer, offsets, errors, stop)
         self._newest = newest
 
     def _there(self, message: Message) -> bool:
@@ -272,10 +274,10 @@ def read_newest(topic: str) -> dict[bytes, Newest]:
     Raises:
         BrokerError: the broker cannot be reached, or refuses us.
     """
-    trouble = broker.Trouble()
+    errors = connection.ClientErrors()
     newest: dict[bytes, Newest] = {}
-    name = broker.topic(topic)
-    for message in read(name, None, _ends(name, trouble), trouble):
+    name = connection.topic_name(topic)
+    for message in read(name, None, _ends(name, errors), errors):
         sequence = dict(message.headers() or ()).get(SEQUENCE)
         if sequence is not None and (found := Newest(int(sequence), message.value())) > newest.get(
             message.key(), (-1,)
@@ -290,21 +292,21 @@ def read_messages(topic: str, kind: type[T]) -> list[T]:
     Raises:
         BrokerError: the broker cannot be reached, or refuses us.
     """
-    trouble = broker.Trouble()
-    name = broker.topic(topic)
+    errors = connection.ClientErrors()
+    name = connection.topic_name(topic)
     decode = msgspec.json.Decoder(kind).decode
     found = []
-    for message in read(name, None, _ends(name, trouble), trouble):
+    for message in read(name, None, _ends(name, errors), errors):
         with contextlib.suppress(msgspec.MsgspecError):
             found.append(decode(message.value() or b""))
     return found
 
 
-def read(name: str, begins: Offsets | None, ends: Offsets, trouble: broker.Trouble) -> Iterator[Any]:
+def read(name: str, begins: Offsets | None, ends: Offsets, errors: connection.ClientErrors) -> Iterator[Any]:
     """Yield the messages of a topic from ``begins`` (none: the first there is) to before ``ends``."""
     consumer = Consumer(
-        broker.client(
-            trouble,
+        connection.config(
+            errors,
             group_id="cityair-read-back",  # asked for by the client, never committed
             enable_auto_commit=False,
             enable_partition_eof=True,
@@ -329,22 +331,22 @@ def read(name: str, begins: Offsets | None, ends: Offsets, trouble: broker.Troub
                     yield message
                 if message.offset() + (error is None) >= left[number]:
                     del left[number]
-            if time.monotonic() - silent_since > broker.PATIENCE:
-                raise BrokerError(f"{name}: no answer from {broker.servers()} ({trouble.last})")
+            if time.monotonic() - silent_since > connection.PATIENCE_S:
+                raise BrokerError(f"{name}: no answer from {connection.servers()} ({errors.last})")
     finally:
         consumer.close()
 
 
-def _ends(name: str, trouble: broker.Trouble) -> Offsets:
+def _ends(name: str, errors: connection.ClientErrors) -> Offsets:
     """Ask where each partition of a topic ends."""
-    consumer = Consumer(broker.client(trouble, group_id="cityair-read-back", isolation_level="read_uncommitted"))
+    consumer = Consumer(connection.config(errors, group_id="cityair-read-back", isolation_level="read_uncommitted"))
     try:
 
         def end(number: int) -> int:
             asked = TopicPartition(name, number)
-            high: int = broker.reach(lambda limit: consumer.get_watermark_offsets(asked, timeout=limit), trouble)[1]
+            high: int = connection.retry(lambda limit: consumer.get_watermark_offsets(asked, timeout=limit), errors)[1]
             return high
 
-        return {number: end(number) for number in broker.partitions(consumer, name, trouble)}
+        return {number: end(number) for number in connection.partitions(consumer, name, errors)}
     finally:
         consumer.close()

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from flows import arrays as arrow
-from schemas.reading import VALUES
+from schemas.measured import AIR
 from schemas.tables import TABLES
 from sinks import recovery_store as store
 from sinks.lake import dates
@@ -35,7 +35,7 @@ QUIET = 0.25
 """The same for a day that its table has gone past, counted from its last rows."""
 MOST_OPEN = 64
 """Files open at once; a backfill of years touches thousands of days in one epoch."""
-DICTIONARY = {*VALUES, "coverage"}
+DICTIONARY = {*AIR.values, "coverage"}
 """Numbers of few different values; looking each up costs more than the writing of other numbers."""
 ENCODING = {"mean": "BYTE_STREAM_SPLIT", "koff": "DELTA_BINARY_PACKED", "count": "DELTA_BINARY_PACKED"}
 """The rest is plain: repeats are left to the compression."""
@@ -47,7 +47,7 @@ BATCH_ROWS = 16_384
 """Rows that are encoded at once."""
 FEW_ROWS = 2048
 """A file that begins with so few rows at most is packed by snappy: zstd takes a start for every column."""
-NULLABLE: dict[str, set[str]] = {"air_readings": {*VALUES}, "rolling": set()}
+NULLABLE: dict[str, set[str]] = {"air_readings": {*AIR.values}, "rolling": set()}
 """Columns of the large tables that may hold nulls; of the others all may."""
 RANGES = ("revision", "koff", "station_id")
 """Columns beside the time whose least and greatest value a reader may skip files by."""

@@ -5,11 +5,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from flows.decode.batch import Partition
-from flows.outputs.lake_rows import Landing, ledger
+from flows.decode.batch import InputPartition
+from flows.outputs.lake_rows import LakeBatch, ledger
 
 
-class Books:
+class EpochLedger:
     """Of each input partition what was taken, what became of it, and what still waits.
 
     Args:
@@ -17,24 +17,24 @@ class Books:
     """
 
     def __init__(self, kept: dict[str, Any]) -> None:
-        self._last: dict[Partition, int] = {Partition(*key): last for key, last in kept.get("last", [])}
-        self._waiting: dict[str, Counter[Partition]] = {
-            zone: Counter({Partition(*key): n for key, n in waits}) for zone, waits in kept.get("waiting", [])
+        self._last: dict[InputPartition, int] = {InputPartition(*key): last for key, last in kept.get("last", [])}
+        self._waiting: dict[str, Counter[InputPartition]] = {
+            zone: Counter({InputPartition(*key): n for key, n in waits}) for zone, waits in kept.get("waiting", [])
         }
         self._before = self._total()
-        self._taken: dict[Partition, list[int]] = {}
-        self._judged: Counter[tuple[Partition, str]] = Counter()
+        self._taken: dict[InputPartition, list[int]] = {}
+        self._judged: Counter[tuple[InputPartition, str]] = Counter()
         self._received = 0
 
-    def enter(self, landing: Landing) -> None:
+    def enter(self, landing: LakeBatch) -> None:
         """Enter what one item says."""
         self._received = max(self._received, landing.received)
-        for partition, taken in landing.taken:
+        for partition, taken in landing.offsets:
             entry = self._taken.setdefault(partition, [taken.first, taken.last, 0, 0])
             entry[1] = taken.last
             entry[2] += taken.number
             entry[3] += taken.gap
-        self._judged.update(landing.judged)
+        self._judged.update(landing.dispositions)
         if landing.waiting:
             self._waiting[landing.waiting[0]] = landing.waiting[1]
 
@@ -63,7 +63,7 @@ class Books:
             rows.append(
                 {
                     "topic": partition.topic,
-                    "kpart": partition.kpart,
+                    "kpart": partition.number,
                     "first_offset": first,
                     "last_offset": last,
                     "received": received,
@@ -83,5 +83,5 @@ class Books:
             "waiting": [(zone, [(tuple(key), n) for key, n in waits.items()]) for zone, waits in self._waiting.items()],
         }
 
-    def _total(self) -> Counter[Partition]:
+    def _total(self) -> Counter[InputPartition]:
         return sum(self._waiting.values(), Counter())

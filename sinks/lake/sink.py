@@ -23,7 +23,7 @@ from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction
 
-from flows.outputs.lake_rows import Landing, Promise
+from flows.outputs.lake_rows import DeferredRows, LakeBatch
 from schemas.city import City
 from schemas.errors import ConfigurationError
 from schemas.tables import TABLES
@@ -31,13 +31,13 @@ from sinks import recovery_store as store
 from sinks.failpoints import point
 from sinks.lake.dates import LocalDates
 from sinks.lake.files import EpochFiles
-from sinks.lake.ledger import Books
+from sinks.lake.ledger import EpochLedger
 
-LAST = "ledger"
+LEDGER_TABLE = "ledger"
 """Committed last: the catalog opens it first, so that other tables are never behind it."""
 HOME = "_cityair"
 """Folder of the lake for what is not a table: the city as last run, and locks."""
-MOST_PUT_OFF = 20_000
+MAX_DEFERRED_ROWS = 20_000
 """Rows that may be made later, when nothing comes: those of some slots, of a city with fifty stations."""
 MOST_PENDING = 8
 """Epochs whose commits may be under way; then the worker waits for them."""
@@ -95,7 +95,7 @@ def _delta_schema(schema: pa.Schema) -> pa.Schema:
     return pa.schema([*fields, pa.field("dt", pa.date32())])
 
 
-class LakeSink(FixedPartitionedSink[Promise, dict[str, Any]]):
+class LakeSink(FixedPartitionedSink[DeferredRows, dict[str, Any]]):
     """All tables of one flow. Exactly once under recovery.
 
     Args:
@@ -108,7 +108,7 @@ class LakeSink(FixedPartitionedSink[Promise, dict[str, Any]]):
         ConfigurationError: the lake cannot be written.
     """
 
-    def __init__(self, root: Path, flow: str, city: City, watch: Callable[[Landing], None] = lambda _: None) -> None:
+    def __init__(self, root: Path, flow: str, city: City, watch: Callable[[LakeBatch], None] = lambda _: None) -> None:
         self._root, self._flow, self._city, self._watch = root, flow, city, watch
         self._identity = create_tables(root)
         self._days = LocalDates(city.city.timezone)
@@ -139,7 +139,7 @@ class LakeSink(FixedPartitionedSink[Promise, dict[str, Any]]):
             self._part.abandon()
 
 
-class _Lake(StatefulSinkPartition[Promise, dict[str, Any]]):
+class _Lake(StatefulSinkPartition[DeferredRows, dict[str, Any]]):
     def __init__(
         self,
         root: Path,
@@ -147,7 +147,7 @@ class _Lake(StatefulSinkPartition[Promise, dict[str, Any]]):
         identity: str,
         days: LocalDates,
         resume: dict[str, Any] | None,
-        watch: Callable[[Landing], None],
+        watch: Callable[[LakeBatch], None],
     ) -> None:
         self._root, self._flow, self._identity = root, flow, identity
         self._days, self._watch = days, watch
@@ -155,7 +155,7 @@ class _Lake(StatefulSinkPartition[Promise, dict[str, Any]]):
         self._p: int = state["p"]
         self._tables: dict[str, int] = dict(state["tables"])
         self._pending = [{**pending, "files": dict(pending["files"])} for pending in state["pending"]]
-        self._books = Books(state["books"])
+        self._books = EpochLedger(state["books"])
         self._check(state.get("lake", identity), fresh=resume is None)
         self._remove_strays()
         self._committer = Committer(root, flow)
@@ -163,18 +163,21 @@ class _Lake(StatefulSinkPartition[Promise, dict[str, Any]]):
         self._committer.wait()
         self._pending = []
         self._files = self._next_files()
-        self._promises: list[Promise] = []
+        self._promises: list[DeferredRows] = []
 
-    def write_batch(self, values: list[Promise]) -> None:
+    def write_batch(self, values: list[DeferredRows]) -> None:
         self._committer.check()
         self._promises += values
-        if any(promise.idle for promise in values) or sum(promise.rows for promise in self._promises) > MOST_PUT_OFF:
+        if (
+            any(promise.idle for promise in values)
+            or sum(promise.rows for promise in self._promises) > MAX_DEFERRED_ROWS
+        ):
             self._land()
 
     def _land(self) -> None:
         """Make what was put off."""
         for promise in self._promises:
-            landing = promise.landing()
+            landing = promise.build()
             for table, batch in landing.rows:
                 self._files.add(table, batch)
             self._books.enter(landing)
@@ -191,7 +194,7 @@ class _Lake(StatefulSinkPartition[Promise, dict[str, Any]]):
         self._pending = [pending for pending in self._pending if pending["p"] > done]
         ledger = self._books.close()
         if ledger is not None:
-            self._files.add(LAST, ledger)
+            self._files.add(LEDGER_TABLE, ledger)
         point("lake.before_files")
         files = self._files.finish()
         point("lake.after_files")
@@ -323,7 +326,7 @@ class Committer:
     def _run(self) -> None:
         while (pending := self._todo.get()) is not None and self._failed is None:
             try:
-                for table in sorted(pending["files"], key=lambda name: name == LAST):
+                for table in sorted(pending["files"], key=lambda name: name == LEDGER_TABLE):
                     self._commit(table, pending)
             except BaseException as err:
                 with self._moved:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Self
 import msgspec
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
-from flows.broker import connection as broker
+from flows.broker import connection
 from schemas.city import City
 from schemas.errors import BrokerError
 from schemas.light import LightState
@@ -87,7 +87,7 @@ class Lake:
         self._con.close()
 
 
-class _Complaints(broker.Trouble):
+class _Complaints(connection.ClientErrors):
     """Remembers when the client last complained, too."""
 
     at = -AWAY_FOR
@@ -110,11 +110,11 @@ class Topic:
 
     def __init__(self, city: City) -> None:
         self.city = city
-        self._name = broker.topic(TOPIC)
+        self._name = connection.topic_name(TOPIC)
         self._complaints = _Complaints()
         self._decode = msgspec.json.Decoder(LightState).decode
         self._consumer: Any = Consumer(
-            broker.client(
+            connection.config(
                 self._complaints,
                 group_id=GROUP,
                 enable_auto_commit=False,
@@ -122,7 +122,7 @@ class Topic:
                 auto_offset_reset="earliest",
             )
         )
-        self._unread = set(broker.partitions(self._consumer, self._name, self._complaints))
+        self._unread = set(connection.partitions(self._consumer, self._name, self._complaints))
         self._consumer.assign([TopicPartition(self._name, number, -2) for number in self._unread])  # -2: the beginning
 
     @property
@@ -143,8 +143,8 @@ class Topic:
             states += came
             if came or len(self._unread) < unread:
                 moved, unread = time.monotonic(), len(self._unread)
-            elif time.monotonic() - moved > broker.PATIENCE:
-                raise BrokerError(f"{self._name}: no answer from {broker.servers()} ({self._complaints.last})")
+            elif time.monotonic() - moved > connection.PATIENCE_S:
+                raise BrokerError(f"{self._name}: no answer from {connection.servers()} ({self._complaints.last})")
         return [state for state in states if at is None or state.as_of <= at]
 
     def take(self, seconds: float) -> list[LightState]:

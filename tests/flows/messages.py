@@ -28,5 +28,5 @@ def rows_of(readings):
     """Rows as plain data, NaN as None, with the bytes each came from."""
     texts = readings.payloads.take(range(len(readings)))
     values = [[None if math.isnan(v) else v for v in row] for row in readings.values.tolist()]
-    columns = (readings.station, readings.observed, readings.part, readings.koff)
+    columns = (readings.station, readings.observed, readings.part, readings.offset)
     return list(zip(*(column.tolist() for column in columns), values, readings.status.tolist(), texts, strict=True))

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.decode.batch import Readings, Texts, concatenate
+from flows.decode.batch import InMemory, Readings, concatenate
 from schemas.rejected import Envelope
 
 
@@ -18,7 +18,7 @@ def some_readings(first, n):
         np.zeros((n, 6), np.uint8),
         np.zeros(n, np.int32),
         np.arange(n),
-        Texts(texts, envelopes),
+        InMemory(texts, envelopes),
     )
 
 

@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 
 from flows.analyses import evaluate
 from flows.analyses.indices import Scales
-from flows.state.cadence import Group
+from flows.state.cadence import Cadence
 from flows.state.grid import Grid
-from flows.state.panes import BLOCK
+from flows.state.panes import PANE_SLOTS
+from schemas.measured import AIR
 from schemas.quality import Flag
-from schemas.reading import PARAMETERS
 
-P, STATIONS = len(PARAMETERS), ["a", "b", "c"]
+P, STATIONS = len(AIR.gridded), ["a", "b", "c"]
 START = 29_453_760
 BEHIND, AHEAD = 240, 120
 
@@ -30,7 +30,8 @@ def oracle(grid, first, last):
     doubt = np.where(cells["found"] > 0, cells["counts"], cells["suspects"])
     layers = (cells["sums"], cells["counts"], cells["counts"] > 0, doubt)
     return [
-        np.stack([run.astype(np.int64).sum(axis=0) for run in np.split(layer, len(layer) // BLOCK)]) for layer in layers
+        np.stack([run.astype(np.int64).sum(axis=0) for run in np.split(layer, len(layer) // PANE_SLOTS)])
+        for layer in layers
     ]
 
 
@@ -56,13 +57,13 @@ def test_blocks_are_the_sums_of_their_cells(seed, steps):
             kept, grid = grid.snapshot(), Grid(STATIONS, BEHIND, AHEAD)
             grid.restore(kept)
         else:
-            low = grid.base + BLOCK * int(random.integers(0, 20))
-            high = low + BLOCK * int(random.integers(1, 15))
+            low = grid.base + PANE_SLOTS * int(random.integers(0, 20))
+            high = low + PANE_SLOTS * int(random.integers(1, 15))
             for block, expected in zip(grid.blocks(low, high), oracle(grid, low, high), strict=True):
                 np.testing.assert_array_equal(block, expected)
             running, last = grid.running(high)
             for sums, expected in zip(running, oracle(grid, low, high), strict=True):
-                before = last - (high - low) // BLOCK
+                before = last - (high - low) // PANE_SLOTS
                 np.testing.assert_array_equal(np.diff(sums[before : last + 1], axis=0), expected)
 
 
@@ -75,7 +76,7 @@ def test_few_windows_are_those_of_a_long_range(make_city, windows, seed, first, 
     grid = Grid(STATIONS, 1000, 2000)
     grid.move(START)
     grid.add(*some(random, START - 300, START + 420, rows=3000))
-    group = Group(city, np.arange(3), 60, Scales())
+    group = Cadence(city, np.arange(3), 60, Scales())
     some_columns = np.array(sorted(columns))
     many, ends = evaluate._windows(grid, group, some_columns, START, START + 410)
     one, ends_of_few = evaluate._windows(grid, group, some_columns, START + first, START + first + few)

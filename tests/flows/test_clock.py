@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from flows.kernels.turns import NEVER, NO_ROW
 from flows.state.grid import slot_of
 from flows.zone import watermark as clock_module
-from flows.zone.watermark import Clock, closing_rows
+from flows.zone.watermark import Watermark, closing_rows
 
 CADENCES = {1: 1, 10: 1, 15: 45, 30: 45, 60: 45}
 """Slots of a cadence, and its grace."""
@@ -74,7 +74,7 @@ def batches(rows, cuts):
 @given(arrivals())
 def test_the_clock_is_counted_row_by_row(case):
     stations, rows, cuts = case
-    clock, counted = Clock(stations), Counted(stations)
+    clock, counted = Watermark(stations), Counted(stations)
     for begin, station, slot in batches(rows, cuts):
         time = clock.look_ahead(station, slot)
         before = pickle.dumps(clock.snapshot())
@@ -85,13 +85,13 @@ def test_the_clock_is_counted_row_by_row(case):
         clock.count(station, slot, time, station.size)
         assert (clock.now, clock.newest.tolist()) == (counted.now, counted.newest)
         kept = pickle.loads(pickle.dumps(clock.snapshot()))
-        clock = Clock(stations)
+        clock = Watermark(stations)
         clock.restore(kept, list(range(stations)), list(range(stations)))
 
 
 def closings(stations, rows, cuts, group, cadence, candidates):
     """Row after which each candidate is closed, NO_ROW for never, by the clock over batches."""
-    clock, found = Clock(stations), np.full(candidates.size, NO_ROW)
+    clock, found = Watermark(stations), np.full(candidates.size, NO_ROW)
     for begin, station, slot in batches(rows, cuts):
         time = clock.look_ahead(station, slot)
         open_ = found == NO_ROW
@@ -130,13 +130,13 @@ def test_slots_close_as_if_asked_after_every_row(case, data):
 
 @pytest.mark.parametrize("repeats", [2, 3, 10])
 def test_a_slot_is_reached_by_the_first_row_in_it(repeats):
-    time = Clock(1).look_ahead(np.zeros(repeats, np.int32), np.full(repeats, 6))
+    time = Watermark(1).look_ahead(np.zeros(repeats, np.int32), np.full(repeats, 6))
     assert time.rows(np.array([6])).tolist() == [[0]]
     assert time.clock.tolist() == [6] * repeats
 
 
 def test_the_clock_may_come_to_a_slot_of_an_earlier_batch():
-    clock = Clock(2)
+    clock = Watermark(2)
     first = np.zeros(1, np.int32), np.array([1000])
     clock.count(*first, clock.look_ahead(*first), 1)
     assert clock.look_ahead(np.ones(1, np.int32), np.array([1001])).clock.tolist() == [1000]
@@ -146,14 +146,14 @@ def test_the_clock_may_come_to_a_slot_of_an_earlier_batch():
 def test_a_cut_after_the_clock_is_set_changes_nothing(cuts):
     # Station 3 was never heard: it is waited for until three cadences after the clock's first value, 100.
     rows = [(0, 100), (1, 100), (2, 100), (0, 104), (1, 104), (2, 104)]
-    clock = Clock(4)
+    clock = Watermark(4)
     for _, station, slot in batches(rows, cuts):
         clock.count(station, slot, clock.look_ahead(station, slot), station.size)
     assert clock.start == 100
 
 
 def test_one_wild_sensor_moves_nothing():
-    clock = Clock(5)
+    clock = Watermark(5)
     station, slot = np.array([0, 1, 2, 3, 3], np.int32), np.array([10, 11, 12, 10**9, 10**9 + 1])
     assert clock.look_ahead(station, slot).clock.tolist() == [NEVER, NEVER, 10, 11, 11]
 
@@ -161,7 +161,7 @@ def test_one_wild_sensor_moves_nothing():
 @pytest.mark.parametrize(("stations", "needed"), [(1, 1), (2, 2), (3, 3), (48, 3)])
 def test_three_stations_agree_or_as_many_as_there_are(stations, needed):
     station = np.arange(min(stations, 5), dtype=np.int32)
-    clock = Clock(stations).look_ahead(station, np.full(station.size, 7)).clock
+    clock = Watermark(stations).look_ahead(station, np.full(station.size, 7)).clock
     assert (clock > NEVER).tolist() == [i + 1 >= needed for i in range(station.size)]
 
 
@@ -190,8 +190,8 @@ def test_what_closes_a_slot_closes_those_before_it():
 
 
 def test_after_a_generation_the_quorum_follows_who_is_heard(monkeypatch):
-    monkeypatch.setattr(clock_module, "GENERATION", 4)
-    clock = Clock(5)
+    monkeypatch.setattr(clock_module, "QUORUM_REVIEW_ROWS", 4)
+    clock = Watermark(5)
     station, slot = np.array([0, 1, 0, 1], np.int32), np.array([5, 6, 7, 8])
     time = clock.look_ahead(station, slot)
     clock.count(station, slot, time, 4)
@@ -214,7 +214,7 @@ def test_after_a_generation_the_quorum_follows_who_is_heard(monkeypatch):
 
 
 def test_rows_counted_again_bring_no_review_nearer():
-    clock = Clock(2)
+    clock = Watermark(2)
     station, slot = np.array([0, 1], np.int32), np.array([5, 6])
     for new in (2, 0):
         clock.count(station, slot, clock.look_ahead(station, slot), new)
@@ -222,7 +222,7 @@ def test_rows_counted_again_bring_no_review_nearer():
 
 
 def test_at_the_end_of_an_input_the_clock_takes_the_agreement_there_can_be():
-    clock = Clock(5)
+    clock = Watermark(5)
     clock.settle_for(2)
     assert clock.look_ahead(np.array([0, 1], np.int32), np.array([5, 6])).clock.tolist() == [NEVER, 5]
     clock.settle_for(4)

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from schemas.reading import VALUES
+from schemas.measured import AIR
 from schemas.rejected import MAX_KEPT_BYTES, MAX_MESSAGE_BYTES
 from tests.flows.messages import GOOD, MARCH, rows_of, with_pm10, with_status, with_time, with_unknown
 
@@ -100,7 +100,7 @@ def test_a_bad_message_costs_only_itself(decoder, name):
     payload, reason, detail = REFUSED[name]
     readings, rejects = alone(decoder, payload)
     assert readings == []
-    assert [(r.part, r.koff, r.reason, r.payload) for r in rejects] == [(2, 11, reason, payload[:MAX_KEPT_BYTES])]
+    assert [(r.part, r.offset, r.reason, r.payload) for r in rejects] == [(2, 11, reason, payload[:MAX_KEPT_BYTES])]
     assert re.search(detail, rejects[0].detail), rejects[0].detail
 
 
@@ -135,7 +135,7 @@ def test_what_the_wire_tolerates(decoder, name):
     payload, measured = TAKEN[name]
     readings, rejects = alone(decoder, payload)
     assert rejects == []
-    assert readings == [(0, MARCH, 2, 11, [measured.get(name) for name in VALUES], [0] * 6, payload)]
+    assert readings == [(0, MARCH, 2, 11, [measured.get(name) for name in AIR.values], [0] * 6, payload)]
 
 
 def test_status_is_of_the_instrument_or_of_a_parameter(decoder):
@@ -150,7 +150,7 @@ def test_a_message_may_have_a_mebibyte(decoder, size, reason):
     readings, rejects = decoder.messages(0, np.arange(2), [payload, GOOD])
     assert [r.reason for r in rejects] == ([reason] if reason else [])
     assert [len(r.payload) for r in rejects] == ([MAX_KEPT_BYTES] if reason else [])
-    assert readings.koff.tolist() == ([1] if reason else [0, 1])
+    assert readings.offset.tolist() == ([1] if reason else [0, 1])
 
 
 def test_nothing_gives_nothing(decoder):

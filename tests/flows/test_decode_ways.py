@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.decode import timestamps as times
-from flows.decode.batch import Texts
+from flows.decode.batch import InMemory
 from flows.decode.decoder import Columns, Decoder
-from schemas.reading import PARAMETERS, VALUES
+from schemas.measured import AIR
 from tests.flows.messages import GOOD, MARCH, MICROSECOND, rows_of, with_time
 
 NUMBERS = st.one_of(
@@ -47,7 +47,7 @@ TIMES = st.builds(lambda spelling, minute: spelling % minute, st.sampled_from(SP
 STATUS = st.one_of(
     st.just("null"),
     st.integers(0, 255).map(str),
-    st.dictionaries(st.sampled_from([*PARAMETERS, "humidity", "x"]), st.integers(0, 255), max_size=3).map(json.dumps),
+    st.dictionaries(st.sampled_from([*AIR.gridded, "humidity", "x"]), st.integers(0, 255), max_size=3).map(json.dumps),
 )
 
 
@@ -55,7 +55,7 @@ STATUS = st.one_of(
 def texts(draw):
     """A message that the wire tolerates, in any order of fields, with blanks anywhere."""
     fields = [("station_id", json.dumps(draw(st.sampled_from("abc")))), ("observed_at", json.dumps(draw(TIMES)))]
-    measured = draw(st.lists(st.sampled_from(VALUES), unique=True, max_size=8))
+    measured = draw(st.lists(st.sampled_from(AIR.values), unique=True, max_size=8))
     fields += [(name, draw(NUMBERS | st.sampled_from(["null", '"-"']))) for name in measured]
     fields += [("status", draw(STATUS))] * draw(st.booleans())
     fields += [("firmware", draw(UNKNOWN))] * draw(st.booleans())
@@ -70,13 +70,13 @@ def expected(text):
     """The same by way of the standard library."""
     whole = json.loads(text)
     at = datetime.fromisoformat(whole["observed_at"].upper().replace("Z", "+00:00"))
-    values = [whole.get(name) for name in VALUES]
+    values = [whole.get(name) for name in AIR.values]
     values = [
-        None if v is None or v == "-" or (v == -999 and name in PARAMETERS) else float(v)
-        for name, v in zip(VALUES, values, strict=True)
+        None if v is None or v == "-" or (v == -999 and name in AIR.gridded) else float(v)
+        for name, v in zip(AIR.values, values, strict=True)
     ]
     status = whole.get("status") or 0
-    status = [status.get(name, 0) for name in PARAMETERS] if isinstance(status, dict) else [status] * 6
+    status = [status.get(name, 0) for name in AIR.gridded] if isinstance(status, dict) else [status] * 6
     return "abc".index(whole["station_id"]), (at - datetime(1970, 1, 1, tzinfo=UTC)) // MICROSECOND, values, status
 
 
@@ -95,7 +95,7 @@ def test_all_ways_in_give_the_same_columns(decoder, payloads, at, bad):
 
     lines = [*payloads[:at], bad, *payloads[at:]]
     slow, rejects, _ = decoder.lines(1, 100, b"".join(text + b"\n" for text in lines))
-    assert [reject.koff for reject in rejects] == [100 + at]
+    assert [reject.offset for reject in rejects] == [100 + at]
     moved = [(*row[:3], row[3] + (row[3] >= 100 + at), *row[4:]) for row in rows_of(clean)]
     assert rows_of(slow) == moved
 
@@ -110,7 +110,7 @@ def test_all_ways_in_give_the_same_columns(decoder, payloads, at, bad):
         np.asfortranarray([[np.nan if v is None else v for v in row[2]] for row in rows]),
         np.array([row[3] for row in rows], np.uint8),
     )
-    typed, none = decoder.columns(1, np.arange(100, 100 + len(payloads)), columns, Texts(payloads))
+    typed, none = decoder.columns(1, np.arange(100, 100 + len(payloads)), columns, InMemory(payloads))
     assert none == []
     assert rows_of(typed) == rows_of(clean)
     assert all(r.values.flags.f_contiguous for r in (clean, slow, singly, typed))
@@ -124,10 +124,10 @@ def test_columns_judge_as_messages_do(decoder):
         np.asfortranarray(np.full((6, 8), -999.0)),
         np.zeros((6, 6), np.uint8),
     )
-    readings, rejects = decoder.columns(0, np.arange(6), columns, Texts([b"%d" % i for i in range(6)]))
-    assert readings.koff.tolist() == [0]
+    readings, rejects = decoder.columns(0, np.arange(6), columns, InMemory([b"%d" % i for i in range(6)]))
+    assert readings.offset.tolist() == [0]
     assert np.isnan(readings.values[:, :6]).all()
-    assert [(r.koff, r.reason, r.payload) for r in rejects] == [
+    assert [(r.offset, r.reason, r.payload) for r in rejects] == [
         (1, "unknown_station", b"1"),
         (2, "unknown_station", b"2"),
         (3, "contract", b"3"),
@@ -146,11 +146,11 @@ def test_every_line_is_a_reading_or_a_reject(decoder, lines, first):
     readings, rejects, count = decoder.lines(0, first, chunk)
     cut = chunk.split(b"\n")[:-1]
     assert count == len(cut) == len(readings) + len(rejects)
-    assert sorted([*readings.koff.tolist(), *(r.koff for r in rejects)]) == list(range(first, first + count))
-    assert (np.diff(readings.koff) > 0).all()
-    assert [r.koff for r in rejects] == sorted(r.koff for r in rejects)
-    assert [r.payload for r in rejects] == [cut[r.koff - first] for r in rejects]
-    assert readings.payloads.take(range(len(readings))) == [cut[koff - first] for koff in readings.koff]
+    assert sorted([*readings.offset.tolist(), *(r.offset for r in rejects)]) == list(range(first, first + count))
+    assert (np.diff(readings.offset) > 0).all()
+    assert [r.offset for r in rejects] == sorted(r.offset for r in rejects)
+    assert [r.payload for r in rejects] == [cut[r.offset - first] for r in rejects]
+    assert readings.payloads.take(range(len(readings))) == [cut[koff - first] for koff in readings.offset]
 
 
 PLAIN = st.sampled_from(
@@ -188,7 +188,7 @@ def alike(draw):
     fields = draw(
         st.permutations(
             [
-                *draw(st.lists(st.sampled_from([*VALUES, "status"]), unique=True, max_size=4)),
+                *draw(st.lists(st.sampled_from([*AIR.values, "status"]), unique=True, max_size=4)),
                 "station_id",
                 "observed_at",
             ]
@@ -202,7 +202,7 @@ def alike(draw):
             "observed_at": json.dumps(draw(TIMES)),
         }
         values["status"] = draw(st.sampled_from(["0", "1", "255", "256", "-1", "0.0"]))
-        values |= {name: draw(PLAIN | NUMBERS) for name in fields if name in VALUES}
+        values |= {name: draw(PLAIN | NUMBERS) for name in fields if name in AIR.values}
         line = bytearray("{" + comma.join(f'"{name}"{colon}{values[name]}' for name in fields) + "}", "utf-8")
         for at, byte, instead in draw(st.just([]) | st.just([]) | MUTATIONS):
             line[at : at + instead] = b"" if byte is None else bytes([byte])

@@ -6,16 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.analyses import evaluate
-from flows.analyses.evaluate import Evaluated
+from flows.analyses.evaluate import Results
 from flows.analyses.indices import Scales
 from flows.kernels import rolling
-from flows.state.cadence import Group
+from flows.state.cadence import Cadence
 from flows.state.grid import Grid
 from schemas.city import Parameter
+from schemas.measured import AIR
 from schemas.quality import Flag, Test
-from schemas.reading import PARAMETERS
 
-P = len(PARAMETERS)
+P = len(AIR.gridded)
 START = 29_453_760
 """A slot: midnight of 2026 in UTC."""
 
@@ -31,13 +31,13 @@ def put(grid, rows):
     for column, minute, measured in rows:
         quanta, flags = np.zeros((1, P), np.int64), np.full((1, P), Flag.MISSING, np.uint8)
         for name, value in measured.items():
-            p = PARAMETERS.index(name)
+            p = AIR.gridded.index(name)
             quanta[0, p], flags[0, p] = rolling.quantise(np.array([value]))[0], Flag.GOOD
         grid.add(np.array([column], np.int32), np.array([START + minute]), quanta, flags)
 
 
 def group_of(city, every=60, columns=(0, 1), closed=0):
-    group = Group(city, np.array(columns), every, Scales())
+    group = Cadence(city, np.array(columns), every, Scales())
     group.closed = group.due = START + closed
     return group
 
@@ -63,11 +63,11 @@ def newest(evaluated, rows=None, found=None):
             means.suspect,
         )
         for s, p, w, ended, *row in zip(*(column.tolist() for column in columns), strict=True):
-            rows[s, PARAMETERS[p], means.group.names[w], ended] = tuple(row)
+            rows[s, AIR.gridded[p], means.group.names[w], ended] = tuple(row)
     for finding in evaluated.findings:
         columns = (finding.station, finding.parameter, finding.ended - START, finding.tests)
         for s, p, ended, tests in zip(*(column.tolist() for column in columns), strict=True):
-            found[s, PARAMETERS[p], ended] = tests
+            found[s, AIR.gridded[p], ended] = tests
     return rows, {key: tests for key, tests in found.items() if tests}
 
 
@@ -83,7 +83,7 @@ def newest(evaluated, rows=None, found=None):
     ],
 )
 def test_what_a_cadence_is_given(make_city, every, cadence, step, grace, names, expected):
-    group = Group(
+    group = Cadence(
         make_city((every,)), np.arange(1), int(every[:-1]) * {"s": 1, "m": 60, "h": 3600}[every[-1]], Scales()
     )
     assert (group.cadence, group.step, group.grace, group.names, group.expected.tolist()) == (
@@ -97,7 +97,7 @@ def test_what_a_cadence_is_given(make_city, every, cadence, step, grace, names, 
 
 def test_no_window_is_long_enough_for_the_cadence(make_city):
     city = make_city(("1h",), windows=("10m", "30m"))
-    grid, group, out = new_grid(2), group_of(city, 3600, (0,)), Evaluated()
+    grid, group, out = new_grid(2), group_of(city, 3600, (0,)), Results()
     put(grid, [(0, 60, {"pm10": 1.0, "pm25": 50.0})])
     close(grid, group, 120, out)
     assert newest(out) == ({}, {(0, "pm10", 60): Test.PM25_ABOVE_PM10, (0, "pm25", 60): Test.PM25_ABOVE_PM10})
@@ -125,11 +125,11 @@ def test_steps_one_by_one_say_what_one_evaluation_says(make_city, rows, every, s
     city = make_city()
     cadence = max(1, every // 60)
     stops = [*sorted({stop // cadence * cadence for stop in stops} - {0}), 180]
-    one_grid, one_group, one = new_grid(), group_of(city, every), Evaluated()
+    one_grid, one_group, one = new_grid(), group_of(city, every), Results()
     put(one_grid, rows)
     close(one_grid, one_group, 180, one)
 
-    grid, group, steps = new_grid(), group_of(city, every), Evaluated()
+    grid, group, steps = new_grid(), group_of(city, every), Results()
     put(grid, rows)
     for i, stop in enumerate(stops):
         if START + stop > group.closed:
@@ -145,14 +145,14 @@ def test_late_readings_give_what_timely_ones_would_have(make_city, rows, late, e
     city = make_city()
     taken = {row[:2] for row in rows}
     late = [row for row in late if row[:2] not in taken]
-    grid, group, out = new_grid(), group_of(city, every), Evaluated()
+    grid, group, out = new_grid(), group_of(city, every), Results()
     put(grid, rows)
     close(grid, group, 180, out)
     if late:
         columns, first = np.unique([row[0] for row in late]), min(row[1] for row in late)
         evaluate.revise(grid, group, columns, START + first, START + 180, 2, lambda: put(grid, late), out)
 
-    timely_grid, timely_group, timely = new_grid(), group_of(city, every), Evaluated()
+    timely_grid, timely_group, timely = new_grid(), group_of(city, every), Results()
     put(timely_grid, rows + late)
     close(timely_grid, timely_group, 180, timely)
     assert newest(out) == newest(timely)
@@ -161,7 +161,7 @@ def test_late_readings_give_what_timely_ones_would_have(make_city, rows, late, e
 
 
 def test_what_late_readings_make_suspect_is_said(make_city):
-    grid, group, out = new_grid(1), group_of(make_city(("1m",)), columns=(0,)), Evaluated()
+    grid, group, out = new_grid(1), group_of(make_city(("1m",)), columns=(0,)), Results()
     put(grid, [(0, 10, {"pm25": 50.0})])
     close(grid, group, 10, out)
     evaluate.revise(
@@ -171,12 +171,12 @@ def test_what_late_readings_make_suspect_is_said(make_city):
 
 
 def test_what_late_readings_make_good_is_withdrawn(make_city):
-    grid, group, out = new_grid(2), group_of(make_city(("1m",) * 2)), Evaluated()
+    grid, group, out = new_grid(2), group_of(make_city(("1m",) * 2)), Results()
     put(grid, [(0, 1, {"co": 1.0}), (0, 2, {"co": 9.0}), (1, 1, {"co": 1.0})])
     close(grid, group, 10, out)
     assert newest(out)[1] == {(0, "co", 2): Test.RATE_OF_CHANGE}
     assert newest(out)[0][0, "co", "10m", 10] == (10 * 10**9, 2, 2, 1)
-    revised = Evaluated()
+    revised = Results()
     evaluate.revise(
         grid, group, np.array([0]), START + 1, START + 10, 7, lambda: put(grid, [(0, 1, {"co": 15.0})]), revised
     )
@@ -191,10 +191,10 @@ def test_what_late_readings_make_good_is_withdrawn(make_city):
 
 
 def test_a_window_late_readings_fill_first_has_revision_0(make_city):
-    grid, group, out = new_grid(2), group_of(make_city(("1m",) * 2)), Evaluated()
+    grid, group, out = new_grid(2), group_of(make_city(("1m",) * 2)), Results()
     put(grid, [(0, 15, {"co": 1.0})])
     close(grid, group, 20, out)
-    revised = Evaluated()
+    revised = Results()
     evaluate.revise(
         grid, group, np.array([0]), START + 5, START + 20, 9, lambda: put(grid, [(0, 5, {"co": 3.0})]), revised
     )
@@ -208,12 +208,12 @@ def test_a_window_late_readings_fill_first_has_revision_0(make_city):
 
 def test_a_spike_shows_in_the_light_of_the_next_cell(make_city):
     spiky = Parameter(unit="ppm", fail=(-0.5, 50.0), suspect=(-0.2, 15.0), spike=3.0)
-    grid, group, out = new_grid(2), group_of(make_city(("1m",) * 2, limits={"co": spiky})), Evaluated()
+    grid, group, out = new_grid(2), group_of(make_city(("1m",) * 2, limits={"co": spiky})), Results()
     put(grid, [(0, 9, {"co": 1.0}), (0, 10, {"co": 9.0})])
     close(grid, group, 10, out)
     assert newest(out)[1] == {}
     put(grid, [(0, 11, {"co": 1.0})])
-    second = Evaluated()
+    second = Results()
     close(grid, group, 20, second, 2)
     assert newest(second)[1] == {(0, "co", 10): Test.SPIKE}
     [again, first_time] = second.means
@@ -228,7 +228,7 @@ def test_what_is_found_of_a_long_cell_is_in_the_next_snapshot(make_city, every):
     grid, group = new_grid(2), group_of(make_city(("1h",) * 2), every, closed=60 - every // 60)
     put(grid, [(0, 55, {"pm10": 1.0, "pm25": 50.0})])
     grid.snapshot()
-    close(grid, group, 60, Evaluated())
+    close(grid, group, 60, Results())
     assert grid.layer("found", START + 55, START + 55).any()
     again = new_grid(2)
     again.restore(grid.snapshot())
@@ -236,7 +236,7 @@ def test_what_is_found_of_a_long_cell_is_in_the_next_snapshot(make_city, every):
 
 
 def test_a_mean_of_an_unfinished_step_waits(make_city):
-    grid, group, out = new_grid(2), group_of(make_city(("1m",) * 2)), Evaluated()
+    grid, group, out = new_grid(2), group_of(make_city(("1m",) * 2)), Results()
     put(grid, [(0, minute, {"co": 1.0}) for minute in range(1, 26)])
     close(grid, group, 15, out)
     assert {key[3] for key in newest(out)[0]} == {10}

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from flows.state import grid as grid_module
 from flows.state.grid import LAYERS, PAGE, Grid, slot_of
+from schemas.measured import AIR
 from schemas.quality import Flag
-from schemas.reading import PARAMETERS, VALUES
 
-P = len(PARAMETERS)
+P = len(AIR.gridded)
 START = 29_000_000
 """A slot in 2025."""
 BEHIND, AHEAD = 90, 60
@@ -66,7 +66,7 @@ def feed(grid, written, rows):
         return
     station = np.array([grid.stations.index(row[0]) for row in rows], np.int32)
     second = np.array([row[1] for row in rows])
-    values = np.full((len(rows), len(VALUES)), np.nan, order="F")
+    values = np.full((len(rows), len(AIR.values)), np.nan, order="F")
     for i, (_, _, measured) in enumerate(rows):
         values[i, list(measured)] = 1.0
     fresh, duplicate = grid.take(station, second, values)
@@ -91,7 +91,9 @@ def rows(ids, first, last):
     )
     value = st.tuples(st.integers(-(10**14), 10**14), st.sampled_from([1, 1, 2, 3, 4, 9]))
     return st.lists(
-        st.tuples(st.sampled_from(ids), second, st.dictionaries(st.integers(0, len(VALUES) - 1), value, max_size=3)),
+        st.tuples(
+            st.sampled_from(ids), second, st.dictionaries(st.integers(0, len(AIR.values) - 1), value, max_size=3)
+        ),
         max_size=12,
     )
 

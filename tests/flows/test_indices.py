@@ -14,8 +14,8 @@ from flows.decode.batch import no_readings
 from flows.kernels import cai, nowcast
 from flows.resources import index
 from flows.zone.zone import Zone
-from schemas.reading import PARAMETERS
-from schemas.strict import seconds
+from schemas.durations import seconds
+from schemas.measured import AIR
 
 pytestmark = pytest.mark.usefixtures("small_rooms")
 START = 1_767_225_600
@@ -70,7 +70,7 @@ def play(city, make_readings, rows, cuts=(), *, crash=(), more=()):
         readings = make_readings(rows[begin:end], begin) if end > begin else no_readings()
         outcome = zone.take(readings, more=i in more and not final, last=final)
         told.hear(outcome)
-        stored += [koff for of in outcome.stored for koff in of.readings.koff.tolist()]
+        stored += [koff for of in outcome.stored for koff in of.readings.offset.tolist()]
         if i in crash:
             kept = pickle.loads(pickle.dumps(zone.snapshot()))
             zone = Zone(city, "city")
@@ -115,7 +115,7 @@ def shuffled(rows, seed, delay, *, twice=0.05):
 
 def oracle(city, zone, rows, stored):
     """Rows of both tables from the readings accepted, hour by hour and station by station."""
-    limits = dict(zip(PARAMETERS, city.limits(), strict=True))
+    limits = dict(zip(AIR.gridded, city.limits(), strict=True))
     first_taken, cells = set(), defaultdict(lambda: defaultdict(list))
     for koff in stored:
         station, second, measured = rows[koff]
@@ -129,7 +129,7 @@ def oracle(city, zone, rows, stored):
     made = {}
     for group in zone.groups:
         for station in group.columns.tolist():
-            of = {name: cells[station, name] for name in PARAMETERS}
+            of = {name: cells[station, name] for name in AIR.gridded}
             begin = min((slot for slots in of.values() for slot in slots), default=None)
             if begin is None:
                 continue
@@ -154,12 +154,12 @@ def hour_mean(slots, ended, cadence):
 def rows_of(made, station, ended, newest_first):
     """One hour; ``newest_first`` holds means of hours by parameter."""
     array = {name: [math.nan if v is None else v for v in hours] for name, hours in newest_first.items()}
-    inputs = {name: array[name][0] for name in PARAMETERS}
+    inputs = {name: array[name][0] for name in AIR.gridded}
     missing = {}
     for name, turn in (("pm10", 70.0), ("pm25", 30.0)):
         inputs[name] = c24e([None if v is None else max(v, 0.0) for v in newest_first[name]], turn)
         missing[name] = sum(v is None for v in newest_first[name][:12])
-    result = cai.combine(np.array([[inputs[name] for name in PARAMETERS]]), SCALES)
+    result = cai.combine(np.array([[inputs[name] for name in AIR.gridded]]), SCALES)
     if (result.index != -1).any():
         row = {
             "cai": int(result.cai[0]),
@@ -170,7 +170,7 @@ def rows_of(made, station, ended, newest_first):
             "missing_pm10": missing["pm10"],
             "missing_pm25": missing["pm25"],
         }
-        for i, name in enumerate(PARAMETERS):
+        for i, name in enumerate(AIR.gridded):
             row[f"index_{name}"] = int(result.index[0, i])
             row[f"{name}_24h" if name in missing else name] = None if math.isnan(inputs[name]) else inputs[name]
         made["cai", station, ended, -1, -1] = row
@@ -179,7 +179,7 @@ def rows_of(made, station, ended, newest_first):
         value = float(nowcast.average(oldest_first, oldest_first.shape[1] - 1, kind, parameter)[0, 0])
         if math.isnan(value):
             continue
-        made["aqi", station, ended, number, PARAMETERS.index(parameter)] = {
+        made["aqi", station, ended, number, AIR.gridded.index(parameter)] = {
             "concentration": value,
             "aqi": int(cai.bands.index(np.array([value]), ready)[0]),
             "grade": int(cai.bands.grade(np.array([value]), ready)[0]),

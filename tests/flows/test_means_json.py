@@ -10,8 +10,8 @@ from flows.analyses.windows import Means
 from flows.kernels import rolling
 from flows.outputs.lake_rows import VALID, coverage
 from flows.outputs.means_json import newest_means
-from flows.state.cadence import Group
-from schemas.reading import PARAMETERS
+from flows.state.cadence import Cadence
+from schemas.measured import AIR
 
 
 def some_means(random, group, share):
@@ -31,7 +31,7 @@ def oracle(means):
         values, shares = rolling.mean(one.total, one.count).tolist(), coverage(one).tolist()
         for row in np.lexsort((one.window, one.parameter)).tolist():
             step = steps.setdefault((int(one.closing[row]), int(one.ended[row]), int(one.station[row])), {})
-            of_parameter = step.setdefault(PARAMETERS[one.parameter[row]], {})
+            of_parameter = step.setdefault(AIR.gridded[one.parameter[row]], {})
             of_parameter[one.group.names[one.window[row]]] = {
                 "mean": values[row],
                 "coverage": shares[row],
@@ -44,7 +44,7 @@ def oracle(means):
 @settings(max_examples=100, deadline=None)
 def test_they_are_what_the_dictionaries_encode_to(make_city, seed, share, parts):
     random = np.random.default_rng(seed)
-    groups = [Group(make_city(("1m", "1m", "1m")), np.arange(3), every, Scales()) for every in (60, 600)]
+    groups = [Cadence(make_city(("1m", "1m", "1m")), np.arange(3), every, Scales()) for every in (60, 600)]
     means = [some_means(random, groups[i % 2], share) for i in range(parts)]
     for i, one in enumerate(means):
         one.columns = one.columns + 3 * i
@@ -55,7 +55,7 @@ def test_they_are_what_the_dictionaries_encode_to(make_city, seed, share, parts)
 
 
 def test_windows_that_are_said_again_are_left_out(make_city):
-    group = Group(make_city(), np.arange(3), 60, Scales())
+    group = Cadence(make_city(), np.arange(3), 60, Scales())
     again = some_means(np.random.default_rng(1), group, 1.0)
     again.closings = None
     assert newest_means([again]) == []

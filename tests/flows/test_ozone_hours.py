@@ -15,15 +15,15 @@ from flows.kernels import rolling
 from flows.kernels.nowcast_o3 import GAP, LOOKBACK, WINDOW, nowcast_o3, surrogate_o3
 from flows.zone.zone import Zone
 from schemas.city import Indices
-from schemas.reading import PARAMETERS
-from schemas.strict import seconds
+from schemas.durations import seconds
+from schemas.measured import AIR
 
 pytestmark = pytest.mark.usefixtures("small_rooms")
 START = 1_767_225_600
 """A second: 2026-01-01, 09:00 in Seoul."""
 HOUR = 3600
 FIRST = START // 60
-O3 = PARAMETERS.index("o3")
+O3 = AIR.gridded.index("o3")
 SOME = settings(
     deadline=None,
     max_examples=3,

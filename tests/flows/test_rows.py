@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.decode.batch import Arrivals, Partition, Readings, Taken, Texts
+from flows.decode.batch import InMemory, InputPartition, OffsetRange, Readings, SourceBatch
 from flows.decode.decoder import Decoder
 from flows.outputs.events import Events
 from flows.outputs.lake_rows import Rows, coverage
@@ -23,7 +23,7 @@ from schemas.tables import TABLES
 
 SEOUL = ZoneInfo("Asia/Seoul")
 START = 1_767_225_600
-PARTS = [Partition("day-2.ndjson", 1), Partition("day-1.ndjson", 0), Partition("empty.ndjson", 2)]
+PARTS = [InputPartition("day-2.ndjson", 1), InputPartition("day-1.ndjson", 0), InputPartition("empty.ndjson", 2)]
 RECEIVED = (START + 9999) * 1_000_000 + 7
 
 
@@ -91,7 +91,7 @@ def test_readings_land_as_sent(city, make_readings):
     )
     assert (rows[41]["pm10"], rows[41]["o3"], rows[41]["flag_pm10"], rows[41]["flag_o3"]) == (None, 0.03, 9, 1)
     assert (rows[42]["pm25"], rows[42]["flag_pm25"]) == (5000.0, 4)
-    assert landing.judged == {(PARTS[0], "stored"): 21, (PARTS[1], "stored"): 22, (PARTS[0], "duplicate"): 1}
+    assert landing.dispositions == {(PARTS[0], "stored"): 21, (PARTS[1], "stored"): 22, (PARTS[0], "duplicate"): 1}
     [duplicate] = table(landing, "rejects")
     assert (duplicate["koff"], duplicate["topic"], duplicate["reason"], duplicate["payload"]) == (
         40,
@@ -183,11 +183,11 @@ def test_a_finding_withdrawn_lands_as_good(city, make_readings):
 def test_what_was_refused_before_a_zone_lands(city, reason):
     reject = Reject(1, 7, reason, "because \ud800 of $.x", b"\xff\x00")
     landing = Rows(city).arrived(
-        Arrivals(
+        SourceBatch(
             PARTS,
             RECEIVED,
             rejects=[reject, Reject(0, 2**40, reason, "", b"")],
-            taken=[Taken(1, 0, 9, 10), Taken(0, 3, 3, 1, 2)],
+            offsets=[OffsetRange(1, 0, 9, 10), OffsetRange(0, 3, 3, 1, 2)],
         )
     )
     check(landing)
@@ -199,16 +199,16 @@ def test_what_was_refused_before_a_zone_lands(city, reason):
         ("day-2.ndjson", 1, 2**40, reason, "", b""),
     ]
     column = reason if reason in ("duplicate", "too_late") else "rejected"
-    assert landing.judged == {(PARTS[1], column): 1, (PARTS[0], column): 1}
-    assert landing.taken == [(PARTS[1], Taken(1, 0, 9, 10)), (PARTS[0], Taken(0, 3, 3, 1, 2))]
+    assert landing.dispositions == {(PARTS[1], column): 1, (PARTS[0], column): 1}
+    assert landing.offsets == [(PARTS[1], OffsetRange(1, 0, 9, 10)), (PARTS[0], OffsetRange(0, 3, 3, 1, 2))]
     assert (landing.received, landing.waiting) == (RECEIVED, None)
 
 
 def test_nothing_lands_nothing(city):
     zone, outcome = outcome_of(city, Decoder(city).lines(0, 0, b"")[0], last=True)
     landing = Rows(city).outcome("y", zone.stations, outcome, PARTS, RECEIVED)
-    assert (landing.rows, landing.judged, landing.waiting) == ([], Counter(), ("y", Counter()))
-    assert Rows(city).arrived(Arrivals(PARTS, RECEIVED)).rows == []
+    assert (landing.rows, landing.dispositions, landing.waiting) == ([], Counter(), ("y", Counter()))
+    assert Rows(city).arrived(SourceBatch(PARTS, RECEIVED)).rows == []
 
 
 def test_who_waits_is_counted_by_partition(city, make_readings):
@@ -217,7 +217,7 @@ def test_who_waits_is_counted_by_partition(city, make_readings):
     zone, outcome = outcome_of(city, readings)
     landing = Rows(city).outcome("y", zone.stations, outcome, PARTS, RECEIVED)
     assert landing.waiting == ("y", Counter({PARTS[1]: 3, PARTS[0]: 1, PARTS[2]: 1}))
-    assert landing.judged == {(PARTS[0], "stored"): 2}
+    assert landing.dispositions == {(PARTS[0], "stored"): 2}
 
 
 @settings(deadline=None, max_examples=30)
@@ -238,8 +238,13 @@ def test_every_reading_is_judged_once(city, make_readings, rows):
     landing = Rows(city).outcome("y", zone.stations, outcome, PARTS, RECEIVED)
     check(landing)
     by_part = Counter(PARTS[i % 3] for i in range(len(rows)))
-    assert Counter({part: sum(n for (p, _), n in landing.judged.items() if p == part) for part in by_part}) == by_part
-    assert len(table(landing, "air_readings")) == sum(n for (_, what), n in landing.judged.items() if what == "stored")
+    assert (
+        Counter({part: sum(n for (p, _), n in landing.dispositions.items() if p == part) for part in by_part})
+        == by_part
+    )
+    assert len(table(landing, "air_readings")) == sum(
+        n for (_, what), n in landing.dispositions.items() if what == "stored"
+    )
     keys = [
         (row["topic"], row["kpart"], row["koff"])
         for name in ("air_readings", "rejects")
@@ -336,7 +341,7 @@ def test_no_empty_batch_lands(city, make_readings):
                 (0, np.int64),
             )
         ),
-        Texts(()),
+        InMemory(()),
     )
     zone, outcome = outcome_of(city, none)
     assert Rows(city).outcome("y", zone.stations, outcome, PARTS, RECEIVED).rows == []

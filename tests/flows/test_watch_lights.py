@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from flows.kernels import lights
 from flows.signals import lights as watch_module
+from schemas.durations import minutes, seconds
 from schemas.light import COLORS
-from schemas.strict import minutes, seconds
 from tests.flows.watches import BANDS, CITIES, EPOCH, HEAVY, air, anyhow, play, steady, when
 from tests.flows.zones import HOUR, START, handling, shuffled
 

@@ -152,6 +152,6 @@ def test_a_full_waiting_room_refuses_the_oldest(make_city, make_readings, room):
     zone = Zone(make_city(("1m",) * 3, room=room), "city")
     outcome = zone.take(make_readings(rows))
     assert outcome.waiting.tolist() == [0] * room
-    assert [(reject.koff, reject.reason) for reject in outcome.rejects] == [
+    assert [(reject.offset, reject.reason) for reject in outcome.rejects] == [
         (180 + i, "future") for i in range(8 - room)
     ]

@@ -3,8 +3,8 @@
 import pytest
 
 from flows.zone.zone import Zone
+from schemas.measured import AIR
 from schemas.quality import Flag
-from schemas.reading import VALUES
 from tests.flows.zones import HOUR, START, Told, air, ended, play, windows
 
 pytestmark = pytest.mark.usefixtures("small_rooms")
@@ -30,8 +30,8 @@ def test_a_message_partly_new_counts_what_is_new(make_city, make_readings):
     ]
     told, _ = play(make_city(("1m",)), make_readings, rows, [1, 2])
     assert told.verdict == {0: "stored", 1: "stored", 2: "duplicate", 3: "duplicate"}
-    assert [dict(zip(VALUES, told.stored[i][2], strict=True))["pm10"] for i in (0, 1)] == [10.0, None]
-    assert told.stored[1][2][VALUES.index("pm25")] == 5.0
+    assert [dict(zip(AIR.values, told.stored[i][2], strict=True))["pm10"] for i in (0, 1)] == [10.0, None]
+    assert told.stored[1][2][AIR.values.index("pm25")] == 5.0
     assert told.stored[1][3][0] == Flag.MISSING
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from flows.decode.batch import no_readings
 from flows.zone.zone import Zone
-from schemas.strict import seconds
+from schemas.durations import seconds
 from tests.flows.zones import HOUR, START, crashed
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -39,7 +39,7 @@ class Heard:
         self.states += outcome.said.states
         self.alerts += outcome.said.alerts
         for stored in outcome.stored:
-            self.stored += stored.readings.koff.tolist()
+            self.stored += stored.readings.offset.tolist()
 
     def said(self):
         return self.states, self.alerts

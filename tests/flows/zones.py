@@ -12,11 +12,11 @@ from flows.kernels.surroundings import limits, surroundings
 from flows.zone import watermark as clock_module
 from flows.zone import zone as zone_module
 from flows.zone.zone import Zone
+from schemas.durations import minutes, seconds
+from schemas.measured import AIR
 from schemas.quality import Flag
-from schemas.reading import PARAMETERS
-from schemas.strict import minutes, seconds
 
-P = len(PARAMETERS)
+P = len(AIR.gridded)
 START = 1_767_225_600
 """A second: 2026-01-01, 09:00 in Seoul."""
 HOUR = 3600
@@ -28,8 +28,8 @@ HEAVY = settings(
 def review_after(rows):
     """Let the quorum follow the stations heard after so many rows."""
     patch = pytest.MonkeyPatch()
-    patch.setattr(clock_module, "GENERATION", rows)
-    patch.setattr(zone_module, "GENERATION", rows)
+    patch.setattr(clock_module, "QUORUM_REVIEW_ROWS", rows)
+    patch.setattr(zone_module, "QUORUM_REVIEW_ROWS", rows)
     return patch
 
 
@@ -45,13 +45,13 @@ class Told:
     def hear(self, outcome):
         for stored in outcome.stored:
             r = stored.readings
-            for i, koff in enumerate(r.koff.tolist()):
+            for i, koff in enumerate(r.offset.tolist()):
                 self._judge(koff, "stored")
                 values = tuple(None if np.isnan(v) else v for v in r.values[i].tolist())
                 self.stored[koff] = (int(r.station[i]), int(r.observed[i]), values, tuple(stored.flags[i].tolist()))
         for reject in outcome.rejects:
-            self._judge(reject.koff, reject.reason)
-            assert reject.payload == b"reading %d" % reject.koff
+            self._judge(reject.offset, reject.reason)
+            assert reject.payload == b"reading %d" % reject.offset
         for means in outcome.evaluated.means:
             names = means.group.names
             columns = (
@@ -67,7 +67,10 @@ class Told:
             )
             for s, p, w, ended, revision, *row in zip(*(column.tolist() for column in columns), strict=True):
                 self._mean(
-                    (self.ids[s], PARAMETERS[p], names[w], ended), revision, tuple(row), first=means.closing is not None
+                    (self.ids[s], AIR.gridded[p], names[w], ended),
+                    revision,
+                    tuple(row),
+                    first=means.closing is not None,
                 )
         first = [means for means in outcome.evaluated.means if means.closing is not None]
         sent = {
@@ -79,7 +82,7 @@ class Told:
         for found in outcome.evaluated.findings:
             columns = (found.station, found.parameter, found.ended, found.revision, found.tests)
             for s, p, ended, revision, tests in zip(*(column.tolist() for column in columns), strict=True):
-                self._finding((self.ids[s], PARAMETERS[p], ended), revision, tests)
+                self._finding((self.ids[s], AIR.gridded[p], ended), revision, tests)
 
     def _judge(self, koff, verdict):
         assert koff not in self.verdict, "judged twice"
@@ -140,7 +143,7 @@ def windows(city, told, zone):
         assert group.closed == group.due, "all that is closed was evaluated"
         assert group.closed < 0 or group.closed % group.cadence == 0, "whole cells are closed"
         found, own = surrounded(city, told, zone, group)
-        flags |= {(zone.grid.stations[s], PARAMETERS[p], ended): tests for (s, p, ended), tests in found.items()}
+        flags |= {(zone.grid.stations[s], AIR.gridded[p], ended): tests for (s, p, ended), tests in found.items()}
         for (s, p), slots in own.items():
             for name in group.names:
                 length = minutes(name)
@@ -153,7 +156,7 @@ def windows(city, told, zone):
                         slots[t][1 if (s, p, -(-t // group.cadence) * group.cadence) in found else 2] for t in inside
                     )
                     total, count = (sum(slots[t][k] for t in inside) for k in (0, 1))
-                    rows[zone.grid.stations[s], PARAMETERS[p], name, ended] = (total, count, len(inside), suspect)
+                    rows[zone.grid.stations[s], AIR.gridded[p], name, ended] = (total, count, len(inside), suspect)
     return rows, flags
 
 

@@ -19,7 +19,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from flows.broker.connection import Trouble, client, reach
+from flows.broker.connection import ClientErrors, client, reach
 from schemas.errors import BrokerError
 from tests.broker import Broker, Cluster
 from tests.server import until
@@ -159,7 +159,7 @@ def test_cityair_is_let_in_with_its_password_over_tls_and_not_otherwise(secure_b
         mine = {"CITYAIR_KAFKA": secure_broker.servers}
     for name, value in mine.items():
         monkeypatch.setenv(name, value)
-    trouble = Trouble()
+    trouble = ClientErrors()
     admin = AdminClient(client(trouble))
 
     def ask(seconds):

@@ -22,7 +22,7 @@ from confluent_kafka.admin import (
 )
 from typer.testing import CliRunner
 
-from flows.broker import connection as settings
+from flows.broker import connection
 from flows.cli import config, main
 from flows.cli.topics import app
 from flows.settings import load_city
@@ -86,7 +86,7 @@ def be(people, monkeypatch):
 
 
 def client(**more):
-    return settings.client(settings.Trouble(), **more)
+    return connection.config(connection.ClientErrors(), **more)
 
 
 def write(*names, **more):

@@ -75,7 +75,7 @@ def test_errors_name_their_cure(cityair, city_topics, broker, monkeypatch, tmp_p
     broker.delete(city_topics + READINGS)
     assert "make it with: cityair topics create" in cityair(*day, "kafka", status=3)
     monkeypatch.setenv("CITYAIR_KAFKA", "127.0.0.1:9")
-    monkeypatch.setattr(connection.reach, "__defaults__", (1.0,))
+    monkeypatch.setattr(connection.retry, "__defaults__", (1.0,))
     with pytest.raises(BrokerError, match="no broker answered"):
         Publisher(READINGS)
 

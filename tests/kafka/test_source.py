@@ -8,7 +8,7 @@ import pytest
 from confluent_kafka import Producer
 
 from flows.broker import identities as identities_module
-from flows.broker.connection import Trouble
+from flows.broker.connection import ClientErrors
 from flows.broker.identities import Identities
 from flows.decode.decoder import Decoder
 from flows.settings import load_city
@@ -136,7 +136,7 @@ def test_a_resume_goes_on_where_the_snapshot_was(source, put):
     kept = first.snapshot()
     assert kept["v"] == 1
     after = items_of(source(resume=kept))
-    offsets = [(p, k) for item in before + after for p, k in zip(item.readings.part, item.readings.koff, strict=True)]
+    offsets = [(p, k) for item in before + after for p, k in zip(item.readings.part, item.readings.offset, strict=True)]
     assert len(offsets) == len(set(offsets)) == 400
 
 
@@ -144,11 +144,11 @@ def test_every_offset_is_taken_once(source, put):
     lines = [reading(0, 1), b"{", reading(0, 2), b"", b"two\nlines", reading(0, 3)]
     put([(3, line) for line in lines])
     items = items_of(source())
-    taken = [(t.part, t.first, t.last, t.number, t.gap) for item in items for t in item.taken]
+    taken = [(t.part, t.first, t.last, t.number, t.gap) for item in items for t in item.offsets]
     assert taken[0][1] == 0
     assert [first for _, first, *_ in taken[1:]] == [last + 1 for _, _, last, *_ in taken[:-1]]
     assert sum(number for *_, number, _ in taken) == 6
-    assert {r.koff: r.reason for item in items for r in item.rejects} == dict.fromkeys((1, 3, 4), "undecodable")
+    assert {r.offset: r.reason for item in items for r in item.rejects} == dict.fromkeys((1, 3, 4), "undecodable")
 
 
 def test_a_reading_from_after_its_message_is_refused(source, put):
@@ -157,7 +157,7 @@ def test_a_reading_from_after_its_message_is_refused(source, put):
     items = items_of(source())
     assert rows_of(items) == 1
     (reject,) = [reject for item in items for reject in item.rejects]
-    assert (reject.koff, reject.reason, reject.envelope.key) == (1, "future", b"key")
+    assert (reject.offset, reject.reason, reject.envelope.key) == (1, "future", b"key")
     assert reject.payload == reading(0, 1)
 
 
@@ -182,7 +182,7 @@ def test_once_nothing_comes_an_empty_item_says_that_there_is_time(source, put, m
         part.next_batch()
     put([(0, reading(0, 2))])
     items = items_of(part, until=lambda items: bool(items) and not items[-1].taken)
-    assert [len(item.taken) for item in items] == [1, 0]
+    assert [len(item.offsets) for item in items] == [1, 0]
     assert [item for _ in range(10) for item in part.next_batch()] == []
 
 
@@ -190,7 +190,7 @@ def test_what_leaves_together_spans_few_days(source, put):
     put([(0, reading(0, 3 * 1440 * n)) for n in range(10)])
     items = [item for item in items_of(source()) if len(item.readings)]
     assert [len(item.readings) for item in items] == [2] * 5
-    assert [item.more for item in items] == [True] * 4 + [False]
+    assert [item.backlog for item in items] == [True] * 4 + [False]
 
 
 def test_a_stop_ends_it(source, put):
@@ -201,7 +201,7 @@ def test_a_stop_ends_it(source, put):
 def test_a_topic_made_again_is_noticed_while_it_is_read(broker, city_topics, monkeypatch):
     """Its offsets may have gone past the old ones before anybody asks, so that they tell nothing."""
     monkeypatch.setattr(identities_module, "EVERY", 0.0)
-    identities = Identities([READINGS], Trouble())
+    identities = Identities([READINGS], ClientErrors())
     known = identities.ask({})
     for _ in range(20):
         identities.watch(known)
@@ -244,6 +244,6 @@ def test_a_topic_that_is_not_there_is_named(source, city_topics, broker):
 
 def test_a_broker_that_is_not_there_is_named(source, monkeypatch):
     monkeypatch.setenv("CITYAIR_KAFKA", "127.0.0.1:1")
-    monkeypatch.setattr("flows.broker.connection.reach.__defaults__", (1.0,))
+    monkeypatch.setattr("flows.broker.connection.retry.__defaults__", (1.0,))
     with pytest.raises(BrokerError, match=r"127\.0\.0\.1:1"):
         source()

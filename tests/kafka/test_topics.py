@@ -8,7 +8,7 @@ import pytest
 from confluent_kafka import Producer
 from typer.testing import CliRunner
 
-from flows.broker import connection as settings
+from flows.broker import connection
 from flows.cli.topics import app
 from schemas.errors import BrokerError, ConfigurationError, UsageError
 from schemas.topics import TOPICS, Wanted, dead_letters, wanted
@@ -142,7 +142,7 @@ def test_no_broker_is_status_5(monkeypatch):
 def test_a_prefix_that_cannot_be_is_refused(monkeypatch, bad):
     monkeypatch.setenv("CITYAIR_KAFKA_PREFIX", bad)
     with pytest.raises(ConfigurationError, match="cannot begin a topic's name"):
-        settings.topic("env.air.reading.v1")
+        connection.topic_name("env.air.reading.v1")
 
 
 def plan(name, replication=1):

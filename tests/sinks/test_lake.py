@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 
-from flows.outputs.lake_rows import Promise
+from flows.outputs.lake_rows import DeferredRows
 from schemas.errors import ConfigurationError
 from schemas.tables import TABLES
 from sinks.lake.sink import Committer, LakeSink, create_tables
@@ -50,7 +50,7 @@ def lake(tmp_path, make_city):
 def item(first, count=2):
     landing = taken(first, count, rejected=count)
     landing.rows.append(("rejects", rejects([START + 1] * count, first=first)))
-    return Promise(lambda: landing, count)
+    return DeferredRows(lambda: landing, count)
 
 
 def test_an_epoch_is_committed_once_the_next_has_begun(lake):
@@ -112,9 +112,9 @@ def test_rows_are_made_where_many_wait_and_when_nothing_comes(lake):
     def promise(first, rows, *, idle=False):
         def landing():
             made.append(first)
-            return item(first).landing()
+            return item(first).build()
 
-        return Promise(landing, rows, idle)
+        return DeferredRows(landing, rows, idle)
 
     part = lake.start()
     part.write_batch([promise(0, 12_000)])

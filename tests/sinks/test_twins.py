@@ -14,7 +14,7 @@ import pytest
 from flows.kernels import bands, cai, nowcast
 from flows.resources import every_index, index
 from schemas import indices
-from schemas.reading import PARAMETERS
+from schemas.measured import AIR
 from sinks.catalog import catalog
 from sinks.catalog import macros as twins
 
@@ -119,7 +119,7 @@ def bits(values):
 def check_cai(con, inputs, table, at="NULL"):
     """Compare CAI of inputs of shape (n, 6), as they are, with the macro's."""
     made = cai.combine(inputs, bands.bands_of(table))
-    rows = pa.table({p: pa.array(inputs[:, i], from_pandas=True) for i, p in enumerate(PARAMETERS)})
+    rows = pa.table({p: pa.array(inputs[:, i], from_pandas=True) for i, p in enumerate(AIR.gridded)})
     call = f"cai(so2 := so2, co := co, o3 := o3, no2 := no2, pm10_24h := pm10, pm25_24h := pm25, at := {at})"
     found = con.execute(f"SELECT unnest({call}) FROM rows").df()
     del rows
@@ -130,10 +130,10 @@ def check_cai(con, inputs, table, at="NULL"):
     np.testing.assert_array_equal(told(found["cai"], bands.NONE), made.cai)
     np.testing.assert_array_equal(told(found["grade"], bands.NO_GRADE), made.grade)
     np.testing.assert_array_equal(told(found["added"], bands.NONE), made.added)
-    for i, parameter in enumerate(PARAMETERS):
+    for i, parameter in enumerate(AIR.gridded):
         np.testing.assert_array_equal(told(found[f"index_{parameter}"], bands.NONE), made.index[:, i])
     assert [None if pd.isna(name) else name for name in found["main_parameter"]] == [
-        PARAMETERS[i] if i >= 0 else None for i in made.main
+        AIR.gridded[i] if i >= 0 else None for i in made.main
     ]
     assert found["over_range"].tolist() == made.over_range.tolist()
     return made
@@ -142,11 +142,11 @@ def check_cai(con, inputs, table, at="NULL"):
 def edges(table, rng, n):
     """Concentrations of shape (n, 6): around and on the ends of bands, below zero, above all, and missing."""
     made = np.empty((n, 6))
-    for i, parameter in enumerate(PARAMETERS):
+    for i, parameter in enumerate(AIR.gridded):
         ends = np.array(table.parameters[parameter].bands).ravel()
         near = rng.choice(ends, n) * rng.choice([1, 1 - 1e-15, 1 + 1e-15, 0.99, 1.01, 1.3], n)
         made[:, i] = np.where(rng.random(n) < 0.5, near, rng.uniform(-0.02, 0.4, n) * ends[-1])
-    made[: n // 8] = [rng.uniform(0, table.parameters[p].bands[0][1]) for p in PARAMETERS]  # all good
+    made[: n // 8] = [rng.uniform(0, table.parameters[p].bands[0][1]) for p in AIR.gridded]  # all good
     made[rng.random(made.shape) < 0.04] = np.nan
     return made
 
@@ -250,10 +250,10 @@ def test_seoul_can_be_recomputed_in_sql(con):
     stations = sorted(air["station"].unique())
     index_of = pd.MultiIndex.from_product([stations, every], names=["station", "time"])
     full = air.drop_duplicates(["station", "time"]).set_index(["station", "time"]).reindex(index_of)
-    hours = full[list(PARAMETERS)].to_numpy(float).reshape(len(stations), len(every), 6)
+    hours = full[list(AIR.gridded)].to_numpy(float).reshape(len(stations), len(every), 6)
     made = cai.rows(hours, 0, KOREA.table())
 
-    rows = pa.Table.from_pandas(full[list(PARAMETERS)].reset_index())
+    rows = pa.Table.from_pandas(full[list(AIR.gridded)].reset_index())
     found = con.execute(
         """
         SELECT p10, p25, unnest(cai(so2 := so2, co := co, o3 := o3, no2 := no2, pm10_24h := p10, pm25_24h := p25))
@@ -273,7 +273,7 @@ def test_seoul_can_be_recomputed_in_sql(con):
     for told, kernel in ((number, made.result.cai), (added, made.result.added)):
         assert [bands.NONE if n is None else n for n in told] == kernel.ravel().tolist()
     assert [n or 0 for n in grade] == made.result.grade.ravel().tolist()
-    assert [PARAMETERS.index(name) if name else bands.NONE for name in main] == made.result.main.ravel().tolist()
+    assert [AIR.gridded.index(name) if name else bands.NONE for name in main] == made.result.main.ravel().tolist()
     for i, told in enumerate(sub):
         assert [bands.NONE if n is None else n for n in told] == made.result.index[..., i].ravel().tolist()
     assert [*over] == made.result.over_range.ravel().tolist()

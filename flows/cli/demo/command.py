@@ -20,7 +20,7 @@ from flows.cli.demo import facts
 from flows.cli.demo import lights_png
 from flows.cli.demo import report
 from flows.cli.run import Tally, Wanted, play
-from flows.outputs.lake_rows import Landing
+from flows.outputs.lake_rows import LakeBatch
 from flows.resources import index, shipped
 from flows.simulate.simulator import Truth, write
 from schemas.city import City
@@ -126,7 +126,7 @@ class _Watch(Tally):
         super().__init__()
         self._share, self._total = share, total
 
-    def land(self, landing: Landing) -> None:
+    def land(self, landing: LakeBatch) -> None:
         super().land(landing)
         self._share(self.became.total() / self._total)
 

@@ -108,7 +108,7 @@ class PipedBytes:
 
 
 class Piece(NamedTuple):
-    """Some whole lines."""
+    """Subset whole lines."""
 
     offset: int
     """Where they begin in the file's (unpacked) content."""

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 
-from flows.decode.batch import Arrivals, Partition
+from flows.decode.batch import InputPartition, SourceBatch
 from flows.decode.decoder import Decoder
 from flows.sources.base import START, NdjsonReader, ParquetReader, Place, Reader, SortedReader
 from flows.sources.files.lines import Lines, PipedBytes
@@ -32,7 +32,7 @@ KNOWN = ".ndjson, .jsonl, .json, .csv and .tsv (each also with .gz), and .parque
 CURE = "give the original file back, or start a new lake and store"
 
 Snapshot = dict[str, Any]
-Item = tuple[str, Arrivals]
+Item = tuple[str, SourceBatch]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,19 +166,19 @@ class FileSource(FixedPartitionedSource[Item, Snapshot]):
                 )
             descriptor = sys.stdin.fileno() if self._descriptor is None else self._descriptor
             track = Track(NdjsonReader(Lines(PipedBytes(descriptor)), 0, self._decoder), 0)
-            return FilesPartition([Partition("stdin", 0)], [track], None, self._rows, self._stop, self._now)
+            return FilesPartition([InputPartition("stdin", 0)], [track], None, self._rows, self._stop, self._now)
         if resume_state is not None and "files" not in resume_state:
             raise ConfigurationError(
                 "this recovery store has read standard input, or topics; start a new lake and store for files"
             )
         known, tracks = _resume(self._files, resume_state, self._decoder)
-        parts = [Partition(one["path"], one["kpart"]) for one in known]
+        parts = [InputPartition(one["path"], one["kpart"]) for one in known]
         return FilesPartition(parts, tracks, known, self._rows, self._stop, self._now)
 
     def finish(self) -> None:
         """After the engine has returned there is nothing left to say."""
 
-    def state_at(self, offsets: Mapping[Partition, tuple[int, int]]) -> Snapshot:
+    def state_at(self, offsets: Mapping[InputPartition, tuple[int, int]]) -> Snapshot:
         """Make the snapshot of a source that has taken each partition up to an offset.
 
         Args:
@@ -189,12 +189,12 @@ class FileSource(FixedPartitionedSource[Item, Snapshot]):
         """
         here = {file.topic: file for file in self._files or []}
         known = []
-        for partition, (koff, high) in sorted(offsets.items(), key=lambda item: item[0].kpart):
+        for partition, (koff, high) in sorted(offsets.items(), key=lambda item: item[0].number):
             if partition.topic not in here:
                 raise ConfigurationError(
                     f"the lake has readings of {partition.topic}, which is not in the input; {CURE}"
                 )
-            known.append(_first_seen(here[partition.topic], partition.kpart) | {"koff": koff, "high": high})
+            known.append(_first_seen(here[partition.topic], partition.number) | {"koff": koff, "high": high})
         return {"v": 1, "files": known}
 
 
@@ -203,7 +203,7 @@ class FilesPartition(StatefulSourcePartition[Item, Snapshot]):
 
     def __init__(
         self,
-        parts: list[Partition],
+        parts: list[InputPartition],
         tracks: list[Track],
         known: list[dict[str, Any]] | None,
         rows: int,
@@ -222,20 +222,25 @@ class FilesPartition(StatefulSourcePartition[Item, Snapshot]):
         merged = self._merge.next()
         if merged is None:
             self._finished = True
-            return [("files", Arrivals(self._parts, self._now(), last=True))]
+            return [("files", SourceBatch(self._parts, self._now(), end_of_input=True))]
         if not merged.taken:
             return []
         more = self._known is not None  # standard input may be live: what it brings is evaluated at once
-        return [("files", Arrivals(self._parts, self._now(), merged.readings, merged.rejects, merged.taken, more=more))]
+        return [
+            (
+                "files",
+                SourceBatch(self._parts, self._now(), merged.readings, merged.rejects, merged.taken, backlog=more),
+            )
+        ]
 
     def snapshot(self) -> Snapshot:
         """Return where to go on, as plain data."""
         if self._known is None:
-            return {"v": 1, "stdin": self._tracks[0].koff}
+            return {"v": 1, "stdin": self._tracks[0].offset}
         for one, track in zip(self._known, self._tracks, strict=True):
             place = track.place()
             one["done"] = place is None
-            one["koff"], one["high"] = track.koff, track.left_high
+            one["koff"], one["high"] = track.offset, track.left_high
             if place is not None:
                 one["place"] = place
                 if one["plain"]:

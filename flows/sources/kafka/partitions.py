@@ -15,9 +15,9 @@ from typing import Any
 from bytewax.inputs import StatefulSourcePartition
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
-from flows.broker import connection as broker
+from flows.broker import connection
 from flows.broker.identities import Identities
-from flows.decode.batch import Arrivals, Partition, Readings, no_readings
+from flows.decode.batch import InputPartition, Readings, SourceBatch, no_readings
 from flows.decode.decoder import Decoder
 from flows.sources.base import Block
 from flows.sources.kafka.records import Run, alike, decode
@@ -49,7 +49,7 @@ MINUTE = 60_000_000
 GONE = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
 log = logging.getLogger("cityair")
 Snapshot = dict[str, Any]
-Item = tuple[str, Arrivals]
+Item = tuple[str, SourceBatch]
 
 
 @dataclass(slots=True)
@@ -69,7 +69,7 @@ class Lane:
     """
 
     topic: str
-    partition: Partition
+    partition: InputPartition
     track: Track
     next: int
     low: int
@@ -81,7 +81,7 @@ class Lane:
 
     def at(self, offset: int) -> TopicPartition:
         """Name an offset of it."""
-        return TopicPartition(self.topic, self.partition.kpart, offset)
+        return TopicPartition(self.topic, self.partition.number, offset)
 
     def reached(self, offset: int) -> None:
         """Note that nothing before this offset is still to come."""
@@ -129,7 +129,7 @@ class Lane:
     @property
     def place(self) -> str:
         """Name it for people."""
-        return f"{self.topic} [{self.partition.kpart}]"
+        return f"{self.topic} [{self.partition.number}]"
 
 
 class Lanes(StatefulSourcePartition[Item, Snapshot]):
@@ -144,7 +144,7 @@ class Lanes(StatefulSourcePartition[Item, Snapshot]):
         future: microseconds that a reading may be stamped past its message's time stamp.
         stop: whether to end early.
         now: microseconds since 1970 UTC.
-        trouble: what the client complained of.
+        errors: what the client complained of.
         accept_gaps: go on where messages are lost to retention.
     """
 
@@ -158,16 +158,16 @@ class Lanes(StatefulSourcePartition[Item, Snapshot]):
         future: int,
         stop: Callable[[], bool],
         now: Callable[[], int],
-        trouble: broker.Trouble,
+        errors: connection.ClientErrors,
         *,
         accept_gaps: bool,
     ) -> None:
         self._consumer, self._lanes, self._ids, self._identities = consumer, lanes, ids, identities
         self._decoder, self._future, self._stop, self._now = decoder, future, stop, now
-        self._trouble, self._accept_gaps = trouble, accept_gaps
+        self._errors, self._accept_gaps = errors, accept_gaps
         self._parts = [lane.partition for lane in lanes]
         self._tracks = [lane.track for lane in lanes]
-        self._by_name = {(lane.topic, lane.partition.kpart): lane for lane in lanes}
+        self._by_name = {(lane.topic, lane.partition.number): lane for lane in lanes}
         self._topics = len({lane.topic for lane in lanes})
         self._bounded = any(lane.end is not None for lane in lanes)
         self._finished = self._moved = False
@@ -196,7 +196,7 @@ class Lanes(StatefulSourcePartition[Item, Snapshot]):
         self._busy = bool(merged.taken)
         if self._bounded and all(lane.finished and not lane.track.held for lane in self._lanes):
             self._finished = True
-            items.append(("kafka", Arrivals(self._parts, self._now(), last=True)))
+            items.append(("kafka", SourceBatch(self._parts, self._now(), end_of_input=True)))
         return items
 
     def _release(self) -> None:
@@ -208,9 +208,9 @@ class Lanes(StatefulSourcePartition[Item, Snapshot]):
     def snapshot(self) -> Snapshot:
         """Return where to go on, as plain data; the snapshot before is durable now, and shown to the group."""
         self._show(wait=False)
-        self._kept = [lane.at(lane.track.koff) for lane in self._lanes]
+        self._kept = [lane.at(lane.track.offset) for lane in self._lanes]
         parts = [
-            {"topic": p.topic, "kpart": p.kpart, "koff": lane.track.koff, "high": lane.track.left_high}
+            {"topic": p.topic, "kpart": p.number, "koff": lane.track.offset, "high": lane.track.left_high}
             for p, lane in zip(self._parts, self._lanes, strict=True)
         ]
         return {"v": 1, "topics": dict(self._ids), "parts": parts}
@@ -229,7 +229,7 @@ class Lanes(StatefulSourcePartition[Item, Snapshot]):
         leaving.join(LEAVES_WITHIN)
         if leaving.is_alive():
             log.warning(
-                "%s did not answer the consumer group's last offsets; the recovery store has them", broker.servers()
+                "%s did not answer the consumer group's last offsets; the recovery store has them", connection.servers()
             )
 
     def _leave(self) -> None:
@@ -247,7 +247,9 @@ class Lanes(StatefulSourcePartition[Item, Snapshot]):
 
     def _item(self, merged: Merged, *, more: bool) -> Item:
         self._more, self._said = more, time.monotonic()
-        return "kafka", Arrivals(self._parts, self._now(), merged.readings, merged.rejects, merged.taken, more=more)
+        return "kafka", SourceBatch(
+            self._parts, self._now(), merged.readings, merged.rejects, merged.taken, backlog=more
+        )
 
     def _read(self) -> None:
         """Take what the client has, and give it to the lanes."""
@@ -293,8 +295,8 @@ class Lanes(StatefulSourcePartition[Item, Snapshot]):
             lane.behind, lane.heard = False, self._clock
         elif code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE) and lane is not None:
             asked = lane.at(0)
-            low, _ = broker.reach(
-                lambda limit: self._consumer.get_watermark_offsets(asked, timeout=limit), self._trouble
+            low, _ = connection.retry(
+                lambda limit: self._consumer.get_watermark_offsets(asked, timeout=limit), self._errors
             )
             if lane.next >= low:  # so its end was before; by now it may have grown past it
                 raise ConfigurationError(
@@ -306,11 +308,11 @@ class Lanes(StatefulSourcePartition[Item, Snapshot]):
             self._moved = True
         elif code in GONE:
             raise ConfigurationError(
-                f"{lane.place if lane else broker.servers()}: {fault.str()}: the topic was deleted while it was read; "
-                "bring it back, or start a new lake and store"
+                f"{lane.place if lane else connection.servers()}: {fault.str()}: the topic was deleted while it was "
+                "read; bring it back, or start a new lake and store"
             )
-        elif fault.name() not in broker.AWAY:
-            raise BrokerError(f"{lane.place if lane else broker.servers()}: {fault.name()}: {fault.str()}")
+        elif fault.name() not in connection.RETRIABLE:
+            raise BrokerError(f"{lane.place if lane else connection.servers()}: {fault.name()}: {fault.str()}")
 
     def _pace(self) -> None:
         """Read no further where too much waits; go on where it has gone."""

@@ -9,7 +9,8 @@ import numpy as np
 from confluent_kafka import Message
 from numpy.typing import NDArray
 
-from flows.decode.batch import I64, Payloads, Readings
+from flows.arrays import I64
+from flows.decode.batch import RawMessages, Readings
 from flows.decode.decoder import Decoder
 from schemas.rejected import MAX_MESSAGE_BYTES, Envelope, Reject
 
@@ -19,7 +20,7 @@ NEVER = int(np.iinfo(np.int64).max) // 4
 NEWLINE = ord("\n")
 
 
-class Records(Payloads):
+class Records(RawMessages):
     """What messages were: bytes, keys and headers; the client's own objects are let go while they are at hand.
 
     Args:
@@ -28,7 +29,7 @@ class Records(Payloads):
         message: index of each row's message, shape (n,).
     """
 
-    def __init__(self, texts: Payloads, keys: Sequence[bytes], headers: Sequence[Any], message: I64) -> None:
+    def __init__(self, texts: RawMessages, keys: Sequence[bytes], headers: Sequence[Any], message: I64) -> None:
         self._texts, self._keys, self._headers, self._message = texts, keys, headers, message
 
     def take(self, rows: Sequence[int] | NDArray[np.integer]) -> list[bytes]:
@@ -96,10 +97,10 @@ def decode(runs: Sequence[tuple[int, Run]], decoder: Decoder, future: int) -> li
     stamps = np.concatenate([run.stamps for _, run in runs])
     n = len(messages)
     readings, rejects = _decode(list(map(Message.value, messages)), decoder)
-    row = readings.koff
+    row = readings.offset
     sizes = [len(run.messages) for _, run in runs]
     readings.part = np.repeat(np.array([part for part, _ in runs], np.int32), sizes)[row]
-    readings.koff = np.concatenate([_offsets(run.messages) for _, run in runs])[row]
+    readings.offset = np.concatenate([_offsets(run.messages) for _, run in runs])[row]
     keys, headers = list(map(Message.key, messages)), list(map(Message.headers, messages))
     readings.payloads = Records(readings.payloads, keys, headers, row)
     late = readings.observed > np.where(stamps < 0, NEVER, stamps * MILLISECOND)[row] + future
@@ -107,11 +108,11 @@ def decode(runs: Sequence[tuple[int, Run]], decoder: Decoder, future: int) -> li
         rejects += [
             _future(messages, *at) for at in zip(row[late].tolist(), readings.observed[late].tolist(), strict=True)
         ]
-        rejects.sort(key=lambda reject: reject.koff)
+        rejects.sort(key=lambda reject: reject.offset)
         readings, row = readings.take(~late), row[~late]
     if len(readings) + len(rejects) != n:
         raise RuntimeError(f"{n} messages became {len(readings)} readings and {len(rejects)} rejects")
-    whole = [(reject.koff, _whole(reject, messages)) for reject in rejects]
+    whole = [(reject.offset, _whole(reject, messages)) for reject in rejects]
     return _parted([part for part, _ in runs], sizes, readings, row, whole)
 
 
@@ -150,8 +151,8 @@ def _offsets(messages: Sequence[Message]) -> I64:
 
 
 def _whole(reject: Reject, messages: Sequence[Message]) -> Reject:
-    message = messages[reject.koff]
-    return reject._replace(koff=message.offset(), payload=message.value() or b"", envelope=envelope_of(message))
+    message = messages[reject.offset]
+    return reject._replace(offset=message.offset(), payload=message.value() or b"", envelope=envelope_of(message))
 
 
 def _future(messages: Sequence[Message], row: int, observed: int) -> Reject:

@@ -12,8 +12,8 @@ import msgspec
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
-from flows.broker import connection as broker
-from flows.decode.batch import Partition, Words
+from flows.broker import connection
+from flows.decode.batch import InputPartition, Words
 from flows.sources.kafka.records import envelope_of
 from schemas.city import City
 from schemas.errors import BrokerError
@@ -39,9 +39,9 @@ class WordsSource(FixedPartitionedSource[Words, Snapshot]):
     def __init__(self, topic: str, group: str, city: City, *, stop: Callable[[], bool], bounded: bool) -> None:
         self._topic, self._lights = topic, {light.id for light in city.lights}
         self._stop, self._bounded = stop, bounded
-        self._trouble = broker.Trouble()
-        self._config = broker.client(
-            self._trouble,
+        self._errors = connection.ClientErrors()
+        self._config = connection.config(
+            self._errors,
             group_id=group,
             enable_auto_commit=False,
             enable_partition_eof=True,
@@ -60,13 +60,13 @@ class WordsSource(FixedPartitionedSource[Words, Snapshot]):
             ConfigurationError: the topic is not there.
         """
         consumer = Consumer(self._config)
-        name = broker.topic(self._topic)
+        name = connection.topic_name(self._topic)
         begin = dict(resume_state["next"]) if resume_state else {}
-        begin = {number: begin.get(number, 0) for number in broker.partitions(consumer, name, self._trouble)}
+        begin = {number: begin.get(number, 0) for number in connection.partitions(consumer, name, self._errors)}
 
         def end(number: int) -> int:
             asked = TopicPartition(name, number)
-            high: int = broker.reach(lambda t: consumer.get_watermark_offsets(asked, timeout=t), self._trouble)[1]
+            high: int = connection.retry(lambda t: consumer.get_watermark_offsets(asked, timeout=t), self._errors)[1]
             return high
 
         ends = {number: end(number) for number in begin}
@@ -89,7 +89,7 @@ class _Words(StatefulSourcePartition[Words, Snapshot]):
         self._consumer, self._lights, self._next, self._stop = consumer, lights, begin, stop
         self._ends, self._bounded = ends, bounded
         self._open = {n for n, end in ends.items() if end > begin[n]}
-        self._parts = [Partition(topic, number) for number in begin]
+        self._parts = [InputPartition(topic, number) for number in begin]
         self._decode = msgspec.json.Decoder(LightMessage).decode
 
     def next_batch(self) -> list[Words]:
@@ -130,5 +130,5 @@ class _Words(StatefulSourcePartition[Words, Snapshot]):
             reason, detail = "contract", str(err)
         except (msgspec.MsgspecError, ValueError, RecursionError) as err:
             detail = str(err) or type(err).__name__
-        part = self._parts.index(Partition(self._parts[0].topic, message.partition()))
+        part = self._parts.index(InputPartition(self._parts[0].topic, message.partition()))
         said.rejects.append(Reject(part, message.offset(), reason, detail, payload, envelope_of(message)))

@@ -9,16 +9,16 @@ from typing import Any
 from bytewax.inputs import FixedPartitionedSource
 from confluent_kafka import Consumer, TopicPartition
 
-from flows.broker import connection as broker
+from flows.broker import connection
 from flows.broker.identities import Identities
-from flows.decode.batch import Arrivals, Partition
+from flows.decode.batch import InputPartition, SourceBatch
 from flows.decode.decoder import Decoder
 from flows.sources.kafka.partitions import Lane, Lanes, lost_to_retention
 from flows.sources.merge import LOWEST, Track
 from schemas.errors import ConfigurationError
 
 Snapshot = dict[str, Any]
-Item = tuple[str, Arrivals]
+Item = tuple[str, SourceBatch]
 
 
 class KafkaSource(FixedPartitionedSource[Item, Snapshot]):
@@ -49,9 +49,9 @@ class KafkaSource(FixedPartitionedSource[Item, Snapshot]):
     ) -> None:
         self._topics, self._decoder, self._future = topics, decoder, future
         self._stop, self._now, self._bounded, self._accept_gaps = stop, now, bounded, accept_gaps
-        self._trouble = broker.Trouble()
-        self._config = broker.client(
-            self._trouble,
+        self._errors = connection.ClientErrors()
+        self._config = connection.config(
+            self._errors,
             group_id=group,
             enable_auto_commit=False,
             enable_partition_eof=True,
@@ -79,19 +79,21 @@ class KafkaSource(FixedPartitionedSource[Item, Snapshot]):
         if resume_state is not None and "parts" not in resume_state:
             raise ConfigurationError("this recovery store has read files; start a new lake and store for topics")
         known = resume_state or {"topics": {}, "parts": []}
-        identities = Identities(self._topics, self._trouble)
+        identities = Identities(self._topics, self._errors)
         ids = identities.ask(known["topics"])
         consumer = Consumer(self._config)
-        there = {name: broker.partitions(consumer, broker.topic(name), self._trouble) for name in self._topics}
+        there = {
+            name: connection.partitions(consumer, connection.topic_name(name), self._errors) for name in self._topics
+        }
         lanes: list[Lane] = []
         for one in known["parts"]:
-            partition = Partition(one["topic"], one["kpart"])
-            if partition.kpart not in there.get(partition.topic, ()):
-                raise ConfigurationError(f"partition {partition.kpart} of {partition.topic} was read and is gone")
+            partition = InputPartition(one["topic"], one["kpart"])
+            if partition.number not in there.get(partition.topic, ()):
+                raise ConfigurationError(f"partition {partition.number} of {partition.topic} was read and is gone")
             lanes.append(self._lane(consumer, len(lanes), partition, one["koff"], one["high"]))
         for name, numbers in there.items():
             for number in numbers:
-                partition = Partition(name, number)
+                partition = InputPartition(name, number)
                 if partition not in [lane.partition for lane in lanes]:
                     lanes.append(self._lane(consumer, len(lanes), partition, None, LOWEST))
         self._part = Lanes(
@@ -103,13 +105,13 @@ class KafkaSource(FixedPartitionedSource[Item, Snapshot]):
             self._future,
             self._stop,
             self._now,
-            self._trouble,
+            self._errors,
             accept_gaps=self._accept_gaps,
         )
         self._part.assign()
         return self._part
 
-    def state_at(self, offsets: Mapping[Partition, tuple[int, int]]) -> Snapshot:
+    def state_at(self, offsets: Mapping[InputPartition, tuple[int, int]]) -> Snapshot:
         """Make the snapshot of a source that has taken each partition up to an offset.
 
         Args:
@@ -125,30 +127,30 @@ class KafkaSource(FixedPartitionedSource[Item, Snapshot]):
                     f"the lake has readings of {partition.topic}, which is not a topic of the flow"
                 )
         parts = [
-            {"topic": partition.topic, "kpart": partition.kpart, "koff": koff, "high": high}
+            {"topic": partition.topic, "kpart": partition.number, "koff": koff, "high": high}
             for partition, (koff, high) in sorted(offsets.items())
         ]
-        return {"v": 1, "topics": Identities(self._topics, self._trouble).ask({}), "parts": parts}
+        return {"v": 1, "topics": Identities(self._topics, self._errors).ask({}), "parts": parts}
 
     def finish(self) -> None:
         """After the engine has returned, the last snapshot is durable: show it to the group, and leave."""
         if self._part:
             self._part.leave()
 
-    def _lane(self, consumer: Any, part: int, partition: Partition, koff: int | None, high: int) -> Lane:
+    def _lane(self, consumer: Any, part: int, partition: InputPartition, koff: int | None, high: int) -> Lane:
         """Look what the broker has of a partition, and where to begin."""
-        topic = broker.topic(partition.topic)
-        asked = TopicPartition(topic, partition.kpart)
-        low, end = broker.reach(lambda limit: consumer.get_watermark_offsets(asked, timeout=limit), self._trouble)
+        topic = connection.topic_name(partition.topic)
+        asked = TopicPartition(topic, partition.number)
+        low, end = connection.retry(lambda limit: consumer.get_watermark_offsets(asked, timeout=limit), self._errors)
         if koff is None:
             koff = low
         if koff > end:
             raise ConfigurationError(
-                f"{topic} [{partition.kpart}] ends at offset {end}, but {koff} were read: its offsets went back; "
+                f"{topic} [{partition.number}] ends at offset {end}, but {koff} were read: its offsets went back; "
                 "bring the topic back, or start a new lake and store"
             )
         if koff < low:
-            lost_to_retention(f"{topic} [{partition.kpart}]", koff, low, accepted=self._accept_gaps)
+            lost_to_retention(f"{topic} [{partition.number}]", koff, low, accepted=self._accept_gaps)
         track = Track(None, part, koff, high)
         lane = Lane(topic, partition, track, koff, low, end if self._bounded else None)
         lane.reached(koff)

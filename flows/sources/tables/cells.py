@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 from numpy.typing import NDArray
 
-from flows.decode.batch import F64, I32, I64, U8
+from flows.arrays import F64, I32, I64, U8
 from flows.sources.tables.column_map import OFFSET, Layout, Status, Time
 from flows.sources.tables.column_map import Station as StationRule
 
@@ -44,7 +44,7 @@ Faults = dict[int, str]
 
 
 class Cells:
-    """Some columns of a run of rows as texts, trimmed of spaces where they are read.
+    """Subset columns of a run of rows as texts, trimmed of spaces where they are read.
 
     Attributes:
         rows: how many.

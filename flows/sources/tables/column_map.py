@@ -16,9 +16,9 @@ import msgspec
 from msgspec import Meta, Struct
 
 from flows.resources import shipped
+from schemas.durations import Duration, seconds
 from schemas.errors import ConfigurationError
-from schemas.reading import PARAMETERS, VALUES
-from schemas.strict import Duration, seconds
+from schemas.measured import AIR
 
 DEFAULT_MISSING: tuple[str | float, ...] = ("", "-", "NA", "N/A", "NaN", "nan", "null", "NULL", -999)
 FORMATS = {"YYYYMMDDHH": "%Y%m%d%H"}
@@ -163,7 +163,7 @@ class Layout(Strict, frozen=True, kw_only=True):
     names: list[str] | None = None
     """Names of the columns of a file without a header line."""
     missing: tuple[str | float, ...] = DEFAULT_MISSING
-    """Texts and numbers that mean *not measured*; an empty cell always does."""
+    """InMemory and numbers that mean *not measured*; an empty cell always does."""
     sort: bool = False
     """The file is in no order of time: read it whole and sort it. An export may be; a stream never is."""
     station: Station
@@ -180,13 +180,13 @@ class Layout(Strict, frozen=True, kw_only=True):
         if newline != b"\n":
             raise ValueError(f"encoding: {self.encoding!r} does not write a line end as one byte; convert to utf-8")
         if not self.values:
-            raise ValueError(f"values: name at least one of {', '.join(VALUES)}")
+            raise ValueError(f"values: name at least one of {', '.join(AIR.values)}")
         for name, value in self.values.items():
             if self.long and value.item is None:
                 raise ValueError(f"values.{name}: a long form needs item")
             if not self.long and value.item is not None:
                 raise ValueError(f"values.{name}: item belongs to a long form, which a [long] table tells of")
-            if value.status is not None and (self.long or name not in PARAMETERS):
+            if value.status is not None and (self.long or name not in AIR.gridded):
                 raise ValueError(f"values.{name}: status is for pollutants in wide form; long form has long.status")
         items = [value.item for value in self.values.values()]
         if self.long and len(set(items)) < len(items):
@@ -308,8 +308,8 @@ def _layout(raw: dict[str, Any], where: str) -> Layout:
     values = raw.get("values")
     if isinstance(values, dict):
         for name in values:
-            if name not in VALUES:
-                raise ValueError(f"{where}values.{name}: unknown; known are {', '.join(VALUES)}")
+            if name not in AIR.values:
+                raise ValueError(f"{where}values.{name}: unknown; known are {', '.join(AIR.values)}")
         raw["values"] = {name: _convert(value, Value, f"{where}values.{name}") for name, value in values.items()}
     return _convert(raw, Layout, where.removesuffix(": "))
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.decode.batch import F64, I32, I64, U8, Payloads, Texts, no_readings
+from flows.arrays import F64, I32, I64, U8
+from flows.decode.batch import InMemory, RawMessages, no_readings
 from flows.decode.decoder import Columns, Decoder
 from flows.sources.base import START, Block, Place, block, judged, too_large
 from flows.sources.files.lines import ByteSource, GzipBytes, Lines, Piece, PlainBytes
@@ -16,7 +17,7 @@ from flows.sources.tables import cells as cell
 from flows.sources.tables.cells import Cells
 from flows.sources.tables.column_map import Layout
 from schemas.errors import ConfigurationError
-from schemas.reading import PARAMETERS, VALUES
+from schemas.measured import AIR
 
 SPAN = 4096
 """In long form, so many rows apart rows of one station and time may stand to make one reading. The Seoul files have
@@ -81,7 +82,7 @@ class WideReader:
             return block(no_readings(), [], first, first, place)
         cells = self._rows.parse(piece)
         columns = self._columns(cells)
-        texts = Texts(piece.data.split(b"\n"))
+        texts = InMemory(piece.data.split(b"\n"))
         readings, rejects = judged(self._decoder, self._part, first, columns, texts, cells.faults)
         return block(readings, rejects, first, end, place)
 
@@ -94,16 +95,16 @@ class WideReader:
         layout = self._layout
         station = cell.stations(cells, layout.station)
         observed = cell.times(cells, layout.time)
-        values: F64 = np.full((cells.rows, len(VALUES)), np.nan, order="F")
-        status: U8 = np.zeros((cells.rows, len(PARAMETERS)), np.uint8)
+        values: F64 = np.full((cells.rows, len(AIR.values)), np.nan, order="F")
+        status: U8 = np.zeros((cells.rows, len(AIR.gridded)), np.uint8)
         if layout.status.column is not None:
             status[:] = cell.status(cells, layout.status.column, layout.status, layout.missing)[:, None]
         for name, rule in layout.values.items():
             missing = layout.missing + rule.missing
             sent = [cell.numbers(cells, column, missing) for column in rule.sources]
-            values[:, VALUES.index(name)] = _mean(sent) * rule.scale + rule.offset
+            values[:, AIR.values.index(name)] = _mean(sent) * rule.scale + rule.offset
             if rule.status is not None:
-                status[:, PARAMETERS.index(name)] = cell.status(cells, rule.status, layout.status, layout.missing)
+                status[:, AIR.gridded.index(name)] = cell.status(cells, rule.status, layout.status, layout.missing)
         return Columns(station, observed, values, status)
 
 
@@ -151,7 +152,7 @@ class LongReader:
 
     def __init__(self, path: Path, part: int, decoder: Decoder, layout: Layout, place: Place = START) -> None:
         self._path, self._part, self._decoder, self._layout = path, part, decoder, layout
-        self._items = {rule.item: VALUES.index(name) for name, rule in layout.values.items()}
+        self._items = {rule.item: AIR.values.index(name) for name, rule in layout.values.items()}
         self._names: dict[str | None, int] = {}
         self._rows: _Rows | None = None
         self._held: _Held | None = None
@@ -191,7 +192,7 @@ class LongReader:
         observed = cell.times(cells, layout.time)
         value = np.full(cells.rows, np.nan)
         for name, rule in layout.values.items():
-            of_item = item == VALUES.index(name)
+            of_item = item == AIR.values.index(name)
             sent = cell.numbers(cells, long.value, layout.missing + rule.missing, of_item)
             value[of_item] = sent[of_item] * rule.scale + rule.offset
         status = np.zeros(cells.rows, np.uint8)
@@ -235,24 +236,24 @@ class LongReader:
         message = message[now]
         begin = np.flatnonzero(np.isin(out.row, starts[:count]))  # in the order of the messages, as rows are
         names = list(self._names)
-        values: F64 = np.full((count, len(VALUES)), np.nan, order="F")
-        status: U8 = np.zeros((count, len(PARAMETERS)), np.uint8)
+        values: F64 = np.full((count, len(AIR.values)), np.nan, order="F")
+        status: U8 = np.zeros((count, len(AIR.gridded)), np.uint8)
         named = out.item >= 0
         values[message[named], out.item[named]] = out.value[named]
-        graded = named & (out.item < len(PARAMETERS))
+        graded = named & (out.item < len(AIR.gridded))
         status[message[graded], out.item[graded]] = out.status[graded]
         columns = Columns((names, out.station[begin]), out.observed[begin], values, status)
         of_row = dict(zip(out.row.tolist(), message.tolist(), strict=True))
         faults = {of_row[row]: fault for row, fault in out.fault.items()}
         large = {first + of_row[row] for row in out.large}
-        payloads = _Together(out.line, message, count)
+        payloads = _MultiLine(out.line, message, count)
         readings, rejects = judged(self._decoder, self._part, first, columns, payloads, faults)
-        rejects = [r._replace(reason="too_large") if r.koff in large else r for r in rejects]
+        rejects = [r._replace(reason="too_large") if r.offset in large else r for r in rejects]
         return block(readings, rejects, first, self._made, self.place)
 
 
-class _Together(Payloads):
-    """Payloads of readings made of several lines."""
+class _MultiLine(RawMessages):
+    """RawMessages of readings made of several lines."""
 
     def __init__(self, lines: list[bytes], message: I64, count: int) -> None:
         self._lines = lines
@@ -286,7 +287,7 @@ def _messages(held: _Held) -> tuple[I64, I64]:
             if row[i] - row[since] >= SPAN:
                 new[i], since = True, i
     run = np.cumsum(new) - 1
-    _, firsts = np.unique(run * len(VALUES) + held.item[order], return_index=True)
+    _, firsts = np.unique(run * len(AIR.values) + held.item[order], return_index=True)
     repeats = np.ones(order.size, bool)
     repeats[firsts] = False
     held.alone[order[repeats]] = True

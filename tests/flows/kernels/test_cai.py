@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from flows.kernels import bands, cai
 from flows.resources import index
-from schemas.reading import PARAMETERS
+from schemas.measured import AIR
 
 KOREA = index("korea")
 TABLE, FOUR = KOREA.table("three-decimal"), KOREA.table("four-decimal")
@@ -23,14 +23,14 @@ VECTORS = Path(__file__).resolve().parents[4] / "shared" / "data" / "vectors" / 
 
 def combine(table=TABLE, **inputs):
     """CAI of one set of inputs, as plain values."""
-    row = np.array([inputs.get(parameter, np.nan) for parameter in PARAMETERS], float)
+    row = np.array([inputs.get(parameter, np.nan) for parameter in AIR.gridded], float)
     made = cai.combine(row, bands.bands_of(table))
     return {
         "cai": int(made.cai),
         "grade": int(made.grade),
-        "main": PARAMETERS[made.main] if made.main >= 0 else None,
+        "main": AIR.gridded[made.main] if made.main >= 0 else None,
         "added": int(made.added),
-        "index": dict(zip(PARAMETERS, made.index.tolist(), strict=True)),
+        "index": dict(zip(AIR.gridded, made.index.tolist(), strict=True)),
         "over_range": bool(made.over_range),
     }
 
@@ -161,7 +161,7 @@ def test_one_hour_less_of_lookback_would_show():
 
 # domain.md 1.1: the ends of the bands have the ends of the index.
 @pytest.mark.parametrize("table", [TABLE, FOUR])
-@pytest.mark.parametrize("parameter", PARAMETERS)
+@pytest.mark.parametrize("parameter", AIR.gridded)
 def test_ends_of_bands(table, parameter):
     scale = bands.bands_of(table)[parameter]
     for (low, high), (start, top) in zip(table.parameters[parameter].bands, table.index, strict=True):
@@ -190,7 +190,7 @@ def test_the_numbers_of_the_tables():
 
 
 def test_between_two_bands_the_index_is_not_better_than_below():
-    assert combine(o3=0.0301, no2=0.0301)["index"] == {**dict.fromkeys(PARAMETERS, -1), "o3": 50, "no2": 50}
+    assert combine(o3=0.0301, no2=0.0301)["index"] == {**dict.fromkeys(AIR.gridded, -1), "o3": 50, "no2": 50}
     assert combine(o3=0.0901)["index"]["o3"] == 100
 
 
@@ -281,7 +281,7 @@ def test_the_scale_ends_at_500():
     assert (exactly["index"]["pm10"], exactly["cai"], exactly["over_range"]) == (450, 500, False)
 
 
-@pytest.mark.parametrize("parameter", PARAMETERS)
+@pytest.mark.parametrize("parameter", AIR.gridded)
 def test_above_its_table_any_pollutant_is_over_range(parameter):
     top = TABLE.parameters[parameter].bands[-1][1]
     inputs = {"pm25": 5, "pm10": 5, "o3": 0.01, "no2": 0.01}
@@ -304,7 +304,7 @@ def test_pm_is_taken_in_whole_micrograms_and_noise_as_zero():
 
 
 @pytest.mark.parametrize("table", [TABLE, FOUR])
-@pytest.mark.parametrize("parameter", PARAMETERS)
+@pytest.mark.parametrize("parameter", AIR.gridded)
 def test_worse_air_never_gets_a_better_index(table, parameter):
     scale = bands.bands_of(table)[parameter]
     edges = np.array(table.parameters[parameter].bands).ravel()
@@ -327,7 +327,7 @@ def official():
 def displayed(row):
     """Inputs of a row as displayed, NaN for what is not."""
     names = {"pm10": "pm10_24", "pm25": "pm25_24"}
-    return {p: float(row[names.get(p, p)] or "nan") for p in PARAMETERS}
+    return {p: float(row[names.get(p, p)] or "nan") for p in AIR.gridded}
 
 
 def half_a_digit(text):
@@ -347,7 +347,7 @@ def test_every_official_row_is_exact_or_explained():
             assert (made["cai"], made["grade"]) == (int(row["khai"]), int(row["khai_grade"])), row
             exact += 1
         else:  # C24E was not recorded; its own grades say PM did not lead
-            gases = [p for p in PARAMETERS if p not in {"pm10", "pm25"}]
+            gases = [p for p in AIR.gridded if p not in {"pm10", "pm25"}]
             ends = [combine(**{p: inputs[p] + sign * half_a_digit(row[p]) for p in gases})["index"] for sign in (-1, 1)]
             low, high = (max(end.values()) for end in ends)
             assert low <= int(row["khai"]) <= high, row

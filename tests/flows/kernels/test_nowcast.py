@@ -13,7 +13,7 @@ from flows.analyses.indices import Scales
 from flows.kernels import bands, cai, nowcast, nowcast_o3
 from flows.resources import index
 from schemas import indices
-from schemas.reading import PARAMETERS
+from schemas.measured import AIR
 
 US = index("us-aqi").table()
 US_BY_SURROGATE = Scales().others["us-aqi"]
@@ -176,9 +176,9 @@ o3 = { average = "8h", factor = 1995.7, digits = 0, bands = [[0, 50], [50, 100],
 
 def test_other_bands_are_a_file():
     hours = np.full((1, 24, 6), np.nan)
-    hours[..., PARAMETERS.index("pm25")] = 22.0
-    hours[..., PARAMETERS.index("o3")] = 0.0601  # 119.9 µg/m³
-    hours[0, :6, PARAMETERS.index("pm25")] = np.nan
+    hours[..., AIR.gridded.index("pm25")] = 22.0
+    hours[..., AIR.gridded.index("o3")] = 0.0601  # 119.9 µg/m³
+    hours[0, :6, AIR.gridded.index("pm25")] = np.nan
     made = nowcast.rows(hours, 23, EU.table())
     assert made["pm25"].grade.tolist() == [[3]]
     assert made["pm25"].missing.tolist() == [[6]]
@@ -228,13 +228,13 @@ def test_two_weeks_of_missing_hours_are_counted():
     made = nowcast.rows(hours, 399, US)["o3"]
     assert made.missing.tolist() == [[8], [336]]
     assert made.exists.tolist() == [[True], [False]]
-    assert made.concentration[0, 0] == nowcast_o3.nowcast_o3(hours[:1, :, PARAMETERS.index("o3")], 399)[0, 0]
+    assert made.concentration[0, 0] == nowcast_o3.nowcast_o3(hours[:1, :, AIR.gridded.index("o3")], 399)[0, 0]
 
 
 def test_ozone_may_be_given_from_hours_that_reach_back_further():
     hours = np.random.default_rng(3).gamma(2, 0.01, (2, 400, 6))
     whole = nowcast.rows(hours, 390, US)
-    ozone = nowcast.averaged(hours[..., PARAMETERS.index("o3")], 390, "nowcast_o3", "o3")
+    ozone = nowcast.averaged(hours[..., AIR.gridded.index("o3")], 390, "nowcast_o3", "o3")
     part = nowcast.rows(hours[:, -34:], 24, US, ozone)
     for parameter, row in part.items():
         for name in ("concentration", "index", "grade", "missing", "over_range", "exists"):

@@ -8,12 +8,12 @@ from hypothesis.extra.numpy import arrays
 
 from flows.kernels.quality import judge
 from schemas.city import DEFAULT_PARAMETERS, LARGEST
+from schemas.measured import AIR
 from schemas.quality import FAIL_STATUS, Flag
-from schemas.reading import PARAMETERS
 
-FAIL = np.array([DEFAULT_PARAMETERS[name].fail for name in PARAMETERS])
-SUSPECT = np.array([DEFAULT_PARAMETERS[name].suspect for name in PARAMETERS])
-PM10 = PARAMETERS.index("pm10")
+FAIL = np.array([DEFAULT_PARAMETERS[name].fail for name in AIR.gridded])
+SUSPECT = np.array([DEFAULT_PARAMETERS[name].suspect for name in AIR.gridded])
+PM10 = AIR.gridded.index("pm10")
 
 edges = sorted({*FAIL.ravel(), *SUSPECT.ravel()})
 near = [float(np.nextafter(edge, way)) for edge in edges for way in (-np.inf, np.inf)]

@@ -18,7 +18,7 @@ SECONDS_A_DAY = 86_400
 
 @st.composite
 def grids(draw):
-    """Blocks of whole numbers: sums, counts, filled and suspect slots, and windows over them."""
+    """Panes of whole numbers: sums, counts, filled and suspect slots, and windows over them."""
     shape = draw(st.integers(0, 30)), draw(st.integers(1, 3)), draw(st.integers(1, 2))
     random = np.random.default_rng(draw(st.integers(0, 2**32)))
     sums = random.integers(-(2**62) // 40, 2**62 // 40, shape)

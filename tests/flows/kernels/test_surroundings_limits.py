@@ -6,7 +6,7 @@ import pytest
 
 from flows.kernels.surroundings import limits, lookback, surroundings
 from schemas.city import Parameter, Quality
-from schemas.reading import PARAMETERS
+from schemas.measured import AIR
 from tests.flows.kernels.cells import CITY, column
 
 
@@ -29,7 +29,7 @@ def test_no_window_is_shorter_than_three_cells():
 def test_a_limit_left_out_or_zero_is_a_test_not_made():
     quiet = Parameter(unit="ppm", fail=(0, 1), suspect=(0, 1), spike=0, rate_of_change=None, flat_line=0)
     city = msgspec.structs.replace(CITY, parameters={"o3": quiet})
-    spans, o3 = limits(city, 1), PARAMETERS.index("o3")
+    spans, o3 = limits(city, 1), AIR.gridded.index("o3")
     assert spans.spike[o3] == spans.rate_of_change[o3] == np.inf
     assert spans.flat_line[o3] == spans.attenuated_signal[o3] == 0
     x = column(*[0.5] * 400, 0.9, *[0.5] * 400, parameter=o3)

@@ -13,7 +13,7 @@ from flows.decode.decoder import Decoder
 from flows.sources.files.source import FileSource
 from flows.sources.tables.column_map import parse
 from schemas.city import parse as parse_city
-from schemas.reading import VALUES
+from schemas.measured import AIR
 
 STATIONS = ("a", "b", "c")
 CITY = '[city]\nid = "t"\nname = "T"\ntimezone = "Asia/Seoul"\n' + "".join(
@@ -30,7 +30,7 @@ class Pass:
 
     def add(self, arrivals):
         self.items += 1
-        self.last += arrivals.last
+        self.last += arrivals.end_of_input
         r = arrivals.readings
         texts = r.payloads.take(range(len(r)))
         for i in range(len(r)):
@@ -39,7 +39,7 @@ class Pass:
             self.rows.append(
                 (
                     topic,
-                    int(r.koff[i]),
+                    int(r.offset[i]),
                     int(r.station[i]),
                     int(r.observed[i]),
                     values,
@@ -48,11 +48,11 @@ class Pass:
                 )
             )
         for x in arrivals.rejects:
-            self.rejects.append((arrivals.parts[x.part].topic, x.koff, x.reason, x.detail, x.payload))
-        for t in arrivals.taken:
+            self.rejects.append((arrivals.parts[x.part].topic, x.offset, x.reason, x.detail, x.payload))
+        for t in arrivals.offsets:
             assert t.number == t.last - t.first + 1
             assert t.gap == 0
-            self.taken.append((arrivals.parts[t.part].topic, arrivals.parts[t.part].kpart, t.first, t.last))
+            self.taken.append((arrivals.parts[t.part].topic, arrivals.parts[t.part].number, t.first, t.last))
 
     def check(self):
         """Everything taken is there once, and receipts of a partition are contiguous from 0."""
@@ -65,7 +65,7 @@ class Pass:
         return self
 
     def values(self, name):
-        return [row[4][VALUES.index(name)] for row in self.rows]
+        return [row[4][AIR.values.index(name)] for row in self.rows]
 
 
 @pytest.fixture(scope="session")

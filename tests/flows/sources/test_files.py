@@ -63,12 +63,12 @@ def test_a_stop_says_nothing_of_an_end(tmp_path, write, source, wire):
 def test_a_finished_run_says_its_end_again(tmp_path, write, source, wire):
     make = source(write(tmp_path / "x.ndjson", [wire(1)]))
     part = make.build_part("", "", None)
-    while not any(arrivals.last for _, arrivals in part.next_batch()):
+    while not any(arrivals.end_of_input for _, arrivals in part.next_batch()):
         pass
     again = make.build_part("", "", part.snapshot())
     ((_, arrivals),) = again.next_batch()
-    assert arrivals.last
-    assert not arrivals.taken
+    assert arrivals.end_of_input
+    assert not arrivals.offsets
     with pytest.raises(StopIteration):
         again.next_batch()
 
@@ -201,9 +201,9 @@ def test_standard_input_is_read_as_it_comes(piped, wire):
     assert part.next_batch() == []
     os.close(put)
     ((_, arrivals),) = part.next_batch()
-    assert [(t.first, t.number) for t in arrivals.taken] == [(1, 1)]
+    assert [(t.first, t.number) for t in arrivals.offsets] == [(1, 1)]
     items = [part.next_batch(), part.next_batch()]
-    assert [arrivals.last for item in items for _, arrivals in item] == [True]
+    assert [arrivals.end_of_input for item in items for _, arrivals in item] == [True]
     with pytest.raises(ConfigurationError, match="standard input cannot be read a second time"):
         source.build_part("", "", part.snapshot())
 

@@ -102,7 +102,7 @@ def test_a_folder_grows(tmp_path, write, source, wire):
         part, found = source(tmp_path, rows=4).build_part("", "", state), []
         while True:
             try:
-                found += [(a.parts[t.part], t.first, t.number) for _, a in part.next_batch() for t in a.taken]
+                found += [(a.parts[t.part], t.first, t.number) for _, a in part.next_batch() for t in a.offsets]
             except StopIteration:
                 return part.snapshot(), found
 

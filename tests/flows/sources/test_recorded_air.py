@@ -9,7 +9,7 @@ import pytest
 from flows.decode.decoder import Decoder
 from flows.sources.files.source import open_input
 from schemas.city import parse
-from schemas.reading import VALUES
+from schemas.measured import AIR
 
 DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="recorded air is not beside this checkout")
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="recorded air is not b
 
 @pytest.fixture(scope="module")
 def recorded():
-    """Read a file with a map; a frame of VALUES by (station, observed), the status, and the counts."""
+    """Read a file with a map; a frame of AIR.values by (station, observed), the status, and the counts."""
 
     def run(path, name, stations):
         places = "".join(f'[[stations]]\nid = "{s}"\nlat = 35\nlon = 128\nevery = "1h"\n' for s in stations)
@@ -31,7 +31,7 @@ def recorded():
                 break
         rejects = [reject for arrivals in found for reject in arrivals.rejects]
         readings = [arrivals.readings for arrivals in found]
-        frame = pd.DataFrame(np.concatenate([r.values for r in readings]), columns=list(VALUES))
+        frame = pd.DataFrame(np.concatenate([r.values for r in readings]), columns=list(AIR.values))
         frame["station"] = np.array(stations)[np.concatenate([r.station for r in readings])]
         frame["at"] = pd.to_datetime(np.concatenate([r.observed for r in readings]), unit="us", utc=True)
         frame["bad"] = np.concatenate([r.status.any(axis=1) for r in readings])
@@ -42,14 +42,14 @@ def recorded():
 
 def compare(frame, expected):
     keys = ["station", "at"]
-    columns = [*keys, *(name for name in VALUES if name in expected)]
+    columns = [*keys, *(name for name in AIR.values if name in expected)]
     left = frame[columns].sort_values(keys, kind="stable").reset_index(drop=True)
     right = expected[columns].sort_values(keys, kind="stable").reset_index(drop=True)
     assert (left["station"].to_numpy() == right["station"].to_numpy()).all()
     assert (left["at"] - right["at"]).abs().max() == pd.Timedelta(0)
     for name in columns[2:]:
         np.testing.assert_allclose(left[name], right[name].astype(float), rtol=1e-12, err_msg=name)
-    assert frame[[name for name in VALUES if name not in expected]].isna().all().all()
+    assert frame[[name for name in AIR.values if name not in expected]].isna().all().all()
 
 
 def test_seoul(recorded):

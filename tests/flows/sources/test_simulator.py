@@ -16,7 +16,7 @@ from flows.simulate.scenarios import SCENARIOS, resolve
 from flows.simulate.simulator import Simulation, Truth, simulate, write
 from schemas.city import parse
 from schemas.errors import UsageError
-from schemas.reading import VALUES
+from schemas.measured import AIR
 
 ROOT = Path(__file__).parents[3]
 START = datetime.fromisoformat("2026-11-22T00:00:00+09:00")
@@ -52,7 +52,7 @@ def trouble(city, tmp_path_factory):
 def values_of(city, path):
     """First values of each station and time, shape (minutes, stations, 8), NaN where nothing was sent."""
     readings, _, _ = Decoder(city).lines(0, 0, path.read_bytes())
-    grid = np.full((1440, len(city.stations), len(VALUES)), np.nan)
+    grid = np.full((1440, len(city.stations), len(AIR.values)), np.nan)
     slot = (readings.observed - round(START.timestamp() * 1e6)) // MINUTE - 1
     inside = slot < 1440
     grid[slot[inside], readings.station[inside]] = readings.values[inside]
@@ -145,7 +145,7 @@ def test_the_day_has_its_rhythm(city):
     local = observed // MINUTE // 60 + 9
     values = np.concatenate([lines.values for lines in run])
     hour, weekday = local % 24, (local // 24 + 3) % 7
-    o3, no2 = (np.array([np.nanmean(values[hour == h, VALUES.index(p)]) for h in range(24)]) for p in ("o3", "no2"))
+    o3, no2 = (np.array([np.nanmean(values[hour == h, AIR.values.index(p)]) for h in range(24)]) for p in ("o3", "no2"))
     assert o3[12:15].mean() > 1.5 * o3[2:5].mean()
     assert no2[[8, 18, 19]].mean() > 1.3 * no2[[2, 3, 13]].mean()
     rush = (hour == 8) & ~np.isnan(values[:, 3])

@@ -34,8 +34,10 @@ def read(path: Path, rows: int, stop_after: int | None = None, snapshot=None):
         except StopIteration:
             break
         for _, item in batch:
-            got += [("reading", koff, at) for koff, at in zip(item.readings.koff, item.readings.observed, strict=True)]
-            got += [("reject", reject.koff, reject.detail) for reject in item.rejects]
+            got += [
+                ("reading", koff, at) for koff, at in zip(item.readings.offset, item.readings.observed, strict=True)
+            ]
+            got += [("reject", reject.offset, reject.detail) for reject in item.rejects]
     return got, pickle.loads(pickle.dumps(part.snapshot()))
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from flows.sources.tables import rows as tables
 from schemas.errors import ConfigurationError
-from schemas.reading import VALUES
+from schemas.measured import AIR
 from schemas.rejected import MAX_MESSAGE_BYTES
 
 WIDE = """
@@ -143,7 +143,7 @@ def test_long_form_joins_the_rows_of_a_reading(tmp_path, write, read):
     ]
     out = read(write(tmp_path / "x.csv", lines), LONG)
     found = {
-        row[1]: (row[2], {n: v for n, v in zip(VALUES, row[4], strict=True) if v is not None}, row[5])
+        row[1]: (row[2], {n: v for n, v in zip(AIR.values, row[4], strict=True) if v is not None}, row[5])
         for row in out.rows
     }
     assert found == {
