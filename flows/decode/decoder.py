@@ -83,6 +83,7 @@ class Decoder:
     """
 
     def __init__(self, city: City) -> None:
+        self.measured = AIR
         self._stations = {station.id: i for i, station in enumerate(city.stations)}
         self._sentinels = scan.sentinels([limits.sentinels for limits in city.limits()])
         self._strict = msgspec.json.Decoder(_Wire)
