@@ -3,31 +3,24 @@
 Rules: the table of the Gyeongnam health-environment institute (``schemas.city_rules``). PM is judged by the mean of
 the zone's stations and needs two hours in a row; ozone by the highest station, at once. A stage ends below its own
 level, and a zone steps down one stage an hour (a choice: the table names no other way down than to the next stage).
+Times are slots, minutes since 1970, so that hours may end at any minute of a UTC hour.
 
 An alert is history. An hour is judged once, with what was known when it closed: a late reading revises means and
 indices, never a stage, and an hour not later than the newest judged is ignored.
 """
 
 from collections.abc import Iterator
-from datetime import timedelta, tzinfo
 from typing import Literal, NamedTuple, TypedDict
 
 import numpy as np
 
 from flows.arrays import F64, I64
 from flows.kernels import rolling
-from schemas.alert import Alert, Stage
-from schemas.city_rules import Alerts
-from schemas.slots import EPOCH, NEVER
+from schemas.alert import Stage
+from schemas.slots import HOUR_SLOTS, NEVER
 
 STAGES: tuple[Stage, ...] = ("none", "advisory", "warning", "serious")
-HOUR = 60
-"""Times are slots: minutes since 1970, so that hours may end at any minute of a UTC hour."""
-DECIMALS = {"pm10": 0, "pm25": 0, "o3": 3}
-"""Digits in which AirKorea publishes hourly values, each in its unit."""
-
 AlertParameter = Literal["pm10", "pm25", "o3"]
-Kind = Literal["official", "early_sign"]
 
 
 class Rule(NamedTuple):
@@ -70,27 +63,6 @@ class Change(NamedTuple):
     """The hour in which this alert began."""
 
 
-def rules(settings: Alerts) -> dict[AlertParameter, Rule]:
-    """Rules of the three pollutants from the city file's ``[alerts]``.
-
-    >>> rules(Alerts())["pm25"].issue
-    (75.0, 150.0)
-    """
-    levels = {"pm10": settings.pm10, "pm25": settings.pm25, "o3": settings.o3}
-    names: tuple[AlertParameter, ...] = ("pm10", "pm25", "o3")
-    return {
-        name: Rule(
-            name,
-            levels[name].issue,
-            levels[name].clear,
-            levels[name].hours,
-            name == "o3",
-            DECIMALS[name] if settings.as_published else None,
-        )
-        for name in names
-    }
-
-
 def start(rule: Rule) -> State:
     """State before the first hour."""
     return {"ended": NEVER, "stage": 0, "runs": [0] * len(rule.issue), "started": NEVER}
@@ -119,7 +91,7 @@ def figures(rule: Rule, values: F64) -> F64:
         values: hourly means of the zone's stations of one kind, shape (H, S), finite; NaN where a station has no
             valid mean of the hour, or it is labelled a fault.
 
-    >>> pm10 = rules(Alerts())["pm10"]
+    >>> pm10 = Rule("pm10", issue=(150, 300), clear=(100, 150), hours=2, highest=False, decimals=0)
     >>> figures(pm10, np.array([[149.0, 150.0, np.nan], [np.nan, np.nan, np.nan]]))
     array([150.,  nan])
     """
@@ -145,10 +117,10 @@ def step(rule: Rule, state: State, ended: int, figure: float) -> State:
         ended: slot of the hour's end.
         figure: of ``figures``; NaN is none.
 
-    >>> pm25 = rules(Alerts())["pm25"]
+    >>> pm25 = Rule("pm25", issue=(75, 150), clear=(35, 75), hours=2, highest=False, decimals=0)
     >>> state = start(pm25)
     >>> for hour, figure in enumerate([80, 90, 40, 34]):
-    ...     state = step(pm25, state, 60 * hour, figure)
+    ...     state = step(pm25, state, HOUR_SLOTS * hour, figure)
     ...     print(STAGES[state["stage"]])
     none
     advisory
@@ -157,7 +129,7 @@ def step(rule: Rule, state: State, ended: int, figure: float) -> State:
     """
     if ended <= state["ended"]:
         return state
-    runs = state["runs"] if ended == state["ended"] + HOUR else [0] * len(rule.issue)
+    runs = state["runs"] if ended == state["ended"] + HOUR_SLOTS else [0] * len(rule.issue)
     runs = [run + 1 if figure >= level else 0 for run, level in zip(runs, rule.issue, strict=True)]
     before = state["stage"]
     stage = sum(run >= rule.hours for run in runs)  # levels rise, so a stage is never reached without the one below
@@ -192,30 +164,3 @@ def evaluate(rule: Rule, state: State, ended: I64, values: F64) -> Iterator[tupl
             stations = np.flatnonzero(among).tolist()
             change = Change(slot, STAGES[stage], figure, stations, state["started"])
         yield state, change
-
-
-def alert(change: Change, zone: str, parameter: AlertParameter, kind: Kind, ids: list[str], timezone: tzinfo) -> Alert:
-    """Make the message of a change.
-
-    ``alert_id`` names the alert by the hour it began (in UTC) and the message by the hours since: unique for each
-    message, and the same whenever the same hours are judged again.
-
-    Args:
-        change: of ``evaluate``.
-        zone: the zone's id.
-        parameter: the rule's.
-        kind: ``official`` for reference stations, ``early_sign`` for low-cost ones.
-        ids: station ids by column.
-        timezone: in which times are written.
-    """
-    began = EPOCH + timedelta(minutes=change.started)
-    return Alert(
-        alert_id=f"{zone}-{parameter}-{kind}-{began:%Y-%m-%dT%H:%MZ}+{(change.ended - change.started) // HOUR}",
-        zone=zone,
-        parameter=parameter,
-        kind=kind,
-        stage=change.stage,
-        ended_at=(EPOCH + timedelta(minutes=change.ended)).astimezone(timezone),
-        value=change.value,
-        stations=[ids[column] for column in change.stations],
-    )

@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 from flows.analyses import indices
 from flows.arrays import F64, I64
 from flows.kernels import alerts, light_changes, light_rules, lights, rolling
-from flows.kernels.alerts import Kind
 from flows.resources import index
+from flows.signals import alerts as alert_messages
+from flows.signals import light_rules as rules_of_lights
 from flows.signals import words as light_words
+from flows.signals.alerts import Kind
 from flows.signals.reconcile import Told, quiet
 from flows.state.cadence import Cadence
 from flows.state.grid import Grid
@@ -98,7 +100,7 @@ class Watch:
         self._ids = [station.id for station in ours]
         korea = index("korea").table().parameters
         grades = np.array([[high for _, high in korea[name].bands[:-1]] for name in light_rules.PM])
-        self.rules = light_rules.rules(city, city.light_rules, grades, zone)
+        self.rules = rules_of_lights.rules(city, city.light_rules, grades, zone)
         self.told = Told(self.rules)
         self.messages: dict[str, tuple[str, int]] = {}
         """By light: an operator's text, and the slot from which on it is gone."""
@@ -119,7 +121,7 @@ class Watch:
             _Machine(rule, KINDS[kind], np.array(columns, np.int32), self._groups_of(columns), alerts.start(rule))
             for kind, columns in kinds
             if columns
-            for rule in alerts.rules(city.alerts).values()
+            for rule in alert_messages.rules(city.alerts).values()
         ]
 
     def _groups_of(self, columns: list[int]) -> dict[int, NDArray[np.bool_]]:
@@ -245,7 +247,7 @@ class Watch:
 
     def _alert(self, machine: _Machine, change: alerts.Change) -> Alert:
         change = change._replace(stations=machine.columns[change.stations].tolist())
-        return alerts.alert(change, self._zone, machine.rule.parameter, machine.kind, self._ids, self._timezone)
+        return alert_messages.alert(change, self._zone, machine.rule.parameter, machine.kind, self._ids, self._timezone)
 
     def _valid(self, i: int, hours: I64) -> F64:
         """Valid means of some hours of a group's stations, by their columns in the zone, shape (hours, S, 6)."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.arrays import F64, I64
-from flows.kernels.light_rules import preference
+from flows.signals.light_rules import preference
 from flows.simulate.air import MINUTE_US, MINUTES, PM10, PM25, distances, generator, kilometres
 from schemas.city import City
 from schemas.durations import seconds

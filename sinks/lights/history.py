@@ -13,7 +13,7 @@ from rich.text import Text
 
 from flows.cli.demo.pictures import cells, light_legend
 from flows.kernels import display
-from flows.kernels.light_rules import preference
+from flows.signals.light_rules import preference
 from schemas.city import City
 from schemas.errors import UsageError
 from schemas.light import COLORS, Color, LightState

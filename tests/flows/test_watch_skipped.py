@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.kernels import light_changes, light_rules, lights
+from flows.kernels import light_changes, lights
+from flows.signals import light_rules
 from flows.signals import lights as watch_module
 from tests.flows.watches import BANDS, CITIES, HEAVY, air, play, steady
 from tests.flows.zones import shuffled

@@ -1,8 +1,6 @@
 """Alerts: the worked examples and recorded facts to the hour, and the laws of the machine."""
 
-from datetime import datetime, timedelta
 from typing import get_args
-from zoneinfo import ZoneInfo
 
 import msgspec
 import numpy as np
@@ -10,46 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.kernels import alerts
-from flows.kernels.alerts import STAGES, figures, published, rules, start, step
-from schemas.alert import Alert, Stage
-from schemas.city_rules import Alerts, OzoneLevels
-
-RULES = rules(Alerts())
-EXACT = rules(Alerts(as_published=False))
-SEOUL = ZoneInfo("Asia/Seoul")
-LEVELS = {
-    "pm10": [0, 99, 99.4, 99.5, 100, 149, 149.4, 149.5, 150, 299, 299.5, 300, 305, 337],
-    "pm25": [0, 34, 34.4, 34.5, 35, 74, 74.5, 75, 149, 149.5, 150, 200],
-    "o3": [0, 0.119, 0.1194, 0.1195, 0.12, 0.299, 0.2995, 0.3, 0.301, 0.499, 0.4995, 0.5, 0.6],
-}
-
-
-def slots(hours, first=0):
-    return 60 * np.arange(first, first + hours)
-
-
-def column(values):
-    return np.array(values, float).reshape(-1, 1)
-
-
-def evaluate(rule, state, ended, values):
-    """The state after the last hour, and all changes."""
-    judged = list(alerts.evaluate(rule, state, ended, values))
-    return judged[-1][0] if judged else state, [change for _, change in judged if change]
-
-
-def stages(parameter, values, rule=None):
-    """The stage after each hour, one station."""
-    rule, state, out = rule or RULES[parameter], None, []
-    state = start(rule)
-    for slot, value in zip(slots(len(values)).tolist(), values, strict=True):
-        state, _ = evaluate(rule, state, np.array([slot]), column([value]))
-        out.append(STAGES[state["stage"]][:3])
-    return " ".join(out)
-
-
-NAN = np.nan
+from flows.kernels.alerts import STAGES, figures, published, start, step
+from schemas.alert import Stage
+from schemas.slots import NEVER
+from tests.support.alert_hours import EXACT, NAN, RULES, column, evaluate, hours, slots, stages
 
 
 @pytest.mark.parametrize(
@@ -115,7 +77,7 @@ def test_levels_are_compared_with_the_figure_as_published_unless_told_otherwise(
 
 def test_stages_are_those_of_the_contract():
     assert get_args(Stage) == STAGES
-    assert start(RULES["o3"]) == {"ended": alerts.NEVER, "stage": 0, "runs": [0, 0, 0], "started": alerts.NEVER}
+    assert start(RULES["o3"]) == {"ended": NEVER, "stage": 0, "runs": [0, 0, 0], "started": NEVER}
 
 
 def test_halves_are_rounded_up_to_the_published_digits():
@@ -166,14 +128,6 @@ def test_an_hour_is_judged_once():
     issued, _ = evaluate(rule, start(rule), slots(2), column([160, 160]))
     for again in (np.array([0]), np.array([60]), np.array([0, 60])):
         assert evaluate(rule, issued, again, column([5] * again.size)) == (issued, [])
-
-
-@st.composite
-def hours(draw):
-    parameter = draw(st.sampled_from(["pm10", "pm25", "o3"]))
-    value = st.sampled_from([*LEVELS[parameter], NAN])
-    n, s = draw(st.integers(0, 30)), draw(st.integers(1, 4))
-    return parameter, np.array(draw(st.lists(value, min_size=n * s, max_size=n * s)), float).reshape(n, s)
 
 
 @given(hours(), st.lists(st.integers(0, 30), max_size=4))
@@ -229,44 +183,6 @@ def test_every_change_can_be_read_off_its_hours(air):
         stage = expected
 
 
-@given(hours())
-@settings(max_examples=100, deadline=None)
-def test_ids_are_unique_and_the_same_again(air):
-    parameter, values = air
-    rule = RULES[parameter]
-
-    def ids():
-        _, changes = evaluate(rule, start(rule), slots(len(values)), values)
-        names = [f"s{i}" for i in range(values.shape[1])]
-        return [alerts.alert(change, "city", parameter, "official", names, SEOUL).alert_id for change in changes]
-
-    assert ids() == ids()
-    assert len(set(ids())) == len(ids())
-
-
-def test_a_message_says_what_decided():
-    began = int(datetime(2018, 11, 28, 9, tzinfo=SEOUL).timestamp()) // 60
-    rule = RULES["pm10"]
-    values = np.array([[151.0, 160.4], [337, 200.2], [90, 95], [80, NAN]])
-    _, changes = evaluate(rule, start(rule), began + slots(4), values)
-    sent = [alerts.alert(change, "city", "pm10", "official", ["a", "b"], SEOUL) for change in changes]
-    assert sent[0] == Alert(
-        alert_id="city-pm10-official-2018-11-28T01:00Z+0",
-        zone="city",
-        parameter="pm10",
-        kind="official",
-        stage="advisory",
-        ended_at=datetime(2018, 11, 28, 10, tzinfo=SEOUL),
-        value=269.0,
-        stations=["a", "b"],
-    )
-    assert sent[0].ended_at.utcoffset() == timedelta(hours=9)
-    assert (sent[1].alert_id, sent[1].stage, sent[1].value) == ("city-pm10-official-2018-11-28T01:00Z+1", "none", 93.0)
-    assert len(sent) == 2
-    early = alerts.alert(changes[0], "city", "pm10", "early_sign", ["a", "b"], SEOUL)
-    assert (early.alert_id, early.kind) == ("city-pm10-early_sign-2018-11-28T01:00Z+0", "early_sign")
-
-
 def test_nothing_is_written_to():
     rule = RULES["pm10"]
     values = column([160, 160, 90])
@@ -276,12 +192,3 @@ def test_nothing_is_written_to():
     evaluate(rule, state, slots(3), values)
     step(rule, state, 0, 200.0)
     assert msgspec.json.encode(state) == before
-
-
-def test_levels_come_from_the_city_file():
-    assert RULES["pm10"] == ("pm10", (150, 300), (100, 150), 2, False, 0)
-    assert RULES["pm25"] == ("pm25", (75, 150), (35, 75), 2, False, 0)
-    assert RULES["o3"] == ("o3", (0.12, 0.3, 0.5), (0.12, 0.3, 0.5), 1, True, 3)
-    assert [rule.decimals for rule in EXACT.values()] == [None] * 3
-    strict = rules(Alerts(o3=OzoneLevels(issue=(0.1, 0.2), clear=(0.08, 0.2), hours=2)))
-    assert stages("o3", [0.1, 0.1, 0.08, 0.079], strict["o3"]) == "non adv adv non"

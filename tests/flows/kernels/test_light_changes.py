@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from flows.kernels import light_changes, light_rules, lights
+from flows.kernels import light_changes, lights
 from flows.kernels.lights import ALWAYS, NEVER, State
+from flows.signals import light_rules
 from schemas.city import City, Identity, Light, Station
 from schemas.city_rules import Lights
 

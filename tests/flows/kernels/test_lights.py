@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from schemas.light import LightState
-from tests.flows.kernels.decisions import HOUR_0, NAN, made, minute, one
+from tests.support.decisions import HOUR_0, NAN, made, minute, one
 
 
 def test_a_light_is_told_the_worse_grade_and_whose_air_it_is():

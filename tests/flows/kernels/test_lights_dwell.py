@@ -1,7 +1,7 @@
 """When a light changes: at once for the worse, for the better after the dwell, and a heartbeat in between."""
 
 from flows.kernels import lights
-from tests.flows.kernels.decisions import HOUR_0, NAN, air, colors, made, minute, run, told
+from tests.support.decisions import HOUR_0, NAN, air, colors, made, minute, run, told
 
 
 def test_worse_shows_at_once_and_better_after_the_dwell():

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from flows.kernels import lights
 from flows.kernels.lights import NEVER, Air, State, decide
-from tests.flows.kernels.decisions import HOUR_0, NAN, air, colors, made, minute, told
+from tests.support.decisions import HOUR_0, NAN, air, colors, made, minute, told
 
 
 class OneLight:

@@ -6,7 +6,7 @@ import msgspec
 
 from flows.kernels import lights
 from schemas.light import LightState
-from tests.flows.kernels.decisions import HOUR_0, air, made, told
+from tests.support.decisions import HOUR_0, air, made, told
 
 
 def test_lights_come_and_go_between_runs():

@@ -5,11 +5,13 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from flows.kernels import light_rules, lights
-from flows.kernels.lights import NEVER, Air, decide
+from flows.kernels import lights
+from flows.kernels.lights import Air, decide
+from flows.signals import light_rules
 from flows.signals import words as light_words
 from schemas.city import City, Identity, Light, Station
 from schemas.city_rules import Lights
+from schemas.slots import NEVER
 
 BANDS = np.array([[30.0, 80.0, 150.0], [15.0, 35.0, 75.0]])
 SEOUL = ZoneInfo("Asia/Seoul")

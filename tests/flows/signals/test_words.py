@@ -8,7 +8,7 @@ from flows.kernels import lights
 from flows.kernels.lights import decide
 from flows.signals import words as light_words
 from schemas.city_rules import Words
-from tests.flows.kernels.decisions import HOUR_0, SEOUL, air, made, one, run
+from tests.support.decisions import HOUR_0, SEOUL, air, made, one, run
 
 
 def test_texts_of_alerts_and_operators():

@@ -8,12 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.kernels import light_rules, lights
+from flows.kernels import lights
+from flows.kernels.light_rules import distance_km
 from flows.kernels.lights import decide
+from flows.signals import light_rules
 from flows.signals import words as light_words
 from schemas.city import Station
 from schemas.city_rules import Lights
-from tests.flows.kernels.decisions import BANDS, HOUR_0, SEOUL, air, city, told
+from tests.support.decisions import BANDS, HOUR_0, SEOUL, air, city, told
 
 
 def test_named_stations_stand_in_their_order_at_any_distance():
@@ -45,7 +47,7 @@ def test_of_many_stations_as_near_the_files_first_comes_first():
 
 def test_the_limit_itself_is_near_enough():
     whole = city([(35.3, 128.9, "1m")], [(35.2, 128.9, "")])
-    apart = float(light_rules.distance_km(np.array([[35.3, 128.9]]), 35.2, 128.9)[0])
+    apart = float(distance_km(np.array([[35.3, 128.9]]), 35.2, 128.9)[0])
     assert light_rules.preference(whole, apart).stations[0].tolist() == [0]
     assert light_rules.preference(whole, math.nextafter(apart, 0)).stations[0].tolist() == []
 
@@ -62,8 +64,8 @@ def test_the_limit_itself_is_near_enough():
     ],
 )
 def test_distances(a, b, km):
-    assert light_rules.distance_km(np.array([a], float), *b)[0] == pytest.approx(km, abs=2e-3)
-    assert light_rules.distance_km(np.array([b], float), *a)[0] == pytest.approx(km, abs=2e-3)
+    assert distance_km(np.array([a], float), *b)[0] == pytest.approx(km, abs=2e-3)
+    assert distance_km(np.array([b], float), *a)[0] == pytest.approx(km, abs=2e-3)
 
 
 def test_a_light_keeps_to_the_zone_of_its_first_station():
