@@ -50,12 +50,3 @@ def distance_km(places: F64, lat: float, lon: float) -> F64:
     square = np.sin(north) ** 2 + np.cos(np.radians(places[:, 0])) * np.cos(np.radians(lat)) * np.sin(east) ** 2
     apart: F64 = 2 * EARTH_KM * np.arcsin(np.minimum(1.0, np.sqrt(square)))
     return apart
-
-
-def join(*parts: str) -> str:
-    """Set the parts of a light's text side by side; empty ones are left out.
-
-    >>> join("오존 주의보", "", "점검중")
-    '오존 주의보 · 점검중'
-    """
-    return " · ".join(part for part in parts if part)

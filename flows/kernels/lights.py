@@ -1,54 +1,78 @@
-"""What signal lights show: one decision for all lights of a zone and one slot.
+"""Decisions of signal lights: one compiled pass over all slots of a batch and all lights of a zone.
 
 A light follows the first of its stations whose air can be trusted: fresh, covered, not labelled a fault. It shows the
 worse of the PM10 and PM2.5 grades of the last hour; a worse grade at once, a better one after the air was better for
 the dwell; gray at once when no station can be trusted, and the true grade at once when one can again.
 
-What was shown is history: decisions go forward in time, and late readings change only decisions still to come.
+Decisions are history: they go forward in time, and late readings change only decisions still to come.
 Times are slots: minutes since 1970.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from flows.arrays import B1, F64, I32, I64
 from flows.kernels.alerts import published
-from flows.kernels.light_rules import Rules, join
+from flows.kernels.compiled import callable_there, compiled
+from flows.kernels.light_rules import Rules
 from schemas.light import LightState
-from schemas.slots import ALWAYS, EPOCH, NEVER
+from schemas.slots import ALWAYS, NEVER, slot_at
 
-MINUTE = timedelta(minutes=1)
 GRADES = np.array([2, 3, 4])
-FIRST_LOOK = 8
-"""Stations of each light looked at first; nearly always one of them will do."""
-AT_ONCE = 128
-"""Lights looked at together, so that what is looked at stays in the processor's cache."""
+"""Grades that a better one may have to wait for, in the order of columns of ``State.below``."""
+FIRST_STATION, ANOTHER_STATION, GRAY = 0, 1, 2
+"""Marks of a decision, which people read beside the color: columns of ``Texts.sets``."""
+
+
+Arrays = tuple[Any, ...]
+"""Columns of one of the classes below, as compiled functions take them."""
 
 
 @dataclass(frozen=True, slots=True)
-class Air:
-    """The newest closed one-hour windows of S stations; columns PM10, PM2.5."""
+class Airs:
+    """Newest closed one-hour windows of S stations at n slots; columns PM10, PM2.5."""
 
+    slots: I64
+    """Slots that closed, rising; live, the minute of the pipeline's clock. Shape (n,)."""
     mean: F64
-    """µg/m³, shape (S, 2); NaN where there is none."""
+    """µg/m³, shape (n, S, 2); NaN where there is none."""
     coverage: F64
-    """Shape (S, 2)."""
+    """Shape (n, S, 2)."""
     as_of: I64
-    """Slot where the window ends, shape (S,); NEVER before the first."""
+    """Slot where the window ends, whatever its age, shape (n, S); NEVER before the first."""
     fault: B1
-    """The value is labelled a sensor's fault, shape (S, 2)."""
+    """The value is labelled a sensor's fault, shape (n, S, 2)."""
+
+    def slice(self, begin: int, end: int) -> "Airs":
+        """Airs of the slots from one index to before another."""
+        return Airs(*(getattr(self, name)[begin:end] for name in Airs.__slots__))
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """Texts of L lights at n slots, as codes: the loop compares numbers, and slots share the few sets there are."""
+
+    codes: Mapping[str, int]
+    """Code of each text, in the order of codes from 0; 0 is the empty text."""
+    sets: I64
+    """Code of the whole text by text set, light and mark, shape (m, L, 3)."""
+    index: I64
+    """Text set of each slot, shape (n,)."""
+
+    def slice(self, begin: int, end: int) -> "Texts":
+        """Texts of the slots from one index to before another."""
+        return Texts(self.codes, self.sets, self.index[begin:end])
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What L lights were last told."""
+    """Newest messages and decisions of L lights."""
 
     grade: I64
-    """0 is gray; -1: not told anything yet, shape (L,)."""
+    """As sent; 0 is gray, -1 before the first message. Shape (L,)."""
     seq: I64
     """Shape (L,); -1 before the first."""
     sent: I64
@@ -62,10 +86,32 @@ class State:
     """As last sent; "" for none."""
 
 
+class SentRow(NamedTuple):
+    """One row of ``Sent``, as plain numbers."""
+
+    at: int
+    light: int
+    seq: int
+    grade: int
+    true: int
+    waits: int
+    parameter: int
+    as_of: int
+    valid_until: int
+    choice: int
+    station: int
+    pm10: float
+    pm25: float
+    coverage: float
+    text: str
+
+
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """New states of n lights; each column of shape (n,)."""
+    """States to be sent, by slot and then by light; each column of shape (n,)."""
 
+    at: I64
+    """Index in the batch of the slot that decided."""
     light: I64
     """Index of the light."""
     seq: I64
@@ -77,8 +123,6 @@ class Sent:
     """Minutes that it has been better than shown; 0 where nothing waits."""
     parameter: I64
     """Index in ``PM`` of what decides; meaningless for gray."""
-    number: F64
-    """PM10 and PM2.5 as published, shape (n, 2); NaN where there is none or the light is gray."""
     as_of: I64
     """End of the air that was judged; the slot of the decision for gray."""
     valid_until: I64
@@ -86,120 +130,205 @@ class Sent:
     """The station's place in the light's order, from 0; -1 for gray."""
     station: I64
     """Its column, -1 for gray."""
+    pm10: F64
+    """As published; NaN where there is none or the light is gray."""
+    pm25: F64
+    """Likewise."""
     coverage: F64
     """The smaller of those that were judged; NaN for gray."""
     text: list[str]
-    """ "" for none."""
+    """"" for none."""
+
+    def rows(self) -> Iterator[SentRow]:
+        """Rows in their order."""
+        columns = (getattr(self, name).tolist() for name in SentRow._fields[:-1])
+        return map(SentRow._make, zip(*columns, self.text, strict=True))
+
+    def select(self, rows: I64) -> "Sent":
+        """Rows of these indices, in this order."""
+        columns = {name: getattr(self, name)[rows] for name in SentRow._fields[:-1]}
+        return Sent(**columns, text=[self.text[i] for i in rows.tolist()])
 
 
 def start(rules: Rules) -> State:
-    """State of lights that were never told anything."""
+    """State of lights before their first decision."""
     n = len(rules.lights)
     return State(np.full(n, -1), np.full(n, -1), np.full(n, NEVER), np.full(n, NEVER), np.full((n, 3), NEVER), [""] * n)
 
 
-def decide(rules: Rules, state: State, now: int, air: Air, people: Sequence[str]) -> tuple[State, Sent]:
-    """Decide what each light shows at slot ``now``, and which must be told.
+def decide(rules: Rules, state: State, airs: Airs, texts: Texts) -> tuple[State, Sent]:
+    """Decide the color of each light at each slot of a batch.
 
-    Told is a light whose color or text changed, or whose heartbeat is due. A light that was decided for ``now`` or
-    later is left as it is. Nothing is written to.
+    A message is due where the color or the text changed, or the heartbeat. A light that was decided for a slot or
+    later is left as it is. The result does not depend on where a batch ends, and no argument is written to.
 
     Args:
         rules: of the zone.
-        state: after the decision before.
-        now: the slot that closed; live, the minute of the pipeline's clock.
-        air: newest closed windows, whatever their age.
-        people: the text of people for each light, "" for none; see ``light_words.texts``.
+        state: after the decisions before.
+        airs: at the slots to decide.
+        texts: of people, with the marks that a decision adds.
 
     Returns:
-        The state after it, and the new states of the lights to be told.
+        The state after the batch, and the states to be sent.
+
+    >>> from schemas.city_rules import Words
+    >>> rules = Rules(
+    ...     lights=["light"], stations=["a"], candidates=np.array([[0]], np.int32), life=np.array([15]),
+    ...     low_cost=np.array([False]), bands=np.array([[30.0, 80.0, 150.0], [15.0, 35.0, 75.0]]),
+    ...     needs=np.array([True, True]), coverage=0.75, gray_life=15, heartbeat=5, dwell=30, words=Words(),
+    ... )
+    >>> pm25 = np.array([40.0, 40.0, 76.0, 20.0])
+    >>> mean = np.stack([np.full(4, 10.0), pm25], axis=1)[:, None]
+    >>> slots = np.arange(100, 104)
+    >>> airs = Airs(slots, mean, np.ones((4, 1, 2)), slots[:, None], np.zeros((4, 1, 2), bool))
+    >>> texts = Texts({"": 0}, np.zeros((1, 1, 3), np.int64), np.zeros(4, np.int64))
+    >>> after, sent = decide(rules, start(rules), airs, texts)
+    >>> sent.at, sent.grade, sent.seq
+    (array([0, 2]), array([3, 4]), array([0, 1]))
     """
-    valid = (air.coverage >= rules.coverage) & ~air.fault & ~np.isnan(air.mean)
-    usable = (now < air.as_of + rules.life) & (valid | ~rules.needs).all(axis=1)
-    number = np.where(valid, np.maximum(published(air.mean, 0), 0.0), np.nan)
-    grades = np.where(valid, 1 + (number[:, :, None] > rules.bands).sum(axis=2), 0)
-    choice = first_usable(rules.candidates, usable)
-    lights = np.arange(choice.size)
-    colored = choice >= 0
-    station = np.where(colored, rules.candidates[lights, choice] if rules.candidates.size else -1, -1)
-    true = np.append(grades.max(axis=1), 0)[station]
-
-    below = np.where(true[:, None] >= GRADES, ALWAYS, np.minimum(state.below, now))
-    held = now - below < rules.dwell
-    shown = np.where(colored, 1 + held.sum(axis=1), 0)
-    below[~colored] = NEVER
-
-    marks = np.where(colored, np.where(choice > 0, 1, 0), 2).tolist()
-    words = ("", rules.words.nearby, rules.words.out_of_service)
-    text = [join(said, words[mark]) for said, mark in zip(people, marks, strict=True)]
-    changed = np.array([new != old for new, old in zip(text, state.text, strict=True)], bool)
-    live = now > state.decided
-    told = live & ((shown != state.grade) | changed | (now - state.sent >= rules.heartbeat))
-
-    after = State(
-        grade=np.where(told, shown, state.grade),
-        seq=state.seq + told,
-        sent=np.where(told, now, state.sent),
-        decided=np.where(live, now, state.decided),
-        below=np.where(live[:, None], below, state.below),
-        text=[new if is_told else old for new, old, is_told in zip(text, state.text, told.tolist(), strict=True)],
+    most = airs.slots.size * len(rules.lights)
+    whole, measured = np.empty((most, 12), np.int64), np.empty((most, 3))
+    grade, seq, last, decided, below = (
+        column.copy() for column in (state.grade, state.seq, state.sent, state.decided, state.below)
     )
-    n = np.flatnonzero(told)
-    at = station[n]
-    gray = ~colored[n]
-    as_of = np.where(gray, now, np.append(air.as_of, NEVER)[at])
-    since = np.take_along_axis(below[n], np.clip(shown[n, None] - 2, 0, 2), axis=1)[:, 0]
-    waits = np.where(true[n] < shown[n], now - since, 0)
-    sent = Sent(
-        light=n,
-        seq=after.seq[n],
-        grade=shown[n],
-        true=true[n],
-        waits=waits,
-        parameter=np.append(grades[:, 1] >= grades[:, 0], False)[at].astype(np.int64),
-        number=np.append(number, [[np.nan, np.nan]], axis=0)[at],
-        as_of=as_of,
-        valid_until=as_of + np.append(rules.life, rules.gray_life)[at],
-        choice=choice[n],
-        station=at,
-        coverage=np.append(np.where(valid, air.coverage, 1.0).min(axis=1), np.nan)[at],
-        text=[text[i] for i in n.tolist()],
+    code = np.array([texts.codes.get(text, -1) for text in state.text], np.int64)
+    limits = rules.coverage, rules.gray_life, rules.heartbeat, rules.dwell
+    rows = _decide(
+        (rules.candidates, rules.life, rules.bands, rules.needs, *limits),
+        (airs.slots, np.maximum(published(airs.mean, 0), 0.0), airs.coverage, airs.as_of, airs.fault),
+        (texts.sets, texts.index),
+        (grade, seq, last, decided, below, code),
+        (whole, measured),
     )
-    return after, sent
+    strings = list(texts.codes)
+    text = [strings[new] if new >= 0 else old for new, old in zip(code.tolist(), state.text, strict=True)]
+    of_rows = [strings[new] for new in whole[:rows, 11].tolist()]
+    columns: list[Any] = [*whole[:rows, :11].T.copy(), *measured[:rows].T.copy(), of_rows]
+    return State(grade, seq, last, decided, below, text), Sent(*columns)
 
 
-def some(sent: Sent, rows: I64) -> Sent:
-    """Return these rows, in this order."""
-    return Sent(
-        **{name: getattr(sent, name)[rows] for name in Sent.__slots__ if name != "text"},
-        text=[sent.text[i] for i in rows.tolist()],
-    )
+_RULES = "Tuple((const int32[:, :], const int64[:], const float64[:, :], const bool_[:], float64, int64, int64, int64))"
+_AIRS = (
+    "Tuple((const int64[:], const float64[:, :, :], const float64[:, :, :], const int64[:, :], const bool_[:, :, :]))"
+)
+_TEXTS = "Tuple((const int64[:, :, :], const int64[:]))"
+_STATE = "Tuple((int64[::1], int64[::1], int64[::1], int64[::1], int64[:, ::1], int64[::1]))"
+_SENT = "Tuple((int64[:, ::1], float64[:, ::1]))"
 
 
-def first_usable(candidates: I32, usable: B1) -> I64:
-    """Return the place of the first usable candidate of each light, shape (L,); -1 where there is none.
+@callable_there
+def _trust(rules: Arrays, airs: Arrays, at: int, number: F64, usable: B1) -> None:
+    """Find the numbers that can be trusted at a slot, NaN for others, and the stations that can decide."""
+    _, life, _, needs, enough, _, _, _ = rules
+    slots, figures, coverage, as_of, fault = airs
+    for s in range(life.size):
+        usable[s] = slots[at] < as_of[at, s] + life[s]
+        for p in range(2):
+            valid = coverage[at, s, p] >= enough and not fault[at, s, p]
+            number[s, p] = figures[at, s, p] if valid else np.nan
+            if needs[p] and np.isnan(number[s, p]):
+                usable[s] = False
+
+
+@callable_there
+def _first_usable(candidates: I32, light: int, usable: B1) -> int:
+    """Place of a light's first usable candidate; -1 where there is none."""
+    for place in range(candidates.shape[1]):
+        station = candidates[light, place]
+        if station < 0:
+            break
+        if usable[station]:
+            return place
+    return -1
+
+
+@callable_there
+def _grade(number: float, bands: F64) -> int:
+    """Grade of a number, from 1; 0 where there is none."""
+    if np.isnan(number):
+        return 0
+    grade = 1
+    for high in bands:
+        if number > high:
+            grade += 1
+    return grade
+
+
+@callable_there
+def _color(below: I64, true: int, now: int, dwell: int) -> int:
+    """Grade to show for the true one: each that the air is below waits for the dwell, but not behind gray."""
+    shown = min(true, 1)
+    for level in range(below.size):
+        if true == 0:
+            below[level] = NEVER
+        elif true >= level + 2:
+            below[level] = ALWAYS
+        else:
+            below[level] = min(below[level], now)
+        if now - below[level] < dwell:
+            shown += 1
+    return shown
+
+
+@compiled(f"int64({_RULES}, {_AIRS}, {_TEXTS}, {_STATE}, {_SENT})")
+def _decide(rules: Arrays, airs: Arrays, texts: Arrays, state: Arrays, sent: Arrays) -> int:
+    """Decide slot by slot, light by light; return the number of states to be sent.
 
     Args:
-        candidates: columns of stations, -1 behind the last, shape (L, K).
-        usable: shape (S,).
-
-    >>> first_usable(np.array([[2, 0], [1, -1]], np.int32), np.array([True, False, False]))
-    array([ 1, -1])
+        rules: candidates, life, bands, needs, coverage, gray_life, heartbeat and dwell.
+        airs: slots, numbers as published, coverage, as_of and fault.
+        texts: sets and index.
+        state: grade, seq, sent, decided, below, and codes of texts, -1 for one without. Written to.
+        sent: takes the columns of ``Sent`` from ``at`` to ``station`` and the code of the text, shape (n * L, 12),
+            and those from ``pm10`` to ``coverage``, shape (n * L, 3).
     """
-    place = np.full(candidates.shape[0], -1)
-    if not usable.any():
-        return place
-    ok = np.append(usable, False)  # the last is that of column -1
-    for chunk in range(0, place.size, AT_ONCE):
-        left = np.arange(chunk, min(chunk + AT_ONCE, place.size))
-        begin, width = 0, FIRST_LOOK
-        while left.size and begin < candidates.shape[1]:
-            hits = ok.take(candidates[left, begin : begin + width], mode="wrap")
-            found = hits.any(axis=1)
-            place[left[found]] = begin + hits[found].argmax(axis=1)
-            left = left[~found]
-            begin, width = begin + width, 4 * width
-    return place
+    candidates, life, bands, _, _, gray_life, heartbeat, dwell = rules
+    (slots, _, coverage, as_of, _), (sets, index) = airs, texts
+    grade, seq, newest, decided, below, text = state
+    whole, measured = sent
+    number, usable = np.full((life.size + 1, 2), np.nan), np.empty(life.size, np.bool_)  # number[-1] is gray's
+    rows = 0
+    for at in range(slots.size):
+        now = slots[at]
+        _trust(rules, airs, at, number, usable)
+        for light in range(grade.size):
+            if now <= decided[light]:
+                continue
+            decided[light] = now
+            choice = _first_usable(candidates, light, usable)
+            station = candidates[light, choice] if choice >= 0 else -1
+            coarse, fine = _grade(number[station, 0], bands[0]), _grade(number[station, 1], bands[1])
+            true = max(coarse, fine)
+            shown = _color(below[light], true, now, dwell)
+            code = sets[index[at], light, GRAY if choice < 0 else min(choice, ANOTHER_STATION)]
+            if shown == grade[light] and code == text[light] and now - newest[light] < heartbeat:
+                continue
+            grade[light], newest[light], text[light] = shown, now, code
+            seq[light] += 1
+            waits = now - below[light, shown - 2] if true < shown else 0
+            end, lasts = (as_of[at, station], life[station]) if choice >= 0 else (now, gray_life)
+            parameter = 1 if coarse <= fine > 0 else 0
+            whole[rows] = (
+                at,
+                light,
+                seq[light],
+                shown,
+                true,
+                waits,
+                parameter,
+                end,
+                end + lasts,
+                choice,
+                station,
+                code,
+            )
+            measured[rows, :2] = number[station]
+            measured[rows, 2] = np.nan
+            for p in range(2):
+                if not np.isnan(number[station, p]):
+                    measured[rows, 2] = np.fmin(measured[rows, 2], coverage[at, station, p])
+            rows += 1
+    return rows
 
 
 def snapshot(rules: Rules, state: State) -> dict[str, dict[str, Any]]:
@@ -244,7 +373,7 @@ def adopt(rules: Rules, state: State, newest: Iterable[LightState]) -> State:
         i = row.get(message.light_id)
         if i is None or message.seq <= seq[i]:
             continue
-        as_of = -((EPOCH - message.as_of) // MINUTE)  # rounded up
+        as_of = slot_at(message.as_of)
         grade[i], seq[i], sent[i], text[i] = message.grade or 0, message.seq, as_of, message.text or ""
         decided[i] = max(decided[i], as_of)
         below[i] = np.where(grade[i] >= GRADES, ALWAYS, NEVER)

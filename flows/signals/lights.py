@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from flows.analyses import indices
 from flows.arrays import F64, I64
-from flows.kernels import alerts, light_changes, light_rules, lights, rolling
+from flows.kernels import alerts, light_rules, lights, rolling
 from flows.resources import index
 from flows.signals import alerts as alert_messages
 from flows.signals import light_rules as rules_of_lights
@@ -55,14 +55,6 @@ class _Moment(NamedTuple):
 
     closed: I64
     slots: I64
-
-
-class _Look(NamedTuple):
-    """The air at n slots, and whether what lights depend on may differ from the slot before."""
-
-    slots: list[int]
-    airs: list[lights.Air]
-    changed: list[bool]
 
 
 @dataclass(slots=True)
@@ -112,8 +104,7 @@ class Watch:
         self._begin = NEVER
         self._gap: tuple[int, int] | None = None
         """Where a gap began whose beginning alone was looked at, and up to where it was."""
-        self._due = NEVER
-        self._people: list[str] = []
+        self._text_sets = light_words.TextSets(self.rules)
         self._pending: list[tuple[int, int, int]] = []
         """Triggers not looked at yet: row, group, and the slot up to which it closes."""
         kinds = [(kind, [i for i, s in enumerate(ours) if s.kind == kind]) for kind in KINDS]
@@ -176,22 +167,22 @@ class Watch:
             self.closed = moments[-1].closed
             self._reach(ALWAYS, out)
             return
-        slots = np.concatenate([moment.slots for moment in moments]) if moments else np.empty(0, np.int64)
-        if slots.size:
-            most = max(1, AT_ONCE // max(1, self.rules.candidates.size))
-            asked = np.concatenate([np.minimum(m.closed, m.slots[:, None]) for m in moments])
-            asked = asked // self._cadences * self._cadences
-            looks = [self._look(slots[i : i + most], asked[i : i + most]) for i in range(0, slots.size, most)]
-        else:
-            looks = []
-        done = 0
+        text_sets = []
         for moment in moments:
             self.closed = moment.closed
-            for k in range(done, done + moment.slots.size):
-                self._reach(int(slots[k]), out)
-                self._tell(looks[k // most], k % most, out)
-            done += moment.slots.size
+            for slot in moment.slots.tolist():
+                self._reach(slot, out)
+                text_sets.append(self._text_set(slot))
             self._reach(ALWAYS, out)
+        if not text_sets:
+            return
+        texts = self._text_sets.texts(np.array(text_sets))
+        slots = np.concatenate([moment.slots for moment in moments])
+        closed = np.concatenate([np.minimum(moment.closed, moment.slots[:, None]) for moment in moments])
+        most = max(1, AT_ONCE // max(1, self.rules.candidates.size))
+        for i in range(0, slots.size, most):
+            airs = self._look(slots[i : i + most], closed[i : i + most])
+            self._tell(airs, texts.slice(i, i + most), out)
 
     def _moments(self, pending: list[tuple[int, int, int]]) -> list[_Moment]:
         """Put closings of the same row together."""
@@ -257,7 +248,7 @@ class Watch:
         valid[:, group.columns] = indices.valid_hours(self._grid, group.columns, group.cadence, first, last)
         return valid
 
-    def _look(self, slots: I64, closed: I64) -> _Look:
+    def _look(self, slots: I64, closed: I64) -> lights.Airs:
         """Look at the newest hour of every station at each of n slots.
 
         Args:
@@ -265,6 +256,7 @@ class Watch:
             closed: newest closed slot of each group then, shape (n, G).
         """
         n, stations = slots.size, len(self._ids)
+        closed = closed // self._cadences * self._cadences
         mean, coverage = np.full((n, stations, 2), np.nan), np.zeros((n, stations, 2))
         as_of = np.full((n, stations), NEVER)
         for i, group in enumerate(self._groups):
@@ -276,9 +268,8 @@ class Watch:
                 mean[:, group.columns] = np.where(held[:, None, None], means, np.nan)
                 coverage[:, group.columns] = np.where(held[:, None, None], covered, 0.0)
                 as_of[:, group.columns] = np.where(held, ends, NEVER)[:, None]
-        fault = np.zeros((stations, 2), bool)  # until anomalies are told from faults
-        airs = [lights.Air(mean[k], coverage[k], as_of[k], fault) for k in range(n)]
-        return _Look(slots.tolist(), airs, light_changes.changed(self.rules, slots, mean, coverage, as_of).tolist())
+        fault = np.zeros((n, stations, 2), bool)  # until anomalies are told from faults
+        return lights.Airs(slots, mean, coverage, as_of, fault)
 
     def _hour(self, group: Cadence, ends: I64) -> tuple[F64, F64]:
         """Means of PM over hours that end at ``ends``, and how much values cover; shape (n, group's stations, 2)."""
@@ -291,19 +282,16 @@ class Watch:
         total, count, slots = (amounts[end] - amounts[begin] for amounts in (sums, number, filled))
         return rolling.mean(total, count), rolling.coverage(slots, group.cadence, HOUR)
 
-    def _tell(self, look: _Look, k: int, out: Said) -> None:
-        """Decide at one slot, unless nothing that lights depend on can have changed since the last decision."""
-        slot = look.slots[k]
-        people = self._people_at(slot)
-        recalled = self.told.before(slot)
-        if not (recalled or look.changed[k] or slot >= self._due or people != self._people):
-            return
-        self._people = people
-        self.told.state, sent = lights.decide(self.rules, self.told.state, slot, look.airs[k], people)
-        out.states += recalled
-        if sent.light.size:
-            out.states += self.told.as_said(light_words.messages(self.rules, sent, look.airs[k], self._timezone))
-        self._due = light_changes.due(self.rules, self.told.state)
+    def _tell(self, airs: lights.Airs, texts: lights.Texts, out: Said) -> None:
+        """Decide at some slots: one by one while the topic is ahead of the decisions."""
+        at = 0
+        while at < airs.slots.size:
+            end = at + 1 if self.told.is_ahead else airs.slots.size
+            part = airs.slice(at, end)
+            out.states += self.told.before(int(airs.slots[at]))
+            self.told.state, sent = lights.decide(self.rules, self.told.state, part, texts.slice(at, end))
+            out.states += self.told.as_said(light_words.messages(self.rules, sent, part, self._timezone))
+            at = end
 
     def say(self, words: Iterable[LightMessage]) -> None:
         """Take what people have lights say; an empty text withdraws what was said before."""
@@ -317,16 +305,16 @@ class Watch:
             return
         slot = int(self.closed[self._fastest]) + minutes
         out.states += self.told.before(slot)
-        look = self._look(np.array([slot]), self.closed[None, :] // self._cadences * self._cadences)
-        after, sent = lights.decide(self.rules, self.told.state, slot, look.airs[0], self._people_at(slot))
-        gray = lights.some(sent, self.told.turned_gray(after, sent))
-        out.states += quiet(light_words.messages(self.rules, gray, look.airs[0], self._timezone))
-        self._due = NEVER
+        airs = self._look(np.array([slot]), self.closed[None, :])
+        texts = self._text_sets.texts(np.array([self._text_set(slot)]))
+        after, sent = lights.decide(self.rules, self.told.state, airs, texts)
+        gray = sent.select(self.told.turned_gray(after, sent))
+        out.states += quiet(light_words.messages(self.rules, gray, airs, self._timezone))
 
-    def _people_at(self, slot: int) -> list[str]:
-        """Words of people for each light: alerts in force, and what operators say."""
+    def _text_set(self, slot: int) -> int:
+        """Text set of a slot: alerts in force, and what operators say."""
         stages = {m.rule.parameter: alerts.STAGES[m.state["stage"]] for m in self._machines if m.kind == "official"}
-        return light_words.texts(self.rules, stages, self.messages, slot)
+        return self._text_sets.at(stages, self.messages, slot)
 
     def _oldest(self) -> int:
         assert self._grid.base is not None

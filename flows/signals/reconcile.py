@@ -36,6 +36,11 @@ class Told:
         self.state: State = lights.start(rules)
         self._ahead: dict[str, dict[int, LightState]] = {}
 
+    @property
+    def is_ahead(self) -> bool:
+        """Whether the topic holds messages that no decision has come to yet."""
+        return bool(self._ahead)
+
     def begin_with(self, newest: Iterable[LightState]) -> None:
         """Forget what was decided, and go on from what lights were told last."""
         self.state = lights.adopt(self.rules, lights.start(self.rules), newest)

@@ -1,31 +1,42 @@
-"""The words of lights: texts of people beside a color, reasons, and the messages that carry them."""
+"""Words of lights: texts of people beside a color, reasons, and the messages that carry them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, tzinfo
 from math import isnan
 from typing import Literal
 
 import numpy as np
 
-from flows.kernels.light_rules import PM, Rules, join
-from flows.kernels.lights import MINUTE, Air, Sent
+from flows.arrays import I64
+from flows.kernels.light_rules import PM, Rules
+from flows.kernels.lights import Airs, Sent, SentRow, Texts
 from schemas.alert import Stage
 from schemas.light import COLORS, LightState
-from schemas.slots import EPOCH, NEVER
+from schemas.slots import NEVER, end_of
+
+MAX_TEXT_SETS = 64
+"""Text sets that ``TextSets`` keeps from batch to batch; a zone has one or two at a time."""
+Stages = Mapping[Literal["pm10", "pm25", "o3"], Stage]
+OperatorMessages = Mapping[str, tuple[str, int]]
+"""By light: an operator's text, and the slot from which on it is gone."""
 
 
-def texts(
-    rules: Rules,
-    stages: Mapping[Literal["pm10", "pm25", "o3"], Stage],
-    messages: Mapping[str, tuple[str, int]],
-    now: int,
-) -> list[str]:
-    """Text of people for each light: alerts in force in its zone, the gravest first, then what an operator says.
+def join(*parts: str) -> str:
+    """Set the parts of a light's text side by side; empty ones are left out.
+
+    >>> join("오존 주의보", "", "점검중")
+    '오존 주의보 · 점검중'
+    """
+    return " · ".join(part for part in parts if part)
+
+
+def texts(rules: Rules, stages: Stages, messages: OperatorMessages, now: int) -> list[str]:
+    """Text of people for each light: alerts in force in its zone, the gravest first, then an operator's message.
 
     Args:
         rules: of the zone.
         stages: of the zone's official alerts.
-        messages: by light id: an operator's text, and the slot from which on it is gone.
+        messages: of operators.
         now: the slot of the decision.
     """
     gravest = ("serious", "warning", "advisory")
@@ -39,91 +50,142 @@ def texts(
         )
     )
     none = ("", NEVER)
-    said = (messages.get(light, none) for light in rules.lights)
-    return [join(alerts, text if now < until else "") for text, until in said]
+    of_lights = (messages.get(light, none) for light in rules.lights)
+    return [join(alerts, text if now < until else "") for text, until in of_lights]
 
 
-def messages(rules: Rules, sent: Sent, air: Air, timezone: tzinfo) -> list[LightState]:
+class TextSets:
+    """Codes of the texts of a zone's lights: joined once for each combination of alerts, messages and marks.
+
+    The slots of a batch ask for their text sets with ``at``; ``texts`` then ends the batch.
+
+    >>> from flows.signals import light_rules
+    >>> from schemas.city import City, Identity, Light
+    >>> lights = [Light(id="school", lat=35.2, lon=128.9)]
+    >>> city = City(city=Identity(id="c", name="C", timezone="UTC"), stations=[], lights=lights)
+    >>> sets = TextSets(light_rules.rules(city, city.light_rules, np.empty((2, 3)), ""))
+    >>> fire = {"school": ("산불 조심", 101)}
+    >>> index = [sets.at({"pm10": "warning"}, fire, now) for now in (99, 100, 101, 102)]
+    >>> index
+    [0, 0, 1, 1]
+    >>> texts = sets.texts(np.array(index))
+    >>> [text for text in texts.codes if "산불" in text]
+    ['미세먼지 경보 · 산불 조심', '미세먼지 경보 · 산불 조심 · 인근 측정소', '미세먼지 경보 · 산불 조심 · 점검중']
+    """
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._marks = ("", rules.words.nearby, rules.words.out_of_service)
+        self._clear()
+
+    def _clear(self) -> None:
+        self._codes = {"": 0}
+        self._sets: list[list[list[int]]] = []
+        self._index: dict[object, int] = {}
+
+    def at(self, stages: Stages, messages: OperatorMessages, now: int) -> int:
+        """Index of the text set of a slot; arguments as for the function ``texts``."""
+        in_force = tuple((light, text) for light, (text, until) in messages.items() if now < until)
+        key = (tuple(stages.items()), in_force)
+        index = self._index.get(key)
+        if index is None:
+            index = self._index[key] = self.add(texts(self._rules, stages, messages, now))
+        return index
+
+    def add(self, people: Sequence[str]) -> int:
+        """Index of a new text set, from the text of people for each light."""
+        codes = self._codes
+        whole = [[join(text, mark) for mark in self._marks] for text in people]
+        self._sets.append([[codes.setdefault(text, len(codes)) for text in of_light] for of_light in whole])
+        return len(self._sets) - 1
+
+    def texts(self, index: I64) -> Texts:
+        """Texts of the slots of a batch, by the text set of each; indices given before hold for them alone."""
+        made = Texts(
+            self._codes, np.array(self._sets, np.int64).reshape(len(self._sets), len(self._rules.lights), 3), index
+        )
+        if len(self._sets) > MAX_TEXT_SETS:
+            self._clear()
+        return made
+
+
+def messages(rules: Rules, sent: Sent, airs: Airs, timezone: tzinfo) -> list[LightState]:
     """Make the messages of new states.
 
     Args:
         rules: of the zone.
         sent: of ``lights.decide``.
-        air: what it was decided on.
+        airs: of the same call.
         timezone: in which times are written.
     """
-    rows = zip(*(getattr(sent, name).tolist() for name in Sent.__slots__ if name != "text"), sent.text, strict=True)
     slots = {*sent.as_of.tolist(), *sent.valid_until.tolist()}  # few, and shared by many lights
-    times = {slot: (EPOCH + slot * MINUTE).astimezone(timezone) for slot in slots}
-    return [_message(rules, air, times, *row) for row in rows]
+    times = {slot: end_of(slot).astimezone(timezone) for slot in slots}
+    return [
+        _colored(rules, row, times) if row.grade else _gray(rules, row, times, _why_gray(rules, row, airs))
+        for row in sent.rows()
+    ]
 
 
-def _message(
-    rules: Rules,
-    air: Air,
-    times: Mapping[int, datetime],
-    light: int,
-    seq: int,
-    grade: int,
-    true: int,
-    waits: int,
-    parameter: int,
-    number: list[float],
-    as_of: int,
-    until: int,
-    choice: int,
-    station: int,
-    coverage: float,
-    text: str,
-) -> LightState:
-    """Make the message of one light; columns as in ``Sent``."""
-    if not grade:
-        reason = _why_gray(rules, light, as_of, air)
-    else:
-        reason = f"{PM[parameter]} 1 h mean {number[parameter]:.0f} µg/m³"
-        if true < grade:
-            reason += f", better than {COLORS[grade]} for {waits} of {rules.dwell} min"
-        if choice:
-            reason += f", {rules.words.nearby} {rules.stations[station]}"
-        if rules.low_cost[station]:
-            reason += f", {rules.words.low_cost}"
-    pm10, pm25 = (_known(value) if grade else None for value in number)
+def _colored(rules: Rules, row: SentRow, times: Mapping[int, datetime]) -> LightState:
+    station, words = rules.stations[row.station], rules.words
+    reason = f"{PM[row.parameter]} 1 h mean {row.pm25 if row.parameter else row.pm10:.0f} µg/m³"
+    if row.true < row.grade:
+        reason += f", better than {COLORS[row.grade]} for {row.waits} of {rules.dwell} min"
+    if row.choice:
+        reason += f", {words.nearby} {station}"
+    if rules.low_cost[row.station]:
+        reason += f", {words.low_cost}"
     return LightState(
-        light_id=rules.lights[light],
-        seq=seq,
-        color=COLORS[grade],
-        grade=grade or None,
-        parameter=PM[parameter] if grade else None,
-        pm10=pm10,
-        pm25=pm25,
-        as_of=times[as_of],
-        valid_until=times[until],
-        stations=[rules.stations[station]] if grade else [],
-        coverage=_known(coverage),
+        light_id=rules.lights[row.light],
+        seq=row.seq,
+        color=COLORS[row.grade],
+        grade=row.grade,
+        parameter=PM[row.parameter],
+        pm10=None if isnan(row.pm10) else row.pm10,
+        pm25=None if isnan(row.pm25) else row.pm25,
+        as_of=times[row.as_of],
+        valid_until=times[row.valid_until],
+        stations=[station],
+        coverage=row.coverage,
         reason=reason,
-        text=text or None,
+        text=row.text or None,
     )
 
 
-def _why_gray(rules: Rules, light: int, now: int, air: Air) -> str:
-    """Say why a light has no air, by the station it likes best."""
-    order = rules.candidates[light]
+def _gray(rules: Rules, row: SentRow, times: Mapping[int, datetime], reason: str) -> LightState:
+    return LightState(
+        light_id=rules.lights[row.light],
+        seq=row.seq,
+        color="gray",
+        grade=None,
+        parameter=None,
+        pm10=None,
+        pm25=None,
+        as_of=times[row.as_of],
+        valid_until=times[row.valid_until],
+        stations=[],
+        coverage=None,
+        reason=reason,
+        text=row.text or None,
+    )
+
+
+def _why_gray(rules: Rules, row: SentRow, airs: Airs) -> str:
+    """Reason of a light without air, by its first station."""
+    order = rules.candidates[row.light]
     first = int(order[0]) if order.size else -1
     if first < 0:
         return "no station is near enough"
-    age = now - int(air.as_of[first])
-    if air.as_of[first] == NEVER:
+    as_of = int(airs.as_of[row.at, first])
+    age = row.as_of - as_of
+    if as_of == NEVER:
         cause = "no closed hour yet"
     elif age >= rules.life[first]:
         cause = f"newest air is {age} min old"
-    elif (air.fault[first] & rules.needs).any():
+    elif (airs.fault[row.at, first] & rules.needs).any():
         cause = "labelled a fault"
     else:
-        covered = np.where(np.isnan(air.mean[first]), 0.0, air.coverage[first])[rules.needs]
+        covered = np.where(np.isnan(airs.mean[row.at, first]), 0.0, airs.coverage[row.at, first])[rules.needs]
         cause = f"{covered.min():.0%} of the hour covered"
     others = order.size > 1 and order[1] >= 0
     return f"{rules.stations[first]}: {cause}" + ("; nor can any other of its stations be used" if others else "")
-
-
-def _known(value: float) -> float | None:
-    return None if isnan(value) else value

@@ -191,10 +191,10 @@ def test_a_heartbeat_at_least_every_five_minutes_of_air(watched, make_readings, 
     rows = shuffled(air(seed, every, 4), seed, 600)
     told, decide = defaultdict(list), lights.decide
 
-    def seen(rules, state, now, *rest):
-        after, sent = decide(rules, state, now, *rest)
-        for light in sent.light.tolist():
-            told[rules.lights[light]].append(now)
+    def seen(rules, state, airs, texts):
+        after, sent = decide(rules, state, airs, texts)
+        for light, slot in zip(sent.light.tolist(), airs.slots[sent.at].tolist(), strict=True):
+            told[rules.lights[light]].append(slot)
         return after, sent
 
     with pytest.MonkeyPatch.context() as patch:

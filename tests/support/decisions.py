@@ -1,4 +1,4 @@
-"""What the tests of lights share: rules, the air of stations, and what lights are told of it."""
+"""Rules of lights, the air of stations, and what lights are told of it, a slot at a time."""
 
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -6,12 +6,13 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from flows.kernels import lights
-from flows.kernels.lights import Air, decide
+from flows.kernels.lights import Airs
 from flows.signals import light_rules
 from flows.signals import words as light_words
 from schemas.city import City, Identity, Light, Station
 from schemas.city_rules import Lights
 from schemas.slots import NEVER
+from tests.support.slow_lights import Air
 
 BANDS = np.array([[30.0, 80.0, 150.0], [15.0, 35.0, 75.0]])
 SEOUL = ZoneInfo("Asia/Seoul")
@@ -61,9 +62,25 @@ def air(now, pm10, pm25, coverage=1.0, age=0, fault=False):
     return Air(mean, both(coverage, float), np.where(ages >= 0, now - ages, NEVER), both(fault, bool))
 
 
-def told(rules, state, now, a, people=None):
-    state, sent = decide(rules, state, now, a, people or [""] * len(rules.lights))
-    return state, light_words.messages(rules, sent, a, SEOUL)
+def at(now, air):
+    """Air of one slot as the kernel takes it."""
+    return Airs(np.array([now]), *(column[None] for column in air))
+
+
+def texts(rules, *people):
+    """Texts of people for each light, of one slot after the other."""
+    sets = light_words.TextSets(rules)
+    return sets.texts(np.array([sets.add(of_slot) for of_slot in people], np.int64))
+
+
+def decide(rules, state, now, air, people):
+    """State after one slot, and what is sent."""
+    return lights.decide(rules, state, at(now, air), texts(rules, people))
+
+
+def told(rules, state, now, air, people=None):
+    state, sent = decide(rules, state, now, air, people or [""] * len(rules.lights))
+    return state, light_words.messages(rules, sent, at(now, air), SEOUL)
 
 
 def one(now, *args, rules=None, people=None, **kwargs):

@@ -5,10 +5,9 @@ from dataclasses import replace
 import numpy as np
 
 from flows.kernels import lights
-from flows.kernels.lights import decide
 from flows.signals import words as light_words
 from schemas.city_rules import Words
-from tests.support.decisions import HOUR_0, SEOUL, air, made, one, run
+from tests.support.decisions import HOUR_0, SEOUL, air, at, decide, made, one, run
 
 
 def test_texts_of_alerts_and_operators():
@@ -47,11 +46,12 @@ def test_a_gray_light_still_says_what_people_say():
     assert one(HOUR_0, [1] * 3, [1] * 3, fault=True, rules=silent).text is None
 
 
-def test_some_of_the_new_states_in_an_order():
+def test_a_selection_of_the_new_states_in_an_order():
     rules = made("1m 1m", ("a", "b", "ab"))
     a = air(HOUR_0, [10, 50], [1, 40], age=[15, 0])
     _, sent = decide(rules, lights.start(rules), HOUR_0, a, ["", "fire", ""])
-    whole = light_words.messages(rules, sent, a, SEOUL)
+    airs = at(HOUR_0, a)
+    whole = light_words.messages(rules, sent, airs, SEOUL)
     rows = np.array([2, 0])
-    assert light_words.messages(rules, lights.some(sent, rows), a, SEOUL) == [whole[2], whole[0]]
-    assert light_words.messages(rules, lights.some(sent, rows[:0]), a, SEOUL) == []
+    assert light_words.messages(rules, sent.select(rows), airs, SEOUL) == [whole[2], whole[0]]
+    assert light_words.messages(rules, sent.select(rows[:0]), airs, SEOUL) == []
