@@ -1,71 +1,82 @@
-"""The air dataflow: readings in, judged, kept on the grid of their zone, averaged, and landed."""
+"""The air flow: readings of a city's monitors become flags, rolling means, indices, alerts and light states."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
+from zoneinfo import ZoneInfo
 
-from bytewax import operators as op
-from bytewax.dataflow import Dataflow
-from bytewax.inputs import Source
-from bytewax.outputs import Sink
-
-from flows.decode.batch import SourceBatch, Words
-from flows.engine.steps import Known, by_zone, judge, landings, messages, receipts, to_every_zone
-from flows.outputs.events import ALERT_TOPIC, LIGHT_TOPIC, ROLLING_TOPIC, Events, Message, letters
-from flows.outputs.lake_rows import DeferredRows, Rows
+from flows.analyses.base import Analysis
+from flows.analyses.indices import Indices, Scales
+from flows.analyses.ozone_hours import OzoneHours
+from flows.analyses.quality import AirTests, Quality
+from flows.analyses.windows import RollingMeans
+from flows.decode.decoder import Decoder
+from flows.engine.flow import Flow, Published, SideInput
+from flows.signals.air import AirSignals
+from flows.signals.base import SignalBatch
+from flows.zone.zone import Zone
 from schemas.city import City
+from schemas.durations import seconds
 from schemas.light import LightMessage, LightState
+from schemas.measured import AIR, Instrument
 
-FLOW = "air"
-INPUT = ["env.air.reading.v1"]
-WORDS = "env.light.message.v1"
-TOPICS = [ROLLING_TOPIC, LIGHT_TOPIC, ALERT_TOPIC]
-
-
-@dataclass(slots=True)
-class Edges:
-    """Where the dataflow begins and ends.
-
-    Attributes:
-        source: emits ``(name, SourceBatch)``.
-        words: emits what people have lights say.
-        lake: takes ``("lake", DeferredRows)``.
-        topics: takes ``(topic, messages)``; none where no topics are wanted.
-        dead_letters: topics take what was refused too.
-        live: the input has no end, so that its silence says something.
-        told: what the topic of lights says they were told.
-        said: what people had lights say before the start.
-    """
-
-    source: Source[tuple[str, SourceBatch]]
-    lake: Sink[tuple[str, DeferredRows]]
-    words: Source[Words] | None = None
-    topics: Sink[tuple[str, list[Message]]] | None = None
-    dead_letters: bool = False
-    live: bool = False
-    told: Sequence[LightState] = ()
-    said: Sequence[LightMessage] = ()
+ROLLING_TOPIC = "env.air.rolling.v1"
+LIGHT_TOPIC = "env.light.state.v1"
+ALERT_TOPIC = "env.air.alert.v1"
+LIGHT_MESSAGE_TOPIC = "env.light.message.v1"
 
 
-def build(city: City, edges: Edges) -> Dataflow:
-    """Join the steps. Their names label what the recovery store keeps: never rename one that was deployed."""
-    rows = Rows(city)
-    flow = Dataflow(FLOW)
-    words = op.input("words", flow, edges.words) if edges.words is not None else None
-    arrivals = op.map("arrivals", op.input("input", flow, edges.source), lambda item: item[1])
-    zones: Any = by_zone("by_zone", arrivals, city)
-    refused: list[Any] = [arrivals]
-    if words is not None:
-        zones = op.merge("said_or_measured", zones, to_every_zone("words_by_zone", words, city))
-        refused.append(words)
-    judged = judge("grid", zones, city, Known(edges.live, edges.told, edges.said))
-    if edges.topics is not None:  # before the lake, because somebody waits for messages
-        outgoing = messages("messages", judged, Events(city, FLOW), dead_letters=edges.dead_letters)
-        if edges.dead_letters:
-            everything = op.merge("all_input", *refused)
-            dead: Any = op.flat_map("dead_letters", everything, lambda item: letters(item.rejects, item.parts))
-            outgoing = op.merge("all_outgoing", outgoing, dead)
-        op.output("topics", outgoing, edges.topics)
-    landed = op.merge("lake_rows", receipts("receipts", arrivals, rows), landings("landings", judged, rows))
-    op.output("lake", op.map("to_lake", landed, lambda promise: ("lake", promise)), edges.lake)
-    return flow
+def instruments(city: City) -> list[Instrument]:
+    """Stations of the city file."""
+    return [Instrument(s.id, s.lat, s.lon, seconds(s.every), s.zone) for s in city.stations]
+
+
+def analyses(city: City) -> list[Analysis]:
+    """Analyses of a zone: flags first, because means count what they suspect; ozone's hours before its indices."""
+    scales = Scales(city.indices.korea, city.indices.ozone)
+    ozone = OzoneHours() if scales.regression else None
+    quality = Quality(AIR, lambda cadence_slots: AirTests(city, cadence_slots), "flags", AirTests.longest(city))
+    means = RollingMeans(AIR, city.windows.lengths, "rolling", ROLLING_TOPIC, ZoneInfo(city.city.timezone))
+    return [quality, *([ozone] if ozone else []), Indices(scales, ozone), means]
+
+
+def signals_of(zone: Zone) -> AirSignals:
+    """Alerts and lights of a zone of this flow."""
+    return cast("AirSignals", zone.signals)
+
+
+def _refuse(city: City, message: Any) -> str | None:
+    if message.light_id in {light.id for light in city.lights}:
+        return None
+    return f"{message.light_id[:64]!r} is no light of the city file - at `$.light_id`"
+
+
+def _set_messages(zone: Zone, messages: Sequence[Any]) -> None:
+    signals_of(zone).set_messages(messages)
+
+
+def _load(zone: Zone, states: Sequence[Any]) -> SignalBatch:
+    return SignalBatch(states=signals_of(zone).load_published(states))
+
+
+FLOW = Flow(
+    name="air",
+    measured=AIR,
+    outputs=(ROLLING_TOPIC, LIGHT_TOPIC, ALERT_TOPIC),
+    instruments=instruments,
+    limits=lambda city: city.limits(),
+    windows=lambda city: city.windows,
+    analyses=analyses,
+    signals=AirSignals,
+    side_input=SideInput("words", LIGHT_MESSAGE_TOPIC, LightMessage, _refuse, _set_messages),
+    published=Published(LIGHT_TOPIC, LightState, _load),
+)
+
+
+def decoder(city: City) -> Decoder:
+    """Make the decoder of air readings."""
+    return FLOW.decoder(city)
+
+
+def zone(city: City, name: str) -> Zone:
+    """Make the state of a zone."""
+    return FLOW.zone(city, name)

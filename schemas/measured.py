@@ -4,7 +4,10 @@ A reading's values are gridded or carried. Gridded values are flagged, averaged 
 carried ones are stored with the reading and nothing else.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
+
+from msgspec import Struct
 
 
 class Measured(NamedTuple):
@@ -29,6 +32,38 @@ class Measured(NamedTuple):
     def values(self) -> tuple[str, ...]:
         """Every measured value, in the order of its columns everywhere."""
         return self.gridded + self.carried
+
+
+class Instrument(NamedTuple):
+    """What sends readings of a flow: a station, a sensor, a mast."""
+
+    id: str
+    lat: float
+    lon: float
+    every: int
+    """Seconds between two readings."""
+    zone: str
+
+
+def as_sent(record: Struct) -> Struct:
+    """Keep a record in the state as it was sent."""
+    return record
+
+
+class Recorded(NamedTuple):
+    """A record with a time and no cell: a citizen's report, a patrol's answer.
+
+    It is booked and refused as readings are, takes effect at the slot in which its time lies, and is stored once by its
+    id. Its lake table's time column is the contract's field that holds its time.
+    """
+
+    topic: str
+    table: str
+    id_field: str
+    time_field: str
+    contract: type[Struct]
+    retained: Callable[[Struct], Struct] = as_sent
+    """What of it may stay in the state of a zone, and so in a recovery store."""
 
 
 AIR = Measured(

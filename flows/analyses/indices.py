@@ -1,60 +1,30 @@
 """Air-quality indices of the hours that closed: rows of ``cai`` and ``aqi``, from the hourly means on the grid."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from flows.analyses.base import Analysis, Column, Names, Nullable, Results, Rows, Span, ZoneView
+from flows.analyses.hours import hours_between, valid_hours
 from flows.analyses.ozone_hours import OzoneHours
-from flows.arrays import F64, I32, I64
-from flows.kernels import cai, nowcast, rolling
+from flows.arrays import F64, I32, I64, Whole
+from flows.kernels import cai, nowcast
+from flows.kernels.bands import NO_GRADE, NONE
 from flows.resources import every_index, index
-from flows.state.grid import Grid
-from flows.state.panes import PANE_SLOTS
+from flows.state.cadence import Cadence
 from schemas.indices import Table
 from schemas.measured import AIR
+from schemas.slots import HOUR_SLOTS, SLOT_US
 
-HOUR = 60
-LOOKBACK = max(cai.LOOKBACK, nowcast.LOOKBACK) - 1
+LOOKBACK_HOURS = max(cai.LOOKBACK, nowcast.LOOKBACK) - 1
 """Hours before one that its indices rest on."""
-REACH = (LOOKBACK + 1) * HOUR
-"""Slots that an hour's indices rest on."""
-VALID = 0.75
-"""Share of an hour that values must cover for its mean to count."""
 KOREA = "korea"
-O3 = AIR.gridded.index("o3")
 
-Columns = dict[str, NDArray[np.generic]]
-
-
-@dataclass(slots=True)
-class Rows:
-    """Rows of ``cai`` or ``aqi``: n station-hours.
-
-    Attributes:
-        table: the lake's.
-        station: column in the zone's grid, shape (n,).
-        ended: slot, shape (n,).
-        revision: shape (n,).
-        columns: of the table, by name, shape (n,); texts as indices of what ``names`` of the column says.
-    """
-
-    table: str
-    station: I32
-    ended: I64
-    revision: I32
-    columns: Columns
-
-
-@dataclass(slots=True)
-class Hours:
-    """Indices of some stations over a range of hours: each column of shape (stations, hours), and which rows exist."""
-
-    ended: I64
-    cai: Columns
-    aqi: dict[tuple[str, str], Columns]
-    """By index and parameter."""
+Values = dict[str, NDArray[np.generic]]
 
 
 class Scales:
@@ -67,13 +37,15 @@ class Scales:
 
     def __init__(self, version: str = "", ozone: str = "surrogate") -> None:
         self.korea: Table = index(KOREA).table(version)
-        self.others = {name: one.table() for name, one in every_index().items() if name != KOREA}
+        self.others = {name: other.table() for name, other in every_index().items() if name != KOREA}
         if ozone == "surrogate":
             self.others = {name: _with_surrogate(table) for name, table in self.others.items()}
         self.regression = any(
             scale.average == "nowcast_o3" for table in self.others.values() for scale in table.parameters.values()
         )
         """An index takes ozone's NowCast by its regression."""
+        self.names = [name for name in every_index() if name != KOREA]
+        """Every index beside Korea's."""
 
 
 def _with_surrogate(table: Table) -> Table:
@@ -85,112 +57,171 @@ def _with_surrogate(table: Table) -> Table:
     return msgspec.structs.replace(table, parameters=scales)
 
 
-def names() -> list[str]:
-    """Every index beside Korea's, in the order that rows count them."""
-    return [name for name in every_index() if name != KOREA]
+@dataclass(slots=True)
+class IndexHours:
+    """Indices of S instruments over H hours: each column of shape (S, H); ``exists`` says which rows there are."""
+
+    ended: I64
+    cai: Values
+    aqi: dict[tuple[str, str], Values]
+    """By index and parameter."""
 
 
-def hours_between(first: int, last: int) -> I64:
-    """Ends of the hours in (first, last], as slots."""
-    return np.arange(first // HOUR * HOUR + HOUR, last + 1, HOUR, dtype=np.int64)
-
-
-def evaluate(
-    grid: Grid,
-    scales: Scales,
-    columns: NDArray[np.integer],
-    cadence: int,
-    ended: I64,
-    ozone: OzoneHours | None,
-) -> Hours:
-    """Evaluate consecutive hours of stations that share a cadence; the grid reaches back ``LOOKBACK`` hours.
+class Indices(Analysis):
+    """Indices of every station and hour.
 
     Args:
-        grid: the zone's.
         scales: indices to compute.
-        columns: the stations, in the grid.
-        cadence: theirs, in slots.
-        ended: the hours, as slots.
-        ozone: hours of these stations that the grid no longer holds, for ``scales.regression``; takes these hours in.
+        ozone: hours behind ozone's NowCast, where an index takes its regression; evaluated before this.
     """
-    means = _hourly(grid, columns, cadence, int(ended[0]) - (LOOKBACK + 1) * HOUR, int(ended[-1]))
-    nowcast_o3 = ozone.nowcast(columns, ended, means[:, LOOKBACK:, O3]) if ozone else None
-    korea = cai.rows(means, LOOKBACK, scales.korea)
-    result = korea.result
-    of_cai: Columns = {
-        "exists": korea.exists,
-        "cai": result.cai,
-        "grade": result.grade,
-        "main_parameter": result.main,
-        "added": result.added,
-        "over_range": result.over_range,
-    }
-    for i, name in enumerate(AIR.gridded):
-        of_cai[f"{name}_24h" if name in cai.TURN else name] = korea.inputs[:, :, i]
-        of_cai[f"index_{name}"] = result.index[:, :, i]
-    for i, name in enumerate(cai.TURN):
-        of_cai[f"missing_{name}"] = korea.missing[:, :, i]
-    of_aqi = {}
-    for name, table in scales.others.items():
-        for parameter, rows in nowcast.rows(means, LOOKBACK, table, nowcast_o3).items():
-            of_aqi[name, parameter] = {
-                "exists": rows.exists,
-                "concentration": rows.concentration,
-                "aqi": rows.index,
-                "grade": rows.grade,
-                "missing": rows.missing,
-                "over_range": rows.over_range,
+
+    name = "indices"
+    tables = ("cai", "aqi")
+    lookback = (LOOKBACK_HOURS + 1) * HOUR_SLOTS
+
+    def __init__(self, scales: Scales, ozone: OzoneHours | None = None) -> None:
+        self._scales, self._ozone = scales, ozone
+
+    def close(self, view: ZoneView, cadence: Cadence, first: int, last: int) -> Results:
+        """Evaluate the hours in (first, last]."""
+        hours = hours_between(first, last)
+        if not hours.size:
+            return Results()
+        return Results(rows=self._rows(cadence.columns, self._evaluate(view, cadence, cadence.columns, hours), None, 0))
+
+    def measure(self, view: ZoneView, span: Span) -> IndexHours | None:
+        """Evaluate the hours that the span touches, as they stand."""
+        hours = hours_between(span.first - 1, span.cadence.evaluated_until)
+        if span.records or not hours.size:
+            return None
+        return self._evaluate(view, span.cadence, span.columns, hours)
+
+    def revise(self, view: ZoneView, span: Span, before: Any) -> Results:
+        """Give rows of the hours that differ."""
+        if before is None:
+            return Results()
+        now = self._evaluate(view, span.cadence, span.columns, before.ended)
+        return Results(rows=self._rows(span.columns, now, before, span.revision))
+
+    def _evaluate(self, view: ZoneView, cadence: Cadence, columns: Whole, ended: I64) -> IndexHours:
+        """Evaluate consecutive hours; the grid reaches back ``LOOKBACK_HOURS``, and what it lacks is missing."""
+        begin = int(ended[0]) - LOOKBACK_HOURS * HOUR_SLOTS
+        hours = hours_between(begin - 1, int(ended[-1]))
+        means = np.ascontiguousarray(valid_hours(view.grid, columns, cadence.slots, hours).transpose(1, 0, 2))
+        nowcast_o3 = self._ozone.nowcast(columns, ended) if self._ozone else None
+        return IndexHours(ended, self._korea(means), self._others(means, nowcast_o3))
+
+    def _korea(self, means: F64) -> Values:
+        korea = cai.rows(means, LOOKBACK_HOURS, self._scales.korea)
+        result = korea.result
+        values: Values = {
+            "exists": korea.exists,
+            "cai": result.cai,
+            "grade": result.grade,
+            "main_parameter": result.main,
+            "added": result.added,
+            "over_range": result.over_range,
+        }
+        for i, name in enumerate(AIR.gridded):
+            values[f"{name}_24h" if name in cai.TURN else name] = korea.inputs[:, :, i]
+            values[f"index_{name}"] = result.index[:, :, i]
+        for i, name in enumerate(cai.TURN):
+            values[f"missing_{name}"] = korea.missing[:, :, i]
+        return values
+
+    def _others(self, means: F64, nowcast_o3: nowcast.Averaged | None) -> dict[tuple[str, str], Values]:
+        values: dict[tuple[str, str], Values] = {}
+        for name, table in self._scales.others.items():
+            for parameter, rows in nowcast.rows(means, LOOKBACK_HOURS, table, nowcast_o3).items():
+                values[name, parameter] = {
+                    "exists": rows.exists,
+                    "concentration": rows.concentration,
+                    "aqi": rows.index,
+                    "grade": rows.grade,
+                    "missing": rows.missing,
+                    "over_range": rows.over_range,
+                }
+        return values
+
+    def _rows(self, columns: Whole, now: IndexHours, before: IndexHours | None, revision: int) -> list[Rows]:
+        """Make rows of what exists; with ``before``, of what differs from it, as ``revision`` where it was there."""
+        rows = [index_rows("cai", columns, now.ended, now.cai, before.cai if before else None, revision)]
+        for (name, parameter), values in now.aqi.items():
+            old = before.aqi[name, parameter] if before else None
+            of_index = index_rows("aqi", columns, now.ended, values, old, revision)
+            n = of_index.size
+            of_index.texts = {
+                "index_name": Names(self._scales.names, np.full(n, self._scales.names.index(name), np.int32)),
+                "parameter": Names(AIR.gridded, np.full(n, AIR.gridded.index(parameter), np.int32)),
             }
-    return Hours(ended, of_cai, of_aqi)
+            rows.append(of_index)
+        return [each for each in rows if each.size]
 
 
-def rows(columns: NDArray[np.integer], now: Hours, before: Hours | None, revision: int) -> list[Rows]:
-    """Make rows of what exists; with ``before``, of what differs from it, as ``revision`` where it was there."""
-    found = [_rows("cai", columns, now.ended, now.cai, before.cai if before else None, revision)]
-    indices_by_name = {name: i for i, name in enumerate(dict.fromkeys(name for name, _ in now.aqi))}
-    for (name, parameter), of in now.aqi.items():
-        some = _rows("aqi", columns, now.ended, of, before.aqi[name, parameter] if before else None, revision)
-        n = some.station.size
-        some.columns["index_name"] = np.full(n, indices_by_name[name], np.int32)
-        some.columns["parameter"] = np.full(n, AIR.gridded.index(parameter), np.int32)
-        found.append(some)
-    return [one for one in found if one.station.size]
+@dataclass(slots=True)
+class IndexRows(Rows):
+    """Rows of ``cai`` or ``aqi``: n station-hours.
+
+    Attributes:
+        table: the lake's.
+        station: column in the zone's grid, shape (n,).
+        ended: slot, shape (n,).
+        revision: shape (n,).
+        values: of the table, by name, shape (n,); what does not exist is NaN, ``NONE`` or, of grades, ``NO_GRADE``.
+        texts: columns of names.
+    """
+
+    table: str
+    station: I32
+    ended: I64
+    revision: I32
+    values: Values
+    texts: dict[str, Names]
+
+    @property
+    def size(self) -> int:
+        """Number of rows."""
+        return self.station.size
+
+    def columns(self) -> Mapping[str, Column]:
+        """Make the table's columns."""
+        return {
+            "instrument": self.station,
+            "ended_at": self.ended * SLOT_US,
+            "revision": self.revision,
+            **{name: _column(name, values) for name, values in self.values.items()},
+            **self.texts,
+        }
 
 
-def _rows(
-    table: str, columns: NDArray[np.integer], ended: I64, now: Columns, before: Columns | None, revision: int
-) -> Rows:
-    wanted = now["exists"].astype(bool)
+def _column(name: str, values: NDArray[Any]) -> Column:
+    if name == "main_parameter":
+        return Names(AIR.gridded, values.astype(np.int32), values < 0)
+    if values.dtype == bool:
+        return values
+    if values.dtype.kind == "f":
+        return Nullable(values, np.isnan(values))
+    return Nullable(values, values <= NO_GRADE if name == "grade" else values == NONE)
+
+
+def index_rows(table: str, columns: Whole, ended: I64, now: Values, before: Values | None, revision: int) -> IndexRows:
+    """Choose the station-hours of which there is something to say."""
+    chosen = now["exists"].astype(bool)
     if before is not None:
-        wanted &= np.logical_or.reduce([_differ(now[name], before[name]) for name in now])
-    station, hour = np.nonzero(wanted)
+        chosen &= np.logical_or.reduce([_differ(now[name], before[name]) for name in now])
+    station, hour = np.nonzero(chosen)
     known = before["exists"][station, hour].astype(bool) if before is not None else np.zeros(station.size, bool)
-    return Rows(
+    return IndexRows(
         table,
         columns[station].astype(np.int32),
         ended[hour],
         np.where(known, revision, 0).astype(np.int32),
         {name: column[station, hour] for name, column in now.items() if name != "exists"},
+        {},
     )
 
 
-def _differ(one: NDArray[np.generic], other: NDArray[np.generic]) -> NDArray[np.bool_]:
-    both_missing = (one != one) & (other != other)  # noqa: PLR0124, NaN alone differs from itself
-    differs: NDArray[np.bool_] = (one != other) & ~both_missing
+def _differ(new: NDArray[np.generic], old: NDArray[np.generic]) -> NDArray[np.bool_]:
+    both_missing = (new != new) & (old != old)  # noqa: PLR0124, NaN alone differs from itself
+    differs: NDArray[np.bool_] = (new != old) & ~both_missing
     return differs
-
-
-def _hourly(grid: Grid, columns: NDArray[np.integer], cadence: int, first: int, last: int) -> F64:
-    """Valid means of the hours in (first, last], shape (stations, hours, 6); NaN where too little is there."""
-    assert grid.base is not None
-    begin = max(first, -(-(grid.base - 1) // HOUR) * HOUR)
-    means = valid_hours(grid, columns, cadence, begin, last)
-    before = np.full(((begin - first) // HOUR, *means.shape[1:]), np.nan)
-    return np.ascontiguousarray(np.concatenate([before, means]).transpose(1, 0, 2))
-
-
-def valid_hours(grid: Grid, columns: NDArray[np.integer], cadence: int, first: int, last: int) -> F64:
-    """Means of the hours in (first, last], shape (hours, stations, 6); NaN where values cover too little of one."""
-    totals = grid.blocks(first, last).of(columns).added(HOUR // PANE_SLOTS)
-    covered = rolling.coverage(totals.filled, cadence, HOUR)
-    return np.where(covered >= VALID, rolling.mean(totals.sums, totals.counts), np.nan)

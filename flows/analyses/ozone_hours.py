@@ -4,70 +4,99 @@ Where a city file asks for ``indices.ozone = "regression"``. The hours are state
 remembered, so that an hour is not made twice because something else of it changed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from flows.arrays import F64, I64
+from flows.analyses.base import Analysis, Results, Span, ZoneView
+from flows.analyses.hours import hours_between, valid_hours
+from flows.arrays import F64, I64, Whole
 from flows.kernels.nowcast import Averaged, missing
 from flows.kernels.nowcast_o3 import LOOKBACK, nowcast_o3
+from flows.state.cadence import Cadence
+from schemas.measured import AIR
+from schemas.slots import HOUR_SLOTS
 
-HOUR = 60
+O3 = AIR.gridded.index("o3")
 
 
-class OzoneHours:
-    """Valid hourly means of some stations, up to the newest hour they were evaluated for.
+class OzoneHours(Analysis):
+    """Valid hourly means of ozone, up to the newest hour that was evaluated; of two weeks and the hours of the grid."""
 
-    Args:
-        stations: ids. Hours are kept by id.
-        columns: their columns in the zone's grid, rising.
-        back: hours, the newest among them, that may be evaluated again.
-    """
+    name = "ozone_hours"
+    history = (LOOKBACK + 1) * HOUR_SLOTS  # of the oldest hour of all only a part is replayed
 
-    def __init__(self, stations: Sequence[str], columns: NDArray[np.integer], back: int) -> None:
-        self._stations = list(stations)
-        self._columns = columns
+    def __init__(self) -> None:
+        self._stations: list[str] = []
         self._newest: int | None = None
-        shape = (len(self._stations), LOOKBACK - 1 + back)
-        self._means = np.full(shape, np.nan)
-        self._casts = np.full(shape, np.nan)
-        self._made = np.zeros(shape, bool)
+        self._means = self._casts = np.empty((0, 0))
+        self._made = np.empty((0, 0), bool)
         """Which NowCasts are those of the hours as they are."""
         self._packed: bytes | None = None
 
-    def nowcast(self, columns: NDArray[np.integer], ended: I64, means: F64) -> Averaged:
-        """Take the means of consecutive hours in, in place of what was known of them, and return their NowCasts.
+    def attach(self, view: ZoneView) -> None:
+        """Make room for the zone's stations; every hour of the grid may be evaluated again."""
+        self._stations = list(view.instruments)
+        shape = (len(self._stations), LOOKBACK - 1 + view.grid.length // HOUR_SLOTS)
+        self._means, self._casts = np.full(shape, np.nan), np.full(shape, np.nan)
+        self._made = np.zeros(shape, bool)
+
+    def close(self, view: ZoneView, cadence: Cadence, first: int, last: int) -> Results:
+        """Take in the hours in (first, last]."""
+        self._take(view, cadence, cadence.columns, hours_between(first, last))
+        return Results()
+
+    def revise(self, view: ZoneView, span: Span, before: Any) -> Results:
+        """Take in again the hours that the span touches."""
+        if not span.records:
+            hours = hours_between(span.first - 1, span.cadence.evaluated_until)
+            self._take(view, span.cadence, span.columns, hours)
+        return Results()
+
+    def _take(self, view: ZoneView, cadence: Cadence, columns: Whole, hours: I64) -> None:
+        if hours.size:
+            self.put(columns, hours, valid_hours(view.grid, columns, cadence.slots, hours)[:, :, O3].T)
+
+    def put(self, columns: Whole, ended: I64, means: F64) -> None:
+        """Put the means of consecutive hours in place of what was known of them.
 
         Args:
             columns: of the stations concerned.
             ended: slots at which the hours end, shape (n,); each hour that holds air must come, gaps may be left out.
             means: in ppm, shape (stations, n); NaN is missing.
         """
-        self._move(int(ended[-1]) // HOUR)
-        end = self._line(int(ended[-1]) // HOUR) + 1
-        begin = end - ended.size
-        assert begin >= LOOKBACK - 1, "the hours before these are forgotten"
-        rows = np.searchsorted(self._columns, columns)
-        known = self._means[rows, begin:end]
+        self._move(int(ended[-1]) // HOUR_SLOTS)
+        begin, end = self._range(ended)
+        known = self._means[columns, begin:end]
         changed = (known != means) & ~(np.isnan(known) & np.isnan(means))
         if changed.any():
-            self._means[rows, begin:end] = means
+            self._means[columns, begin:end] = means
             self._packed = None
             since = np.where(changed.any(axis=1), begin + changed.argmax(axis=1), self._means.shape[1])
-            self._made[rows] &= np.arange(self._means.shape[1]) < since[:, None]
-        stale = ~self._made[rows, begin:end]
+            self._made[columns] &= np.arange(self._means.shape[1]) < since[:, None]
+
+    def nowcast(self, columns: Whole, ended: I64) -> Averaged:
+        """Return the NowCasts of consecutive hours that were put in."""
+        begin, end = self._range(ended)
+        stale = ~self._made[columns, begin:end]
         if stale.any():
-            some = rows[stale.any(axis=1)]
+            rows = columns[stale.any(axis=1)]
             start = begin + int(stale.any(axis=0).argmax())
-            self._casts[some, start:end] = nowcast_o3(self._means[some, start - LOOKBACK + 1 : end], LOOKBACK - 1)
-            self._made[some, start:end] = True
+            self._casts[rows, start:end] = nowcast_o3(self._means[rows, start - LOOKBACK + 1 : end], LOOKBACK - 1)
+            self._made[rows, start:end] = True
         before = begin - LOOKBACK + 1
         return Averaged(
-            self._casts[rows, begin:end], missing(self._means[rows, before:end], begin - before, "nowcast_o3")
+            self._casts[columns, begin:end], missing(self._means[columns, before:end], begin - before, "nowcast_o3")
         )
+
+    def _range(self, ended: I64) -> tuple[int, int]:
+        end = self._line(int(ended[-1]) // HOUR_SLOTS) + 1
+        begin = end - ended.size
+        assert begin >= LOOKBACK - 1, "the hours before these are forgotten"
+        return begin, end
 
     def _line(self, hour: int) -> int:
         assert self._newest is not None
@@ -78,27 +107,31 @@ class OzoneHours:
         shift = 0 if self._newest is None else min(hour - self._newest, self._means.shape[1])
         if self._newest is not None and shift <= 0:
             return
-        for kept, nothing in ((self._means, np.nan), (self._casts, np.nan), (self._made, False)):
-            kept[:, : kept.shape[1] - shift] = kept[:, shift:].copy()
-            kept[:, kept.shape[1] - shift :] = nothing
+        for values, nothing in ((self._means, np.nan), (self._casts, np.nan), (self._made, False)):
+            values[:, : values.shape[1] - shift] = values[:, shift:].copy()
+            values[:, values.shape[1] - shift :] = nothing
         self._newest, self._packed = hour, None
 
-    def snapshot(self) -> dict[str, Any]:
-        """Plain data; packed anew only after an hour changed."""
+    def snapshot(self) -> dict[str, bytes]:
+        """Pages of the hours; packed anew only after an hour changed."""
+        if self._newest is None:
+            return {}
         self._packed = self._packed or pa.compress(self._means.tobytes(), "zstd", asbytes=True)
-        return {
-            "stations": list(self._stations),
-            "newest": self._newest,
-            "hours": self._means.shape[1],
-            "means": self._packed,
-        }
+        meta = {"stations": self._stations, "newest": self._newest, "hours": self._means.shape[1]}
+        return {"meta": msgspec.json.encode(meta), "means": self._packed}
 
-    def restore(self, kept: Sequence[dict[str, Any]]) -> None:
-        """Go on from snapshots of any cadence. Stations are matched by id: a new one starts empty, one gone goes."""
-        for part in kept:
+    def restore(self, version: int, pages: Mapping[str, bytes], columns: Mapping[str, int]) -> None:
+        """Go on from a snapshot. Stations are matched by id: a new one starts empty, one gone goes."""
+        if pages:
+            meta = msgspec.json.decode(pages["meta"])
+            self.adopt([{**meta, "means": pages["means"]}])
+
+    def adopt(self, parts: Sequence[Mapping[str, Any]]) -> None:
+        """Take over hours that were kept apart, as version 1 kept those of each cadence."""
+        for part in parts:
             if part["newest"] is not None:
                 self._newest = max(self._newest or part["newest"], part["newest"])
-        for part in kept:
+        for part in parts:
             old = {station: i for i, station in enumerate(part["stations"])}
             ours = [i for i, station in enumerate(self._stations) if station in old]
             if not ours or part["newest"] is None:

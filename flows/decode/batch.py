@@ -1,121 +1,138 @@
-"""What a source hands on: decoded readings, refusals, and a receipt for every message taken."""
+"""What a source hands on: readings as columns, records of people, refusals, and the offsets that were read."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
-from flows.arrays import F64, I32, I64, U8
-from schemas.light import LightMessage
-from schemas.measured import AIR
+from flows.arrays import F64, I32, I64, U8, Whole
+from schemas.measured import AIR, Measured, Recorded
 from schemas.rejected import NO_ENVELOPE, Envelope, Reject
 
 T = TypeVar("T")
+NO_INSTRUMENT = -1
+"""In place of an instrument's index: the row is a record, which lies in no cell."""
 
 
 class InputPartition(NamedTuple):
-    """An input partition: a topic's, or a file. ``topic`` is the file's path relative to what was given."""
+    """An input partition: one of a topic, or a file, whose ``topic`` is its path relative to what was given."""
 
     topic: str
     number: int
 
 
 class OffsetRange(NamedTuple):
-    """Receipt for messages taken from one partition, counted where they came in."""
+    """Offsets read from one partition, counted where they came in."""
 
     part: int
     first: int
     last: int
     number: int
+    """Messages among them."""
     gap: int = 0
-    """Offsets between them that the broker does not have."""
+    """Offsets among them that the broker does not have."""
 
 
 class RawMessages(ABC):
     """The original bytes of messages, made only for the few that are refused."""
 
     @abstractmethod
-    def take(self, rows: Sequence[int] | NDArray[np.integer]) -> list[bytes]:
+    def take(self, rows: Sequence[int] | Whole) -> list[bytes]:
         """Return the bytes of each of ``rows``."""
 
-    def envelopes(self, rows: Sequence[int] | NDArray[np.integer]) -> list[Envelope]:
-        """Return what each of ``rows`` came in; only topics have such a thing."""
+    def envelopes(self, rows: Sequence[int] | Whole) -> list[Envelope]:
+        """Return key and headers of each of ``rows``; only messages of topics have them."""
         return [NO_ENVELOPE] * len(rows)
 
 
 class InMemory(RawMessages):
-    """RawMessages at hand as bytes, each perhaps with its envelope."""
+    """Raw messages at hand as bytes, each perhaps with its envelope."""
 
     def __init__(self, texts: Sequence[bytes], envelopes: Sequence[Envelope] | None = None) -> None:
         self._texts, self._envelopes = texts, envelopes
 
-    def take(self, rows: Sequence[int] | NDArray[np.integer]) -> list[bytes]:
+    def take(self, rows: Sequence[int] | Whole) -> list[bytes]:
         """Return the bytes of each of ``rows``."""
         return [self._texts[int(row)] for row in rows]
 
-    def envelopes(self, rows: Sequence[int] | NDArray[np.integer]) -> list[Envelope]:
-        """Return what each of ``rows`` came in."""
+    def envelopes(self, rows: Sequence[int] | Whole) -> list[Envelope]:
+        """Return key and headers of each of ``rows``."""
         return [self._envelopes[int(row)] for row in rows] if self._envelopes else super().envelopes(rows)
 
 
 class Subset(RawMessages):
-    """RawMessages of some rows of others: row ``i`` is their row ``rows[i]``."""
+    """Rows of other raw messages: row ``i`` is their row ``rows[i]``."""
 
-    def __init__(self, of: RawMessages, rows: NDArray[np.integer]) -> None:
-        self._of, self._rows = of, rows
+    def __init__(self, base: RawMessages, rows: Whole) -> None:
+        self._base, self._rows = base, rows
 
-    def take(self, rows: Sequence[int] | NDArray[np.integer]) -> list[bytes]:
+    def take(self, rows: Sequence[int] | Whole) -> list[bytes]:
         """Return the bytes of each of ``rows``."""
-        return self._of.take(self._rows[np.asarray(rows, np.int64)])
+        return self._base.take(self._rows[np.asarray(rows, np.int64)])
 
-    def envelopes(self, rows: Sequence[int] | NDArray[np.integer]) -> list[Envelope]:
-        """Return what each of ``rows`` came in."""
-        return self._of.envelopes(self._rows[np.asarray(rows, np.int64)])
+    def envelopes(self, rows: Sequence[int] | Whole) -> list[Envelope]:
+        """Return key and headers of each of ``rows``."""
+        return self._base.envelopes(self._rows[np.asarray(rows, np.int64)])
 
 
 class Concatenated(RawMessages):
-    """RawMessages of several runs of readings, one after another."""
+    """Raw messages of several runs of readings, one after another."""
 
     def __init__(self, runs: "Sequence[Readings]") -> None:
         self._runs = [run.payloads for run in runs]
         self._ends = list(accumulate(map(len, runs)))
 
-    def take(self, rows: Sequence[int] | NDArray[np.integer]) -> list[bytes]:
+    def take(self, rows: Sequence[int] | Whole) -> list[bytes]:
         """Return the bytes of each of ``rows``."""
-        return self._each(rows, lambda run, some: run.take(some))
+        return self._by_run(rows, lambda run, own: run.take(own))
 
-    def envelopes(self, rows: Sequence[int] | NDArray[np.integer]) -> list[Envelope]:
-        """Return what each of ``rows`` came in."""
-        return self._each(rows, lambda run, some: run.envelopes(some))
+    def envelopes(self, rows: Sequence[int] | Whole) -> list[Envelope]:
+        """Return key and headers of each of ``rows``."""
+        return self._by_run(rows, lambda run, own: run.envelopes(own))
 
-    def _each(self, rows: Sequence[int] | NDArray[np.integer], ask: Callable[[RawMessages, I64], list[T]]) -> list[T]:
-        """Ask each run once, and put what it says in the order of ``rows``."""
-        asked = np.asarray(rows, np.int64)
-        run_of = np.searchsorted(self._ends, asked, "right")
-        found: dict[int, T] = {}
+    def _by_run(self, rows: Sequence[int] | Whole, read: Callable[[RawMessages, I64], list[T]]) -> list[T]:
+        """Read each run once, and put the results in the order of ``rows``."""
+        wanted = np.asarray(rows, np.int64)
+        run_of = np.searchsorted(self._ends, wanted, "right")
+        result: dict[int, T] = {}
         for run in np.unique(run_of).tolist():
             at = np.flatnonzero(run_of == run)
-            some = asked[at] - (self._ends[run - 1] if run else 0)
-            found.update(zip(at.tolist(), ask(self._runs[run], some), strict=True))
-        return [found[i] for i in range(asked.size)]
+            own = wanted[at] - (self._ends[run - 1] if run else 0)
+            result.update(zip(at.tolist(), read(self._runs[run], own), strict=True))
+        return [result[i] for i in range(wanted.size)]
+
+
+class Record(NamedTuple):
+    """A record of a person or a system: a time and no cell, such as a citizen's report."""
+
+    kind: Recorded
+    data: Struct
+    """Of the kind's contract."""
+
+    @property
+    def id(self) -> str:
+        """What names the record among its kind."""
+        return str(getattr(self.data, self.kind.id_field))
 
 
 @dataclass(slots=True)
 class Readings:
-    """Readings in the order they count: columns of n rows.
+    """Readings in the order they count: columns of n rows. A row may be a record, without values.
 
     Attributes:
-        station: index into the city's ``stations``, shape (n,).
-        observed: end of the interval, microseconds since 1970 UTC, shape (n,).
-        values: in the order of ``VALUES``, shape (n, 8), Fortran order; NaN where not measured.
-        status: instrument status by pollutant, shape (n, 6); 0 normal.
-        part: index into the arrivals' ``parts``, shape (n,).
+        station: index among the flow's instruments, shape (n,); ``NO_INSTRUMENT`` for a record.
+        observed: end of the interval, or the record's time, microseconds since 1970 UTC, shape (n,).
+        values: in the order of ``Measured.values``, shape (n, V), Fortran order; NaN where not measured.
+        status: instrument status by gridded value, shape (n, P); 0 normal.
+        part: index among the batch's ``parts``, shape (n,).
         offset: in the partition, shape (n,).
         payloads: the original bytes, row by row.
+        records: the ``Record`` of each row, None for readings, shape (n,); left out where no row is one.
     """
 
     station: I32
@@ -125,11 +142,12 @@ class Readings:
     part: I32
     offset: I64
     payloads: RawMessages
+    records: NDArray[Any] | None = None
 
     def __len__(self) -> int:
         return self.station.size
 
-    def take(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> "Readings":
+    def take(self, rows: Whole | NDArray[np.bool_]) -> "Readings":
         """Return these rows, in this order."""
         rows = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64, copy=False)
         return Readings(
@@ -140,6 +158,7 @@ class Readings:
             self.part[rows],
             self.offset[rows],
             Subset(self.payloads, rows),
+            None if self.records is None else self.records[rows],
         )
 
     def slice(self, begin: int, end: int) -> "Readings":
@@ -152,6 +171,7 @@ class Readings:
             self.part[begin:end],
             self.offset[begin:end],
             Subset(self.payloads, np.arange(begin, min(end, len(self)))),
+            None if self.records is None else self.records[begin:end],
         )
 
 
@@ -163,6 +183,9 @@ def concatenate(runs: Sequence[Readings]) -> Readings:
     """
     if len(runs) == 1:
         return runs[0]
+    records = None
+    if any(run.records is not None for run in runs):
+        records = np.concatenate([np.full(len(r), None) if r.records is None else r.records for r in runs])
     return Readings(
         np.concatenate([r.station for r in runs]),
         np.concatenate([r.observed for r in runs]),
@@ -171,16 +194,17 @@ def concatenate(runs: Sequence[Readings]) -> Readings:
         np.concatenate([r.part for r in runs]),
         np.concatenate([r.offset for r in runs]),
         Concatenated(runs),
+        records,
     )
 
 
-def no_readings() -> Readings:
+def no_readings(measured: Measured = AIR) -> Readings:
     """Make zero rows."""
     return Readings(
         np.empty(0, np.int32),
         np.empty(0, np.int64),
-        np.empty((0, len(AIR.values)), order="F"),
-        np.empty((0, len(AIR.gridded)), np.uint8),
+        np.empty((0, len(measured.values)), order="F"),
+        np.empty((0, len(measured.gridded)), np.uint8),
         np.empty(0, np.int32),
         np.empty(0, np.int64),
         InMemory(()),
@@ -188,19 +212,19 @@ def no_readings() -> Readings:
 
 
 @dataclass(slots=True)
-class Words:
-    """What people have lights say: messages of ``env.light.message.v1``, and those refused."""
+class SideBatch:
+    """Messages of a side input, which is not booked, and those refused."""
 
     parts: Sequence[InputPartition]
-    words: list[LightMessage]
+    records: list[Any]
     rejects: list[Reject]
 
 
 @dataclass(slots=True)
 class SourceBatch:
-    """One item from a source: everything it took since the last one.
+    """One item from a source: everything it read since the last one.
 
-    Every message taken is in ``readings`` or in ``rejects``, and counted in ``offsets``.
+    Every message read is in ``readings`` or in ``rejects``, and counted in ``offsets``.
     """
 
     parts: Sequence[InputPartition]
@@ -211,6 +235,6 @@ class SourceBatch:
     rejects: list[Reject] = field(default_factory=list)
     offsets: list[OffsetRange] = field(default_factory=list)
     backlog: bool = False
-    """Further messages are at hand, so that evaluation may wait and do up to a day in one go."""
+    """Further messages are at hand."""
     end_of_input: bool = False
     """The input is bounded and this is its end: close what is still open."""

@@ -4,92 +4,87 @@ The wire tolerates: unknown fields are skipped, null and sentinels are missing v
 becomes a reject with the field's path and the reason.
 """
 
-import json
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import repeat
+from operator import attrgetter
 from typing import Any
 
 import msgspec
 import numpy as np
-from msgspec import Struct
 from numpy.typing import NDArray
 
-from flows.arrays import F64, I32, I64, U8
-from flows.decode import fast_path as scan
-from flows.decode.batch import InMemory, RawMessages, Readings, concatenate
+from flows.arrays import F64, I32, I64, U8, Whole
+from flows.decode import fast_path
+from flows.decode.batch import NO_INSTRUMENT, InMemory, RawMessages, Readings, Record, concatenate
+from flows.decode.duplicate_keys import duplicate_keys
+from flows.decode.refused import Refused
 from flows.decode.timestamps import EARLIEST, LATEST, NO_TIME, Times, bad_time
-from schemas.city import City
-from schemas.measured import AIR
-from schemas.reading import Status
-from schemas.rejected import MAX_KEPT_BYTES, MAX_MESSAGE_BYTES, Reason, Reject
+from flows.decode.wire import lenient_type, wire_type
+from schemas.measured import Measured, Recorded
+from schemas.rejected import MAX_KEPT_BYTES, MAX_MESSAGE_BYTES, Reject
+from schemas.slots import micros
 
-NAN = float("nan")
+UNKNOWN = -2
+"""In place of an instrument's index: the city file does not name it."""
 TEXT_SENTINELS = frozenset({"-"})
 """AirKorea writes "-" where an instrument gave nothing."""
 
 
-class _Wire(Struct, gc=False):
-    """An air reading as fast as it can be decoded; NaN where a value is absent."""
-
-    station_id: str
-    observed_at: str
-    pm10: float | None = NAN
-    pm25: float | None = NAN
-    o3: float | None = NAN
-    no2: float | None = NAN
-    co: float | None = NAN
-    so2: float | None = NAN
-    temperature: float | None = NAN
-    humidity: float | None = NAN
-    status: Status | dict[str, Status] | None = None
-
-
-class _Lenient(_Wire):
-    """The same with texts for numbers, to find sentinels such as "-"."""
-
-    pm10: float | str | None = NAN  # type: ignore[assignment]
-    pm25: float | str | None = NAN  # type: ignore[assignment]
-    o3: float | str | None = NAN  # type: ignore[assignment]
-    no2: float | str | None = NAN  # type: ignore[assignment]
-    co: float | str | None = NAN  # type: ignore[assignment]
-    so2: float | str | None = NAN  # type: ignore[assignment]
-    temperature: float | str | None = NAN  # type: ignore[assignment]
-    humidity: float | str | None = NAN  # type: ignore[assignment]
-
-
 @dataclass(slots=True)
 class Columns:
-    """Typed columns of n rows, as Parquet and CSV give them.
+    """Typed columns of n rows, as Parquet and tables give them.
 
     Attributes:
-        station_id: distinct names (None: no name), and the index of each row's name, shape (n,).
+        names: distinct instrument ids (None: no id), and the index of each row's id, shape (n,).
         observed: microseconds since 1970 UTC, shape (n,); ``NO_TIME`` where there is none.
-        values: in the order of ``VALUES``, shape (n, 8), Fortran order; NaN where not measured.
-        status: shape (n, 6).
+        values: in the order of ``Measured.values``, shape (n, V), Fortran order; NaN where not measured.
+        status: shape (n, P).
     """
 
-    station_id: tuple[Sequence[str | None], I32]
+    names: tuple[Sequence[str | None], I32]
     observed: I64
     values: F64
     status: U8
 
 
 class Decoder:
-    """Decodes what stations of one city send.
+    """Decoder of what one flow takes: readings of its instruments, and records of people.
 
-    A decoder remembers only the times it has seen, to read each spelling once.
+    It remembers only the spellings of times it has seen, to read each once.
+
+    Args:
+        measured: the kind of reading.
+        instruments: their ids, in the order of their indices.
+        sentinels: numbers that mean *not measured*, of each gridded value.
+        recorded: kinds of records; each is told by its id field.
+
+    >>> from schemas.measured import AIR
+    >>> decoder = Decoder(AIR, ["park"], [[-999.0]] * 6)
+    >>> line = b'{"station_id":"park","observed_at":"2026-11-22T09:00:00+09:00","pm10":41.0,"pm25":-999}'
+    >>> readings, rejects, lines = decoder.lines(0, 0, line + b"\\nnot JSON\\n")
+    >>> readings.values[0, :2].tolist(), rejects[0].reason, lines
+    ([41.0, nan], 'undecodable', 2)
     """
 
-    def __init__(self, city: City) -> None:
-        self.measured = AIR
-        self._stations = {station.id: i for i, station in enumerate(city.stations)}
-        self._sentinels = scan.sentinels([limits.sentinels for limits in city.limits()])
-        self._strict = msgspec.json.Decoder(_Wire)
-        self._lenient = msgspec.json.Decoder(_Lenient)
+    def __init__(
+        self,
+        measured: Measured,
+        instruments: Sequence[str],
+        sentinels: Sequence[Sequence[float]],
+        recorded: Sequence[Recorded] = (),
+    ) -> None:
+        self.measured = measured
+        self._index = {name: i for i, name in enumerate(instruments)}
+        self._sentinels = fast_path.sentinel_rows(sentinels)
+        self._strict = msgspec.json.Decoder(wire_type(measured))
+        self._lenient = msgspec.json.Decoder(lenient_type(measured))
+        self._records = {kind.id_field: (kind, msgspec.json.Decoder(kind.contract)) for kind in recorded}
+        self._keys = msgspec.json.Decoder(dict[str, msgspec.Raw])
+        self._id_of = attrgetter(measured.id_field)
+        self._values_of = [attrgetter(name) for name in measured.values]
         self._times = Times()
-        self._scanner = scan.Scanner(list(self._stations))
+        self._scanner = fast_path.Scanner(list(instruments), measured)
 
     def lines(
         self, part: int, first: int, chunk: bytes, count: int | None = None
@@ -98,7 +93,7 @@ class Decoder:
 
         Args:
             part: index of their input partition.
-            first: number of the first line; line ``i`` of the chunk has ``koff = first + i``.
+            first: number of the first line; line ``i`` of the chunk has offset ``first + i``.
             chunk: lines, each ended by ``\n``.
             count: of lines, where it is known.
 
@@ -106,112 +101,165 @@ class Decoder:
             The readings and rejects, both in the order of their lines, and how many lines there were.
         """
         count = chunk.count(b"\n") if count is None else count
-        found = self._scanner.read(chunk, count)
-        payloads = _Lines(chunk, found.begin, found.end)
-        status, koff = np.repeat(found.status[:, None], len(AIR.gridded), axis=1), np.arange(first, first + count)
-        readings = Readings(found.station, found.observed, found.values, status, _same(part, koff), koff, payloads)
-        scan.unset(readings.values, self._sentinels)
-        if found.plain.all():
+        scanned = self._scanner.read(chunk, count)
+        payloads = _Lines(chunk, scanned.begin, scanned.end)
+        status, offset = (
+            np.repeat(scanned.status[:, None], len(self.measured.gridded), axis=1),
+            first + np.arange(count),
+        )
+        readings = Readings(
+            scanned.station, scanned.observed, scanned.values, status, _all(part, offset), offset, payloads
+        )
+        fast_path.mask_sentinels(readings.values, self._sentinels)
+        if scanned.plain.all():
             return readings, [], count
-        rest = np.flatnonzero(~found.plain)
-        others, rejects = self.messages(part, koff[rest], payloads.take(rest))
-        readings = concatenate([readings.take(found.plain), others])
+        rest = np.flatnonzero(~scanned.plain)
+        others, rejects = self.messages(part, offset[rest], payloads.take(rest))
+        readings = concatenate([readings.take(scanned.plain), others])
         return readings.take(np.argsort(readings.offset, kind="stable")), rejects, count
 
-    def messages(self, part: int, koff: I64, payloads: Sequence[bytes]) -> tuple[Readings, list[Reject]]:
-        """Decode messages one by one, each with its offset in ``koff``."""
-        rows, kept, rejects = [], [], []
+    def messages(self, part: int, offset: I64, payloads: Sequence[bytes]) -> tuple[Readings, list[Reject]]:
+        """Decode messages one by one, each with its offset."""
+        rows: list[Any] = []
+        accepted, rejects = [], []
         decode = self._strict.decode
         for i, payload in enumerate(payloads):
             try:
                 if len(payload) > MAX_MESSAGE_BYTES:
-                    raise _Refused("too_large", f"{len(payload):,} bytes, over {MAX_MESSAGE_BYTES:,}")
+                    raise Refused("too_large", f"{len(payload):,} bytes, over {MAX_MESSAGE_BYTES:,}")
                 try:
                     rows.append(decode(payload))
                 except (msgspec.MsgspecError, ValueError, RecursionError) as err:
-                    rows.append(self._forgive(payload, err))
-                kept.append(i)
-            except _Refused as refused:
-                rejects.append(Reject(part, int(koff[i]), refused.reason, refused.detail, payload[:MAX_KEPT_BYTES]))
-        texts = InMemory(payloads if len(kept) == len(payloads) else [payloads[i] for i in kept])
-        readings, more = self._columns_of(part, koff[kept], rows, texts)
+                    rows.append(self._second_look(payload, err))
+                accepted.append(i)
+            except Refused as refused:
+                rejects.append(Reject(part, int(offset[i]), refused.reason, refused.detail, payload[:MAX_KEPT_BYTES]))
+        texts = payloads if len(accepted) == len(payloads) else [payloads[i] for i in accepted]
+        readings, more = self._columns_of(part, offset[accepted], rows, InMemory(texts))
         return readings, sorted(rejects + more, key=lambda reject: reject.offset)
 
-    def columns(self, part: int, koff: I64, columns: Columns, payloads: RawMessages) -> tuple[Readings, list[Reject]]:
-        """Judge rows that came typed; ``koff`` has the offset of each, ``payloads`` what to keep of one refused."""
-        names, codes = columns.station_id
-        index = np.array([self._stations.get(name, -1) if name else -1 for name in names], np.int32)
+    def columns(self, part: int, offset: I64, columns: Columns, payloads: RawMessages) -> tuple[Readings, list[Reject]]:
+        """Judge rows that came typed; ``payloads`` has what to keep of one that is refused."""
+        names, codes = columns.names
+        index = np.array([self._index.get(name, UNKNOWN) if name else UNKNOWN for name in names], np.int32)
         station = index[codes] if codes.size else np.empty(0, np.int32)
-
-        def name_of(row: int) -> str | None:
-            return names[int(codes[row])]
-
         readings = Readings(
-            station, columns.observed, columns.values, columns.status, _same(part, koff), koff, payloads
+            station, columns.observed, columns.values, columns.status, _all(part, offset), offset, payloads
         )
-        return self._judge(readings, name_of, lambda _: "Expected a time with its zone - at `$.observed_at`", {})
+        return self._judge(
+            readings,
+            lambda row: names[int(codes[row])],
+            lambda _: "Expected a time with its zone - at `$.observed_at`",
+            {},
+        )
 
-    def _forgive(self, payload: bytes, err: Exception) -> _Wire:
-        """Decode a message whose only fault is a sentinel written as text."""
+    def _second_look(self, payload: bytes, err: Exception) -> Any:
+        """Decode a message that is no plain reading: a record, or a reading with a sentinel written as text."""
         if not isinstance(err, msgspec.ValidationError):
-            raise _Refused("undecodable", str(err) or type(err).__name__) from err
+            raise Refused("undecodable", str(err) or type(err).__name__) from err
+        if self._records and (record := self._record(payload)) is not None:
+            return record
         try:
             row = self._lenient.decode(payload)
         except msgspec.ValidationError as other:
-            raise _Refused("contract", str(other).replace("float | str | null", "float | null")) from other
+            raise Refused("contract", str(other).replace("float | str | null", "float | null")) from other
         except (msgspec.MsgspecError, ValueError, RecursionError) as other:
-            raise _Refused("undecodable", str(other) or type(other).__name__) from other
-        for name in AIR.values:
+            raise Refused("undecodable", str(other) or type(other).__name__) from other
+        for name in self.measured.values:
             value: object = getattr(row, name)
             if isinstance(value, str):
                 if value not in TEXT_SENTINELS:
-                    raise _Refused("contract", f"Expected `float | null`, got `str` - at `$.{name}`") from err
+                    raise Refused("contract", f"Expected `float | null`, got `str` - at `$.{name}`") from err
                 setattr(row, name, None)
         return row
 
+    def _record(self, payload: bytes) -> Record | None:
+        """Decode a message as the record that its id field names; none where it has no such field."""
+        try:
+            present = self._keys.decode(payload)
+            id_field = next((name for name in self._records if name in present), None)
+            if id_field is None or self.measured.id_field in present:
+                return None
+            kind, decoder = self._records[id_field]
+            return Record(kind, decoder.decode(payload))
+        except msgspec.ValidationError as err:
+            raise Refused("contract", str(err)) from err
+
     def _columns_of(
-        self, part: int, koff: I64, rows: Sequence[_Wire], payloads: RawMessages
+        self, part: int, offset: I64, rows: Sequence[Any], payloads: RawMessages
     ) -> tuple[Readings, list[Reject]]:
+        if self._records and any(isinstance(row, Record) for row in rows):
+            return self._with_records(part, offset, rows, payloads)
         n = len(rows)
-        station = np.fromiter(map(self._stations.get, [r.station_id for r in rows], repeat(-1)), np.int32, n)
+        station = np.fromiter(map(self._index.get, map(self._id_of, rows), repeat(UNKNOWN)), np.int32, n)
         observed = np.fromiter(map(self._times.__getitem__, [r.observed_at for r in rows]), np.int64, n)
-        values = np.empty((n, len(AIR.values)), order="F")
-        # Written out, because a loop over names costs a third more in this, the hottest place of all.
-        values[:, 0] = [r.pm10 for r in rows]
-        values[:, 1] = [r.pm25 for r in rows]
-        values[:, 2] = [r.o3 for r in rows]
-        values[:, 3] = [r.no2 for r in rows]
-        values[:, 4] = [r.co for r in rows]
-        values[:, 5] = [r.so2 for r in rows]
-        values[:, 6] = [r.temperature for r in rows]
-        values[:, 7] = [r.humidity for r in rows]
-        status, status_keys = _status([r.status for r in rows])
-        twins = _twins(payloads, 2 * (4 + np.count_nonzero(~np.isnan(values), axis=1) + status_keys))
+        values = np.empty((n, len(self._values_of)), order="F")
+        for i, value_of in enumerate(self._values_of):
+            values[:, i] = [value_of(row) for row in rows]
+        status, status_keys = _status([r.status for r in rows], self.measured.gridded)
+        refused = duplicate_keys(payloads, 2 * (4 + np.count_nonzero(~np.isnan(values), axis=1) + status_keys))
         self._times.forget()
-        readings = Readings(station, observed, values, status, _same(part, koff), koff, payloads)
+        readings = Readings(station, observed, values, status, _all(part, offset), offset, payloads)
         return self._judge(
-            readings, lambda row: rows[row].station_id, lambda row: bad_time(rows[row].observed_at), twins
+            readings,
+            lambda row: str(self._id_of(rows[row])),
+            lambda row: bad_time(rows[row].observed_at),
+            refused,
         )
 
+    def _with_records(
+        self, part: int, offset: I64, rows: Sequence[Any], payloads: RawMessages
+    ) -> tuple[Readings, list[Reject]]:
+        """Make columns of readings and records, in their order."""
+        is_record = np.array([isinstance(row, Record) for row in rows], bool)
+        plain, at = np.flatnonzero(~is_record), np.flatnonzero(is_record)
+        readings, rejects = self._columns_of(
+            part, offset[plain], [rows[i] for i in plain.tolist()], InMemory(payloads.take(plain))
+        )
+        n, records = at.size, [rows[i] for i in at.tolist()]
+        values = np.full((n, len(self._values_of)), np.nan, order="F")
+        column = np.empty(n, object)
+        column[:] = records
+        observed = np.array([micros(getattr(r.data, r.kind.time_field)) for r in records], np.int64)
+        people = Readings(
+            np.full(n, NO_INSTRUMENT, np.int32),
+            observed,
+            values,
+            np.zeros((n, len(self.measured.gridded)), np.uint8),
+            _all(part, offset[at]),
+            offset[at],
+            InMemory(payloads.take(at)),
+            column,
+        )
+        people, more = self._judge(people, lambda _: None, lambda _: "", {})
+        both = concatenate([readings, people])
+        both = both.take(np.argsort(both.offset, kind="stable"))
+        return both, sorted(rejects + more, key=lambda reject: reject.offset)
+
     def _judge(
-        self, readings: Readings, name_of: Any, bad_time: Any, refused: dict[int, "_Refused"]
+        self,
+        readings: Readings,
+        name_of: Callable[[int], str | None],
+        time_fault: Callable[[int], str],
+        refused: dict[int, Refused],
     ) -> tuple[Readings, list[Reject]]:
         """Set sentinels to NaN and part the readings that break the contract from those that keep it."""
-        scan.unset(readings.values, self._sentinels)
+        fast_path.mask_sentinels(readings.values, self._sentinels)
         for row in np.flatnonzero(readings.observed == NO_TIME).tolist():
-            refused.setdefault(row, _Refused("contract", bad_time(row)))
+            refused.setdefault(row, Refused("contract", time_fault(row)))
         outside = (readings.observed < EARLIEST) | (readings.observed >= LATEST)
         for row in np.flatnonzero(outside).tolist():
-            refused.setdefault(row, _Refused("contract", "Expected a time from 1970 to 2099 - at `$.observed_at`"))
-        for row in np.flatnonzero(readings.station < 0).tolist():
+            refused.setdefault(row, Refused("contract", "Expected a time from 1970 to 2099 - at `$.observed_at`"))
+        for row in np.flatnonzero(readings.station == UNKNOWN).tolist():
             name = name_of(row)
             detail = f"{name[:64]!r} is not in the city file" if name else "no station named"
-            refused.setdefault(row, _Refused("unknown_station", f"{detail} - at `$.station_id`"))
+            refused.setdefault(row, Refused("unknown_station", f"{detail} - at `$.{self.measured.id_field}`"))
         if not refused:
             return readings, []
         order = sorted(refused)
-        texts = readings.payloads.take(order)
-        rejects = [
+        good = np.ones(len(readings), bool)
+        good[order] = False
+        return readings.take(good), [
             Reject(
                 int(readings.part[row]),
                 int(readings.offset[row]),
@@ -219,90 +267,40 @@ class Decoder:
                 refused[row].detail,
                 text[:MAX_KEPT_BYTES],
             )
-            for row, text in zip(order, texts, strict=True)
+            for row, text in zip(order, readings.payloads.take(order), strict=True)
         ]
-        good = np.ones(len(readings), bool)
-        good[order] = False
-        return readings.take(good), rejects
-
-
-class _Refused(Exception):  # noqa: N818 - it is a verdict on a message, not an error of ours
-    """Why a message is refused."""
-
-    def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(detail)
-        self.reason: Reason = reason
-        self.detail = detail
 
 
 class _Lines(RawMessages):
-    """RawMessages of lines of a chunk; cut only where one is asked for."""
+    """Lines of a chunk; cut only where one is asked for."""
 
     def __init__(self, chunk: bytes, begin: I64, end: I64) -> None:
         self._chunk, self._begin, self._end = chunk, begin, end
 
-    def take(self, rows: Sequence[int] | NDArray[np.integer]) -> list[bytes]:
+    def take(self, rows: Sequence[int] | Whole) -> list[bytes]:
         """Return the bytes of each of ``rows``."""
         return [self._chunk[self._begin[row] : self._end[row]] for row in rows]
 
 
-def _same(part: int, koff: I64) -> I32:
-    return np.full(koff.size, part, np.int32)
+def _all(part: int, offset: I64) -> I32:
+    return np.full(offset.size, part, np.int32)
 
 
-def _status(given: Sequence[int | dict[str, int] | None]) -> tuple[U8, I64]:
-    """Instrument status by pollutant, shape (n, 6), and how many keys of each message gave it, shape (n,)."""
+def _status(given: Sequence[int | dict[str, int] | None], gridded: Sequence[str]) -> tuple[U8, NDArray[np.int64]]:
+    """Instrument status by gridded value, shape (n, P), and how many keys of each message gave it, shape (n,)."""
     n = len(given)
-    status = np.zeros((n, len(AIR.gridded)), np.uint8)
+    status = np.zeros((n, len(gridded)), np.uint8)
     kinds = set(map(type, given))
     if kinds == {int}:
         status[:] = np.fromiter(given, np.uint8, n)[:, None]
         return status, np.ones(n, np.int64)
     keys = np.zeros(n, np.int64)
     if kinds - {type(None)}:
-        for row, one in enumerate(given):
-            if isinstance(one, dict):
-                keys[row] = 1 + len(one)
-                for p, name in enumerate(AIR.gridded):
-                    status[row, p] = one.get(name, 0)
-            elif one is not None:
+        for row, code in enumerate(given):
+            if isinstance(code, dict):
+                keys[row] = 1 + len(code)
+                status[row] = [code.get(name, 0) for name in gridded]
+            elif code is not None:
                 keys[row] = 1
-                status[row] = one
+                status[row] = code
     return status, keys
-
-
-def _twins(payloads: RawMessages, quotes: I64) -> dict[int, _Refused]:
-    """Find messages in which a key stands twice: the decoder would silently take the last.
-
-    Every key and every text takes two quotes. A message with just the quotes that its values account for, shape
-    (n,), has no key twice. Of any other (a null, an unknown field, a twin) keys are counted, or it is read once more.
-    """
-    texts = payloads.take(range(quotes.size))
-    found = np.fromiter((text.count(b'"') for text in texts), np.int64, quotes.size)
-    suspects = np.flatnonzero(found != quotes)
-    twins = {}
-    for row, text in zip(suspects.tolist(), [texts[row] for row in suspects], strict=True):
-        keys = _KEY.findall(text)
-        if len(set(keys)) == len(keys) == found[row] // 2 - len(scan.TEXTS) and b"\\" not in text:
-            continue  # every quote is of one of these keys or of the two texts
-        try:
-            _read_slowly.decode(text.decode())
-        except _Refused as refused:
-            twins[row] = refused
-        except (ValueError, RecursionError) as err:
-            twins[row] = _Refused("undecodable", str(err) or type(err).__name__)
-    return twins
-
-
-def _no_twins(pairs: list[tuple[str, object]]) -> None:
-    if len(dict(pairs)) == len(pairs):
-        return
-    seen = set()
-    for key, _ in pairs:
-        if key in seen:
-            raise _Refused("contract", f"Key stands twice - at `$.{key[:64]}`")
-        seen.add(key)
-
-
-_KEY = re.compile(rb'"(\w+)"\s*:')
-_read_slowly = json.JSONDecoder(object_pairs_hook=_no_twins)

@@ -1,4 +1,4 @@
-"""Grid and kernels as Bytewax steps: the only place that knows both."""
+"""The steps of a dataflow: zones in the hands of Bytewax, and what they decide on its way to the sinks."""
 
 import time
 from collections.abc import Iterable, Sequence
@@ -11,17 +11,19 @@ import numpy as np
 from bytewax import operators as op
 from bytewax.dataflow import Stream
 from bytewax.operators import KeyedStream, StatefulBatchLogic
-from numpy.typing import NDArray
+from msgspec import Struct
 
-from flows.decode.batch import InputPartition, Readings, SourceBatch, Words
-from flows.outputs.events import Events, Outgoing, letters
-from flows.outputs.lake_rows import DeferredRows, Rows
+from flows.arrays import I32
+from flows.decode.batch import NO_INSTRUMENT, InputPartition, Readings, SideBatch, SourceBatch
+from flows.engine.flow import Flow
+from flows.outputs.events import Events, Outgoing, dead_letters
+from flows.outputs.lake_rows import DeferredRows, LakeRows
 from flows.zone.result import ZoneResult
 from flows.zone.zone import Zone
 from schemas.city import City
-from schemas.light import LightMessage, LightState
+from schemas.snapshots import check_version
 
-LOOKED_EVERY = timedelta(seconds=20)
+IDLE_CHECK = timedelta(seconds=20)
 """How often a live zone looks whether air still comes."""
 
 
@@ -33,181 +35,191 @@ class ZoneBatch:
     readings: Readings
     parts: Sequence[InputPartition]
     received: int
-    backlog: bool
     end_of_input: bool
 
 
 @dataclass(slots=True)
-class ZoneWords:
-    """What people say, for one zone."""
+class ZoneSideBatch:
+    """Messages of the side input, for one zone."""
 
     zone: str
-    words: Sequence[LightMessage]
+    records: Sequence[Struct]
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """What a zone is to know beside its readings.
+class ZoneContext:
+    """What a zone knows beside its readings.
 
     Attributes:
+        flow: whose zone it is.
+        city: the city file.
         live: the input has no end, so that its silence says something.
-        told: what lights were told, by the topic.
-        said: what people had lights say before the start, so that no air is judged without it.
+        published: what the flow's compacted topic holds.
+        side: what the side input held at the start, so that no air is judged without it.
     """
 
+    flow: Flow
+    city: City
     live: bool = False
-    told: Sequence[LightState] = ()
-    said: Sequence[LightMessage] = ()
+    published: Sequence[Struct] = ()
+    side: Sequence[Struct] = ()
 
 
 @dataclass(slots=True)
-class Judged:
+class ZoneDecision:
     """What a zone decided.
 
     Attributes:
         zone: its id.
-        stations: the city's index of each of its stations.
-        outcome: what it said.
-        parts: the input partitions.
+        stations: the flow's index of each of its instruments.
+        result: what became of the readings.
         received: when the newest reading reached the pipeline, microseconds since 1970 UTC.
     """
 
     zone: str
-    stations: NDArray[np.int32]
-    outcome: ZoneResult
-    parts: Sequence[InputPartition]
+    stations: I32
+    result: ZoneResult
     received: int
 
 
-def by_zone(step_id: str, arrivals: Stream[SourceBatch], city: City) -> KeyedStream[ZoneBatch]:
-    """Part readings by the zone of their station."""
-    zones = sorted({station.zone for station in city.stations})
-    zone_of = np.array([zones.index(station.zone) for station in city.stations], np.int32)
+def by_zone(step_id: str, batches: Stream[SourceBatch], flow: Flow, city: City) -> KeyedStream[ZoneBatch]:
+    """Part readings by the zone of their instrument; records go to every zone."""
+    instruments = flow.instruments(city)
+    zones = flow.zones(city)
+    zone_of = np.array([zones.index(instrument.zone) for instrument in instruments], np.int32)
 
-    def part(item: SourceBatch) -> Iterable[tuple[str, ZoneBatch]]:
-        here = zone_of[item.readings.station]
+    def part(batch: SourceBatch) -> Iterable[tuple[str, ZoneBatch]]:
+        station = batch.readings.station
+        here = zone_of[station] if batch.readings.records is None else np.where(station >= 0, zone_of[station], -1)
         for i, zone in enumerate(zones):
-            mine = here == i
-            readings = item.readings if mine.all() else item.readings.take(mine)
-            if len(readings) or item.end_of_input or not item.backlog:
-                yield zone, ZoneBatch(zone, readings, item.parts, item.received, item.backlog, item.end_of_input)
+            mine = (here == i) | (station == NO_INSTRUMENT) if batch.readings.records is not None else here == i
+            readings = batch.readings if mine.all() else batch.readings.take(mine)
+            if len(readings) or batch.end_of_input:
+                yield zone, ZoneBatch(zone, readings, batch.parts, batch.received, batch.end_of_input)
 
-    return op.flat_map(step_id, arrivals, part)
-
-
-def to_every_zone(step_id: str, words: Stream[Words], city: City) -> KeyedStream[ZoneWords]:
-    """Give what people say to each zone, which knows its own lights."""
-    zones = sorted({station.zone for station in city.stations})
-    return op.flat_map(step_id, words, lambda item: [(zone, ZoneWords(zone, item.words)) for zone in zones])
+    return op.flat_map(step_id, batches, part)
 
 
-def judge(step_id: str, zones: KeyedStream[ZoneBatch | ZoneWords], city: City, known: Known) -> KeyedStream[Judged]:
-    """Keep the grid of each zone, and say what comes of its readings."""
-
-    def build(kept: dict[str, Any] | None) -> _ZoneLogic:
-        return _ZoneLogic(city, known, kept)
-
-    return op.stateful_batch(step_id, zones, build)
+def to_every_zone(step_id: str, side: Stream[SideBatch], flow: Flow, city: City) -> KeyedStream[ZoneSideBatch]:
+    """Give messages of the side input to each zone, which knows its own lights."""
+    zones = flow.zones(city)
+    return op.flat_map(step_id, side, lambda batch: [(zone, ZoneSideBatch(zone, batch.records)) for zone in zones])
 
 
-def messages(step_id: str, judged: KeyedStream[Judged], events: Events, *, dead_letters: bool) -> Stream[Outgoing]:
-    """Make the messages of what was decided; with ``dead_letters``, of what was refused too."""
-
-    def make(item: tuple[str, Judged]) -> list[Outgoing]:
-        one = item[1]
-        out = events.told(one.outcome.said)
-        if one.outcome.evaluated.means:
-            out.insert(0, events.rolling(one.outcome.evaluated.means, one.stations))
-        return [*out, *letters(one.outcome.rejects, one.parts)] if dead_letters else out
-
-    return op.flat_map(step_id, judged, make)
+def judge(
+    step_id: str, zones: KeyedStream[ZoneBatch | ZoneSideBatch], context: ZoneContext
+) -> KeyedStream[ZoneDecision]:
+    """Keep the state of each zone, and say what comes of its readings."""
+    return op.stateful_batch(step_id, zones, lambda kept: ZoneLogic(context, kept))
 
 
-def receipts(step_id: str, arrivals: Stream[SourceBatch], rows: Rows) -> Stream[DeferredRows]:
-    """DeferredRows the rows of what was refused before it reached a zone, and the receipts."""
+def messages(step_id: str, decisions: KeyedStream[ZoneDecision], events: Events, *, rejects: bool) -> Stream[Outgoing]:
+    """Make the messages of what was decided; with ``rejects``, dead letters of what was refused too."""
 
-    def make(item: SourceBatch) -> DeferredRows:
-        return DeferredRows(partial(rows.arrived, item), len(item.rejects), idle=not item.offsets)
+    def make(item: tuple[str, ZoneDecision]) -> list[Outgoing]:
+        decision = item[1]
+        out = events.of_zone(decision.stations.tolist(), decision.result)
+        return [*out, *dead_letters(decision.result.rejects, decision.result.parts)] if rejects else out
 
-    return op.map(step_id, arrivals, make)
-
-
-def landings(step_id: str, judged: KeyedStream[Judged], rows: Rows) -> Stream[DeferredRows]:
-    """DeferredRows the rows of what was decided."""
-
-    def make(item: tuple[str, Judged]) -> DeferredRows:
-        one = item[1]
-        size = sum(len(stored.readings) for stored in one.outcome.stored) + len(one.outcome.rejects)
-        size += sum(means.there.size for means in one.outcome.evaluated.means)
-        return DeferredRows(partial(rows.outcome, one.zone, one.stations, one.outcome, one.parts, one.received), size)
-
-    return op.map(step_id, judged, make)
+    return op.flat_map(step_id, decisions, make)
 
 
-class _ZoneLogic(StatefulBatchLogic[ZoneBatch | ZoneWords, Judged, dict[str, Any]]):
-    """One zone's state in the engine's hands."""
+def source_rows(step_id: str, batches: Stream[SourceBatch], rows: LakeRows) -> Stream[DeferredRows]:
+    """Defer the rows of what was refused before it reached a zone, and the accounting of offsets."""
 
-    def __init__(self, city: City, known: Known, kept: dict[str, Any] | None) -> None:
-        self._city, self._known, self._kept = city, known, kept
-        self._recalled: list[LightState] = []
+    def make(batch: SourceBatch) -> DeferredRows:
+        return DeferredRows(partial(rows.of_source, batch), len(batch.rejects), idle=not batch.offsets)
+
+    return op.map(step_id, batches, make)
+
+
+def zone_rows(step_id: str, decisions: KeyedStream[ZoneDecision], rows: LakeRows) -> Stream[DeferredRows]:
+    """Defer the rows of what was decided."""
+
+    def make(item: tuple[str, ZoneDecision]) -> DeferredRows:
+        decision = item[1]
+        result = decision.result
+        size = sum(len(accepted.readings) for accepted in result.accepted) + len(result.rejects)
+        size += sum(of_table.size for of_table in result.results.rows)
+        return DeferredRows(partial(rows.of_zone, decision.zone, decision.stations, result, decision.received), size)
+
+    return op.map(step_id, decisions, make)
+
+
+class ZoneLogic(StatefulBatchLogic[ZoneBatch | ZoneSideBatch, ZoneDecision, dict[str, Any]]):
+    """One zone's state in the engine's hands.
+
+    Args:
+        context: what it knows beside its readings.
+        kept: its snapshot; none at the start.
+    """
+
+    def __init__(self, context: ZoneContext, kept: dict[str, Any] | None) -> None:
+        self._context, self._kept = context, kept
+        self._adopted = ZoneResult()
         self._air_came = time.monotonic()
         self._wakes = _soon()
-        self._parts: Sequence[InputPartition] = ()
         self._zone: Zone | None = None
 
-    def on_batch(self, values: list[ZoneBatch | ZoneWords]) -> tuple[list[Judged], bool]:
-        out = []
-        for item in values:
-            zone = self._open(item.zone)
-            if isinstance(item, ZoneWords):
-                zone.watch.say(item.words)
+    def on_batch(self, values: list[ZoneBatch | ZoneSideBatch]) -> tuple[list[ZoneDecision], bool]:
+        """Take readings and messages of the side input, in their order."""
+        decisions = []
+        for batch in values:
+            zone = self._open(batch.zone)
+            if isinstance(batch, ZoneSideBatch):
+                if self._context.flow.side_input is not None:
+                    self._context.flow.side_input.apply(zone, batch.records)
                 continue
-            outcome = zone.take(item.readings, more=item.backlog, last=item.end_of_input)
-            if self._recalled:
-                outcome.said.states[:0], self._recalled = self._recalled, []
-            self._parts = item.parts
-            out.append(Judged(zone.id, zone.stations, outcome, item.parts, item.received))
-            if len(item.readings):
+            result = zone.take(batch.readings, batch.parts, end_of_input=batch.end_of_input)
+            if self._adopted.signals.states:
+                result.signals.states[:0], self._adopted = self._adopted.signals.states, ZoneResult()
+            decisions.append(ZoneDecision(zone.id, zone.stations, result, batch.received))
+            if len(batch.readings):
                 self._air_came = time.monotonic()
-        return out, StatefulBatchLogic.RETAIN
+        return decisions, StatefulBatchLogic.RETAIN
 
-    def on_notify(self) -> tuple[list[Judged], bool]:
+    def on_notify(self) -> tuple[list[ZoneDecision], bool]:
         """Look whether lights have to be grayed, because no air comes."""
         self._wakes = _soon()
         minutes = int((time.monotonic() - self._air_came) // 60)
         if self._zone is None or minutes < 1:
             return [], StatefulBatchLogic.RETAIN
-        outcome = self._zone.quiet(minutes)
-        if not outcome.said.states:
+        result = self._zone.on_idle(minutes)
+        if not result.signals.states:
             return [], StatefulBatchLogic.RETAIN
         now = time.time_ns() // 1000
-        return [Judged(self._zone.id, self._zone.stations, outcome, self._parts, now)], StatefulBatchLogic.RETAIN
+        return [ZoneDecision(self._zone.id, self._zone.stations, result, now)], StatefulBatchLogic.RETAIN
 
     def notify_at(self) -> datetime | None:
-        """Known, wake up now and then: a bounded input knows the air's clock alone."""
-        return self._wakes if self._known.live else None
+        """Wake up now and then where the input is live: a bounded one knows the air's clock alone."""
+        return self._wakes if self._context.live else None
 
-    def on_eof(self) -> tuple[list[Judged], bool]:
+    def on_eof(self) -> tuple[list[ZoneDecision], bool]:
         """Close nothing: only a bounded input's last item does."""
         return [], StatefulBatchLogic.RETAIN
 
     def snapshot(self) -> dict[str, Any]:
-        return kept_state(self._zone.id, self._zone.snapshot()) if self._zone else (self._kept or {})
+        """Plain data, with a version."""
+        return zone_snapshot(self._zone) if self._zone else (self._kept or {})
 
     def _open(self, name: str) -> Zone:
         if self._zone is None:
-            self._zone = Zone(self._city, name)
+            context, flow = self._context, self._context.flow
+            self._zone = flow.zone(context.city, name)
             if self._kept:
+                check_version(self._kept, f"zone {name}")
                 self._zone.restore(self._kept["state"])
-            self._zone.watch.say(self._known.said)
-            self._recalled = self._zone.watch.told.recall(self._known.told)
+            if flow.side_input is not None and context.side:
+                flow.side_input.apply(self._zone, context.side)
+            if flow.published is not None and context.published:
+                self._adopted.signals = flow.published.load(self._zone, context.published)
         return self._zone
 
 
 def _soon() -> datetime:
-    return datetime.now(UTC) + LOOKED_EVERY
+    return datetime.now(UTC) + IDLE_CHECK
 
 
-def kept_state(zone: str, state: dict[str, Any]) -> dict[str, Any]:
+def zone_snapshot(zone: Zone) -> dict[str, Any]:
     """Make what the recovery store keeps of a zone."""
-    return {"v": 1, "zone": zone, "state": state}
+    return {"v": 1, "zone": zone.id, "state": zone.snapshot()}

@@ -51,7 +51,7 @@ def _read_only(found: re.Match[str]) -> str:
     return f"Array({kind}, {shape.count(',') + 1}, '{layout}', True)"
 
 
-def callable_there(function: F) -> F:
-    """Let compiled functions call this one, which stays plain Python for everybody else."""
+def jitable(function: F) -> F:
+    """Make a helper callable from compiled functions; from Python it runs uncompiled."""
     made: F = register_jitable(function)
     return made

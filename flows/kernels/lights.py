@@ -16,7 +16,7 @@ import numpy as np
 
 from flows.arrays import B1, F64, I32, I64
 from flows.kernels.alerts import published
-from flows.kernels.compiled import callable_there, compiled
+from flows.kernels.compiled import jitable, compiled
 from flows.kernels.light_rules import Rules
 from schemas.light import LightState
 from schemas.slots import ALWAYS, NEVER, slot_at
@@ -216,7 +216,7 @@ _STATE = "Tuple((int64[::1], int64[::1], int64[::1], int64[::1], int64[:, ::1], 
 _SENT = "Tuple((int64[:, ::1], float64[:, ::1]))"
 
 
-@callable_there
+@jitable
 def _trust(rules: Arrays, airs: Arrays, at: int, number: F64, usable: B1) -> None:
     """Find the numbers that can be trusted at a slot, NaN for others, and the stations that can decide."""
     _, life, _, needs, enough, _, _, _ = rules
@@ -230,7 +230,7 @@ def _trust(rules: Arrays, airs: Arrays, at: int, number: F64, usable: B1) -> Non
                 usable[s] = False
 
 
-@callable_there
+@jitable
 def _first_usable(candidates: I32, light: int, usable: B1) -> int:
     """Place of a light's first usable candidate; -1 where there is none."""
     for place in range(candidates.shape[1]):
@@ -242,7 +242,7 @@ def _first_usable(candidates: I32, light: int, usable: B1) -> int:
     return -1
 
 
-@callable_there
+@jitable
 def _grade(number: float, bands: F64) -> int:
     """Grade of a number, from 1; 0 where there is none."""
     if np.isnan(number):
@@ -254,7 +254,7 @@ def _grade(number: float, bands: F64) -> int:
     return grade
 
 
-@callable_there
+@jitable
 def _color(below: I64, true: int, now: int, dwell: int) -> int:
     """Grade to show for the true one: each that the air is below waits for the dwell, but not behind gray."""
     shown = min(true, 1)

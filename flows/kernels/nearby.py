@@ -6,7 +6,7 @@ Those tests look back over hours. Where little is judged, it is quicker to see f
 import numpy as np
 
 from flows.arrays import B1, F64, I64, Whole
-from flows.kernels.compiled import callable_there, compiled
+from flows.kernels.compiled import jitable, compiled
 from flows.kernels.rolling import PER_UNIT
 from flows.kernels.surroundings import PM10, PM25, ROUNDED, SLACK, Limits, lookback
 
@@ -47,7 +47,7 @@ def unsure(sums: I64, counts: Whole, first: int, limits: Limits) -> B1:
 _CELLS = "const int64[:, :, :], const uint8[:, :, :]", "const int64[:, :, :], const int64[:, :, :]"
 
 
-@callable_there
+@jitable
 def _mean(sums: I64, counts: Whole, t: int, s: int, p: int) -> float:
     return float(sums[t, s, p] / (counts[t, s, p] * float(PER_UNIT))) if counts[t, s, p] else np.nan
 

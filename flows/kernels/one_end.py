@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.arrays import I64
-from flows.kernels.compiled import callable_there, compiled
+from flows.kernels.compiled import jitable, compiled
 
 Whole4 = tuple[NDArray[Any], ...]
 """Four arrays of whole numbers."""
@@ -19,7 +19,7 @@ _LAYERS = "Tuple((const int64[:, :, :], const uint8[:, :, :], const uint8[:, :, 
 _FOUND = "Tuple((int64[:, :, :, :], int32[:, :, :, :], int32[:, :, :, :], int32[:, :, :, :]))"
 
 
-@callable_there
+@jitable
 def _add_slot(layers: Whole4, line: int, columns: I64, sign: np.int32, k: int, found: Whole4, e: int) -> None:
     """Add the cells of one line to the windows of one length, or take them away again."""
     sums, counts, suspects, tests = layers

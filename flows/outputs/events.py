@@ -1,35 +1,21 @@
 """What goes out: messages of the out-topics, and dead letters; each with an id that a replay gives again."""
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from importlib.metadata import version
-from itertools import groupby
 from typing import NamedTuple
-from zoneinfo import ZoneInfo
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
-from flows.analyses.windows import Means
+from flows.analyses.base import Event
 from flows.decode.batch import InputPartition
-from flows.kernels.cells import SECONDS
-from flows.outputs.means_json import newest_means
-from flows.signals.lights import Said
+from flows.zone.result import ZoneResult
 from schemas.city import City
+from schemas.headers import DEAD_LETTER, EVENT_ID, SEQUENCE
 from schemas.rejected import MAX_KEPT_BYTES, MAX_MESSAGE_BYTES, Reject
-from schemas.topics import dead_letters
+from schemas.topics import TOPICS, dead_letter_topic
 
-ROLLING_TOPIC = "env.air.rolling.v1"
-LIGHT_TOPIC = "env.light.state.v1"
-ALERT_TOPIC = "env.air.alert.v1"
-DEAD_LETTER = "cityair_"
-"""What headers of ours begin with on a dead letter, beside those that it came with."""
-DEAD_LETTER_ID = f"{DEAD_LETTER}id"
-EVENT_ID = "ce_id"
-SEQUENCE = "ce_sequence"
-KEPT_OUT = frozenset({"duplicate"})
+NO_DEAD_LETTER = frozenset({"duplicate"})
 """Refused, but no dead letters: their values stand in the lake already."""
 
 Header = tuple[str, bytes | None]
@@ -58,69 +44,73 @@ class Outgoing(NamedTuple):
 
 
 class Events:
-    """Makes the events of one city's flow: JSON, with CloudEvents headers in binary mode."""
+    """Encoder of one flow's events: JSON, with CloudEvents headers in binary mode.
 
-    def __init__(self, city: City, flow: str) -> None:
-        self._timezone = ZoneInfo(city.city.timezone)
-        self._ids = [station.id for station in city.stations]
+    Args:
+        city: whose events they are.
+        flow: name of the flow.
+        instruments: ids, in the order of the flow's indices.
+    """
+
+    def __init__(self, city: City, flow: str, instruments: Sequence[str]) -> None:
+        self._instruments = instruments
         self._source = ("ce_source", f"/cityair/{city.city.id}/{flow}".encode())
         self._encode = msgspec.json.Encoder().encode
 
-    def event(self, topic: str, key: str, at: str, name: str, data: object, sequence: int | None = None) -> Message:
-        """Make one event.
-
-        Args:
-            topic: its type too.
-            key: of the message.
-            at: what time it speaks of, as RFC 3339.
-            name: tells it from all others of the topic.
-            data: the message's fields.
-            sequence: of its key, on a compacted topic.
-        """
+    def message(self, topic: str, event: Event) -> Message:
+        """Encode one event; the topic is its type too."""
         headers: Headers = (
             VERSION_1,
-            (EVENT_ID, name.encode()),
+            (EVENT_ID, event.id.encode()),
             self._source,
             _type(topic),
-            ("ce_time", at.encode()),
+            ("ce_time", event.at.encode()),
             IS_JSON,
         )
-        if sequence is not None:
-            headers += ((SEQUENCE, str(sequence).encode()),)
-        return Message(name, key.encode(), self._encode(data), headers, sequence)
+        if event.sequence is not None:
+            headers += ((SEQUENCE, str(event.sequence).encode()),)
+        return Message(event.id, event.key.encode(), self._encode(event.data), headers, event.sequence)
 
-    def rolling(self, means: Iterable[Means], columns: NDArray[np.int32]) -> Outgoing:
-        """Make the messages of ``env.air.rolling.v1``; ``columns`` are the city's indices of the zone's stations."""
-        messages = []
-        for ended, steps in groupby(newest_means(means), key=lambda step: step.ended):
-            at = datetime.fromtimestamp(ended * SECONDS, self._timezone).isoformat()
-            for step in steps:
-                station = self._ids[columns[step.station]]
-                data = {"station_id": station, "ended_at": at, "means": step.means}
-                messages.append(self.event(ROLLING_TOPIC, station, at, f"{station}:{ended * SECONDS}", data))
-        return Outgoing(ROLLING_TOPIC, messages)
+    def of_zone(self, stations: Iterable[int], result: ZoneResult) -> list[Outgoing]:
+        """Encode what a zone decided, topic by topic; ``stations`` are the flow's indices of its instruments.
 
-    def told(self, said: Said) -> list[Outgoing]:
-        """Make the messages of ``env.light.state.v1`` and ``env.air.alert.v1``."""
-        states = [
-            self.event(
-                LIGHT_TOPIC, state.light_id, state.as_of.isoformat(), f"{state.light_id}:{state.seq}", state, state.seq
-            )
-            for state in said.states
+        Messages of a topic leave in the order of firings, so that it does not show how the input was cut.
+        """
+        ids = [self._instruments[i] for i in stations]
+        by_topic: dict[str, list[Event]] = {}
+        for messages in result.results.messages:
+            by_topic.setdefault(messages.topic, []).extend(messages.events(ids))
+        for events in by_topic.values():
+            events.sort(key=_order)
+        for topic, event in _signals(result):
+            by_topic.setdefault(topic, []).append(event)
+        return [
+            Outgoing(topic, [self.message(topic, event) for event in events])
+            for topic, events in by_topic.items()
+            if events
         ]
-        alerts = [
-            self.event(ALERT_TOPIC, alert.zone, alert.ended_at.isoformat(), alert.alert_id, alert)
-            for alert in said.alerts
-        ]
-        return [Outgoing(topic, made) for topic, made in ((LIGHT_TOPIC, states), (ALERT_TOPIC, alerts)) if made]
+
+
+def _order(event: Event) -> tuple[int, ...]:
+    return event.order
+
+
+def _signals(result: ZoneResult) -> Iterator[tuple[str, Event]]:
+    """Events of lights and alerts, in the order they were decided."""
+    for state in result.signals.states:
+        name = f"{state.light_id}:{state.seq}"
+        yield "env.light.state.v1", Event(state.light_id, name, state.as_of.isoformat(), state, state.seq)
+    for alert in result.signals.alerts:
+        yield "env.air.alert.v1", Event(alert.zone, alert.alert_id, alert.ended_at.isoformat(), alert)
 
 
 @cache
 def _type(topic: str) -> Header:
+    assert topic in TOPICS, f"{topic} is no topic of ours"
     return "ce_type", topic.encode()
 
 
-def letters(rejects: Iterable[Reject], parts: Sequence[InputPartition]) -> list[Outgoing]:
+def dead_letters(rejects: Iterable[Reject], parts: Sequence[InputPartition]) -> list[Outgoing]:
     """Make dead letters of what was refused: the original bytes, key and headers, and why, by topic.
 
     A message that was too large for the contract may be so for a topic as well: of it the first 64 KiB go, and the
@@ -129,13 +119,13 @@ def letters(rejects: Iterable[Reject], parts: Sequence[InputPartition]) -> list[
     """
     by_topic: dict[str, list[Message]] = {}
     for reject in rejects:
-        if reject.reason not in KEPT_OUT:
+        if reject.reason not in NO_DEAD_LETTER:
             part = parts[reject.part]
-            by_topic.setdefault(dead_letters(part.topic), []).append(_letter(reject, part))
+            by_topic.setdefault(dead_letter_topic(part.topic), []).append(_dead_letter(reject, part))
     return [Outgoing(topic, messages) for topic, messages in by_topic.items()]
 
 
-def _letter(reject: Reject, part: InputPartition) -> Message:
+def _dead_letter(reject: Reject, part: InputPartition) -> Message:
     name = f"{part.topic}:{part.number}:{reject.offset}"
     about: dict[str, str] = {
         "id": name,
@@ -158,7 +148,7 @@ def _letter(reject: Reject, part: InputPartition) -> Message:
 
 @cache
 def _version() -> str:
-    """Name this code; asked for each letter, it would cost a hundred times what the letter does."""
+    """Name this code; asked for each dead letter, it would cost a hundred times what the letter does."""
     return version("cityair")
 
 

@@ -1,35 +1,24 @@
-"""Rows for the lake: what was decided, as Arrow batches of its tables, and receipts for its books."""
+"""Rows for the lake: what was decided, as Arrow batches of its tables, and the accounting of the messages behind them."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from msgspec import Struct
-from numpy.typing import NDArray
 
-from flows import arrays as arrow
-from flows.analyses import indices
-from flows.analyses.evaluate import Findings
-from flows.analyses.windows import Means
+from flows import arrays
+from flows.analyses.base import Column, Names, Nullable
+from flows.arrays import I32, I64
 from flows.decode.batch import InputPartition, OffsetRange, SourceBatch
-from flows.kernels import rolling
-from flows.kernels.bands import NO_GRADE, NONE
-from flows.kernels.cells import SECONDS
-from flows.signals.lights import Said
-from flows.zone.result import Accepted, ZoneResult
-from schemas.city import City
-from schemas.measured import AIR
-from schemas.quality import TEST_NAMES, Flag
+from flows.zone.result import Accepted, AcceptedRecord, ZoneResult
+from schemas.measured import Instrument, Measured
 from schemas.rejected import MAX_KEPT_BYTES, REASONS, Reject
-from schemas.tables import NAME, TABLES, TIME
+from schemas.tables import NAME, TABLES
 
-VALID = 0.75
-"""Coverage from which a window is valid: three quarters, as regulators ask of hours and days."""
-SLOT_US = SECONDS * 1_000_000
-OWN_COLUMN = ("duplicate", "too_late")
+COUNTED_APART = ("duplicate", "too_late")
 """Reasons that the ledger counts by themselves; the others are ``rejected``."""
 
 
@@ -66,187 +55,176 @@ class DeferredRows(NamedTuple):
     """The input brought nothing: there is time to build."""
 
 
-class Rows:
-    """Makes rows of one city's tables."""
+class LakeRows:
+    """Builder of the rows of one flow's tables.
 
-    def __init__(self, city: City) -> None:
-        self._stations = arrow.texts([s.id for s in city.stations])
-        zones = sorted({s.zone for s in city.stations})
-        self._zones = arrow.texts(zones)
-        self._zone_of = np.array([zones.index(s.zone) for s in city.stations], np.int32)
-        self._indices = indices.names()
+    Args:
+        measured: the kind of reading.
+        instruments: of the flow, in the order of their indices.
+    """
 
-    def arrived(self, arrivals: SourceBatch) -> LakeBatch:
-        """Land what was refused before it reached a zone, and the receipts."""
-        landing = LakeBatch(
-            arrivals.received, offsets=[(arrivals.parts[taken.part], taken) for taken in arrivals.offsets]
-        )
-        self._rejects(arrivals.rejects, arrivals.parts, landing)
-        return landing
+    def __init__(self, measured: Measured, instruments: Sequence[Instrument]) -> None:
+        self._measured = measured
+        self._instruments = arrays.texts([instrument.id for instrument in instruments])
+        zones = sorted({instrument.zone for instrument in instruments})
+        self._zones = arrays.texts(zones)
+        self._zone_of = np.array([zones.index(instrument.zone) for instrument in instruments], np.int32)
 
-    def refused(self, rejects: list[Reject], parts: Sequence[InputPartition], received: int) -> LakeBatch:
-        """Land refusals alone."""
-        landing = LakeBatch(received)
-        self._rejects(rejects, parts, landing)
-        return landing
+    def of_source(self, batch: SourceBatch) -> LakeBatch:
+        """Build what was refused before it reached a zone, and the accounting of offsets."""
+        offsets = [(batch.parts[read.part], read) for read in batch.offsets]
+        lake = LakeBatch(batch.received, offsets=offsets)
+        self._rejects(batch.rejects, batch.parts, lake)
+        return lake
 
-    def outcome(
-        self, zone: str, columns: NDArray[np.int32], outcome: ZoneResult, parts: Sequence[InputPartition], received: int
-    ) -> LakeBatch:
-        """Land what a zone decided; ``columns`` are the city's indices of the zone's stations."""
-        landing = LakeBatch(received, waiting=(zone, Counter(parts[part] for part in outcome.waiting.tolist())))
-        for stored in outcome.stored:
-            self._stored(stored, parts, landing)
-        self._rejects(outcome.rejects, parts, landing)
-        landing.rows += [("flags", self._findings(found, columns)) for found in outcome.evaluated.findings]
-        landing.rows += [
-            ("rolling", self._means(means, columns)) for means in outcome.evaluated.means if means.ended.size
-        ]
-        landing.rows += [(found.table, self._indexed(found, columns)) for found in outcome.evaluated.indexed]
-        landing.rows += told(outcome.said)
-        return landing
+    def of_rejects(self, rejects: list[Reject], parts: Sequence[InputPartition], received: int) -> LakeBatch:
+        """Build refusals alone."""
+        lake = LakeBatch(received)
+        self._rejects(rejects, parts, lake)
+        return lake
 
-    def _stored(self, stored: Accepted, parts: Sequence[InputPartition], landing: LakeBatch) -> None:
-        readings = stored.readings
+    def of_zone(self, zone: str, stations: I32, result: ZoneResult, received: int) -> LakeBatch:
+        """Build what a zone decided; ``stations`` are the flow's indices of the zone's instruments."""
+        parts = result.parts
+        lake = LakeBatch(received, waiting=(zone, Counter(parts[part] for part in result.waiting.tolist())))
+        for accepted in result.accepted:
+            self._accepted(accepted, parts, lake)
+        self._records(result.records, parts, lake)
+        self._rejects(result.rejects, parts, lake)
+        for rows in result.results.rows:
+            columns = rows.columns()
+            if columns:
+                lake.rows.append((rows.table, self._batch(rows.table, columns, stations)))
+        lake.rows += signal_rows(result)
+        return lake
+
+    def _accepted(self, accepted: Accepted, parts: Sequence[InputPartition], lake: LakeBatch) -> None:
+        readings = accepted.readings
         if not len(readings):
             return
         for part, count in enumerate(np.bincount(readings.part).tolist()):
             if count:
-                landing.dispositions[parts[part], "stored"] += count
-        missing = np.isnan(readings.values)
-        values = [arrow.numbers(readings.values[:, i], pa.float64(), missing[:, i]) for i in range(len(AIR.values))]
-        flags = [arrow.numbers(stored.flags[:, p], pa.int8()) for p in range(len(AIR.gridded))]
-        received = np.full(len(readings), landing.received)
-        columns = [
-            arrow.named(self._zones, self._zone_of[readings.station]),
-            arrow.named(self._stations, readings.station),
-            arrow.numbers(readings.observed, TIME),
-            arrow.numbers(received, TIME),
-            *values,
-            *flags,
-            *_origin(readings.part, readings.offset, parts),
-        ]
-        landing.rows.append(("air_readings", _batch("air_readings", columns)))
+                lake.dispositions[parts[part], "stored"] += count
+        values = readings.values
+        missing = np.isnan(values)
+        columns: dict[str, Column] = {
+            "instrument": readings.station,
+            "observed_at": readings.observed,
+            "received_at": np.full(len(readings), lake.received),
+            **{name: Nullable(values[:, i], missing[:, i]) for i, name in enumerate(self._measured.values)},
+            **{f"flag_{name}": accepted.flags[:, p] for p, name in enumerate(self._measured.gridded)},
+            **_origin(readings.part, readings.offset, parts),
+        }
+        lake.rows.append((self._measured.table, self._batch(self._measured.table, columns, None)))
 
-    def _rejects(self, rejects: list[Reject], parts: Sequence[InputPartition], landing: LakeBatch) -> None:
+    def _records(self, records: Sequence[AcceptedRecord], parts: Sequence[InputPartition], lake: LakeBatch) -> None:
+        by_table: dict[str, list[AcceptedRecord]] = {}
+        for accepted in records:
+            lake.dispositions[parts[accepted.part], "stored"] += 1
+            by_table.setdefault(accepted.record.kind.table, []).append(accepted)
+        for table, of_kind in by_table.items():
+            data = [accepted.record.data for accepted in of_kind]
+            n = len(of_kind)
+            origin = _origin(
+                np.array([accepted.part for accepted in of_kind], np.int32),
+                np.array([accepted.offset for accepted in of_kind], np.int64),
+                parts,
+            )
+            known = {"received_at": np.full(n, lake.received), **origin}
+            columns = {
+                column.name: known.get(column.name, [getattr(each, column.name, None) for each in data])
+                for column in TABLES[table].schema
+            }
+            lake.rows.append((table, self._batch(table, columns, None)))
+
+    def _rejects(self, rejects: list[Reject], parts: Sequence[InputPartition], lake: LakeBatch) -> None:
         if not rejects:
             return
         for reject in rejects:
-            reason = reject.reason if reject.reason in OWN_COLUMN else "rejected"
-            landing.dispositions[parts[reject.part], reason] += 1
-        columns = [
-            *_origin(np.array([r.part for r in rejects], np.int32), np.array([r.offset for r in rejects]), parts),
-            arrow.numbers(np.full(len(rejects), landing.received), TIME),
-            arrow.named(arrow.texts(REASONS), np.array([REASONS.index(r.reason) for r in rejects], np.int32)),
-            arrow.texts([r.detail.encode("utf-8", "replace") for r in rejects]),
-            arrow.texts([r.payload[:MAX_KEPT_BYTES] for r in rejects], pa.binary()),
-        ]
-        landing.rows.append(("rejects", _batch("rejects", columns)))
-
-    def _means(self, means: Means, columns: NDArray[np.int32]) -> pa.RecordBatch:
-        group, station = means.group, columns[means.station]
-        covered = coverage(means)
-        return _batch(
-            "rolling",
-            [
-                arrow.named(self._zones, self._zone_of[station]),
-                arrow.named(self._stations, station),
-                arrow.named(arrow.texts(AIR.gridded), means.parameter),
-                arrow.named(arrow.texts(group.names), means.window),
-                arrow.numbers(means.ended * SLOT_US, TIME),
-                arrow.numbers(rolling.mean(means.total, means.count), pa.float64()),
-                arrow.numbers(means.count, pa.int32()),
-                arrow.numbers(group.expected[means.window].astype(np.int32), pa.int32()),
-                arrow.numbers(covered, pa.float64()),
-                arrow.numbers(means.suspect, pa.int32()),
-                arrow.flags(covered >= VALID),
-                arrow.numbers(means.revision, pa.int32()),
-            ],
-        )
-
-    def _indexed(self, found: indices.Rows, columns: NDArray[np.int32]) -> pa.RecordBatch:
-        station = columns[found.station]
-        made = {
-            "zone": arrow.named(self._zones, self._zone_of[station]),
-            "station_id": arrow.named(self._stations, station),
-            "ended_at": arrow.numbers(found.ended * SLOT_US, TIME),
-            "revision": arrow.numbers(found.revision, pa.int32()),
+            reason = reject.reason if reject.reason in COUNTED_APART else "rejected"
+            lake.dispositions[parts[reject.part], reason] += 1
+        part, offset = np.array([r.part for r in rejects], np.int32), np.array([r.offset for r in rejects], np.int64)
+        columns: dict[str, Column] = {
+            **_origin(part, offset, parts),
+            "received_at": np.full(len(rejects), lake.received),
+            "reason": Names(REASONS, np.array([REASONS.index(r.reason) for r in rejects], np.int32)),
+            "detail": arrays.texts([r.detail.encode("utf-8", "replace") for r in rejects]),
+            "payload": arrays.texts([r.payload[:MAX_KEPT_BYTES] for r in rejects], pa.binary()),
         }
-        for column in TABLES[found.table].schema:
+        lake.rows.append(("rejects", self._batch("rejects", columns, None)))
+
+    def _batch(self, table: str, columns: Mapping[str, Column], stations: I32 | None) -> pa.RecordBatch:
+        """Make a batch as the table's schema says.
+
+        Args:
+            table: name of the table.
+            columns: by name; ``instrument`` stands for zone and id.
+            stations: the flow's indices of the zone's instruments, where ``instrument`` is a column of the zone's grid.
+        """
+        schema = TABLES[table].schema
+        made: dict[str, pa.Array] = {}
+        if "instrument" in columns:
+            index = columns["instrument"] if stations is None else stations[columns["instrument"]]
+            made["zone"] = arrays.named(self._zones, self._zone_of[index])
+            made[self._measured.id_field] = arrays.named(self._instruments, index)
+        for column in schema:
             if column.name not in made:
-                made[column.name] = self._index_column(column, found.columns[column.name])
-        return _batch(found.table, [made[column.name] for column in TABLES[found.table].schema])
-
-    def _index_column(self, column: pa.Field, values: NDArray[Any]) -> pa.Array:
-        """Make a column; what does not exist is NaN, ``NONE`` or, of grades, ``NO_GRADE``."""
-        if column.type == NAME:
-            names = self._indices if column.name == "index_name" else AIR.gridded
-            return arrow.named(arrow.texts(names), values.astype(np.int32), values < 0)
-        if column.type == pa.bool_():
-            return arrow.flags(values)
-        missing = np.isnan(values) if values.dtype.kind == "f" else values <= NO_GRADE
-        if values.dtype.kind != "f" and column.name != "grade":
-            missing = values == NONE
-        return arrow.numbers(values, column.type, missing)
-
-    def _findings(self, found: Findings, columns: NDArray[np.int32]) -> pa.RecordBatch:
-        station = columns[found.station]
-        return _batch(
-            "flags",
-            [
-                arrow.named(self._zones, self._zone_of[station]),
-                arrow.named(self._stations, station),
-                arrow.named(arrow.texts(AIR.gridded), found.parameter),
-                arrow.numbers(found.ended * SLOT_US, TIME),
-                arrow.numbers(np.where(found.tests, Flag.SUSPECT, Flag.GOOD).astype(np.int8), pa.int8()),
-                arrow.named(arrow.texts(TEST_NAMES), found.tests.astype(np.int32)),
-                arrow.numbers(found.revision, pa.int32()),
-            ],
-        )
+                made[column.name] = _array(columns[column.name], column.type)
+        return pa.RecordBatch.from_arrays([made[name] for name in schema.names], schema=schema.remove_metadata())
 
 
-def told(said: Said) -> list[tuple[str, pa.RecordBatch]]:
-    """Make rows of ``light_states`` and ``alerts``: the messages' fields."""
-    kept: list[tuple[str, Sequence[Struct]]] = [("light_states", said.states), ("alerts", said.alerts)]
-    return [(table, _fields(table, messages)) for table, messages in kept if messages]
+def _array(values: Column, kind: pa.DataType) -> pa.Array:
+    """Make an Arrow array of a column, of the table's type."""
+    match values:
+        case pa.Array():
+            return values
+        case Names(names, index, missing):
+            return arrays.named(arrays.texts(names), index, missing)
+        case Nullable(numbers, missing):
+            return arrays.numbers(numbers, kind, missing)
+        case np.ndarray() if values.dtype == bool:
+            return arrays.flags(values)
+        case np.ndarray() if values.dtype != object:
+            return arrays.numbers(values, kind)
+        case _:
+            return arrays.anything(values, kind)
 
 
-def _fields(table: str, messages: Sequence[Struct]) -> pa.RecordBatch:
-    """Make rows of messages; each column of the table is a field of theirs."""
-    columns = []
-    for column in TABLES[table].schema:
-        values = [getattr(message, column.name) for message in messages]
-        columns.append(arrow.anything(values, column.type))
-    return _batch(table, columns)
+def signal_rows(result: ZoneResult) -> list[tuple[str, pa.RecordBatch]]:
+    """Build rows of ``light_states`` and ``alerts``: the messages' fields."""
+    of_tables: list[tuple[str, Sequence[Struct]]] = [
+        ("light_states", result.signals.states),
+        ("alerts", result.signals.alerts),
+    ]
+    return [(table, struct_rows(table, structs)) for table, structs in of_tables if structs]
+
+
+def struct_rows(table: str, structs: Sequence[Struct]) -> pa.RecordBatch:
+    """Build rows of structs; each column of the table is a field of theirs."""
+    schema = TABLES[table].schema
+    columns = [arrays.anything([getattr(each, column.name) for each in structs], column.type) for column in schema]
+    return pa.RecordBatch.from_arrays(columns, schema=schema.remove_metadata())
 
 
 def ledger(entries: Sequence[dict[str, Any]]) -> pa.RecordBatch:
-    """Make rows of the ledger, at least one."""
+    """Build rows of the ledger, at least one."""
+    schema = TABLES["ledger"].schema
     columns = []
-    for column in TABLES["ledger"].schema:
+    for column in schema:
         values = [entry[column.name] for entry in entries]
         if column.type == NAME:
-            columns.append(arrow.named(arrow.texts(values), np.arange(len(values), dtype=np.int32)))
+            columns.append(arrays.anything(values, column.type))
         else:
-            columns.append(arrow.numbers(np.array(values, f"i{column.type.bit_width // 8}"), column.type))
-    return _batch("ledger", columns)
+            columns.append(arrays.numbers(np.array(values, f"i{column.type.bit_width // 8}"), column.type))
+    return pa.RecordBatch.from_arrays(columns, schema=schema.remove_metadata())
 
 
-def coverage(means: Means) -> NDArray[np.float64]:
-    """Share of each window that values cover, shape (n,)."""
-    return means.group.coverage(means.filled, means.window)
-
-
-def _origin(part: NDArray[np.int32], koff: NDArray[np.int64], parts: Sequence[InputPartition]) -> list[pa.Array]:
-    topics = sorted({p.topic for p in parts})
-    topic_of = np.array([topics.index(p.topic) for p in parts], np.int32)
-    kpart_of = np.array([p.number for p in parts], np.int32)
-    return [
-        arrow.named(arrow.texts(topics), topic_of[part]),
-        arrow.numbers(kpart_of[part], pa.int32()),
-        arrow.numbers(koff.astype(np.int64, copy=False), pa.int64()),
-    ]
-
-
-def _batch(table: str, columns: list[pa.Array]) -> pa.RecordBatch:
-    return pa.RecordBatch.from_arrays(columns, schema=TABLES[table].schema.remove_metadata())
+def _origin(part: I32, offset: I64, parts: Sequence[InputPartition]) -> dict[str, Column]:
+    topics = sorted({partition.topic for partition in parts})
+    topic_of = np.array([topics.index(partition.topic) for partition in parts], np.int32)
+    number_of = np.array([partition.number for partition in parts], np.int32)
+    return {
+        "topic": Names(topics, topic_of[part]),
+        "kpart": number_of[part],
+        "koff": offset.astype(np.int64, copy=False),
+    }

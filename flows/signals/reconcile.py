@@ -1,12 +1,11 @@
-"""What lights were told: the state that decisions go on from, and what a topic says was told already.
+"""State of a zone's lights, reconciled with what the compacted topic has published already.
 
-A topic is the truth of what a light was told. Where it is ahead of the recovery store, because the pipeline died
-between the two, its messages are taken over as they stand, and are not decided a second time.
+The topic is the truth of what a light was told. Where it is ahead of the recovery store, because the pipeline died
+between the two, its messages are adopted as they stand, and are not decided a second time.
 """
 
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import timedelta
 
 import msgspec
 import numpy as np
@@ -14,17 +13,16 @@ import numpy as np
 from flows.arrays import I64
 from flows.kernels import lights
 from flows.kernels.light_rules import Rules
-from flows.kernels.lights import State
+from flows.kernels.lights import Sent, State
 from schemas.light import LightState
-from schemas.slots import EPOCH
+from schemas.slots import end_of
 
-MINUTE = timedelta(minutes=1)
-QUIET = "no air comes: "
-"""Begins the reason of a gray that the pipeline's own timer said, and not the air."""
+IDLE_REASON = "no air comes: "
+"""Begins the reason of a gray that the idle timer published, and not the air."""
 
 
-class Told:
-    """State of a zone's lights, and messages of the topic that no decision has come to yet.
+class Reconciler:
+    """State of a zone's lights, and published messages that no decision has come to yet.
 
     Args:
         rules: of the zone.
@@ -32,70 +30,76 @@ class Told:
 
     def __init__(self, rules: Rules) -> None:
         self._row = {light: i for i, light in enumerate(rules.lights)}
-        self.rules = rules
+        self._rules = rules
         self.state: State = lights.start(rules)
-        self._ahead: dict[str, dict[int, LightState]] = {}
+        self._published: dict[str, dict[int, LightState]] = {}
+        """By light and seq, what decisions have not come to."""
 
     @property
-    def is_ahead(self) -> bool:
+    def is_behind(self) -> bool:
         """Whether the topic holds messages that no decision has come to yet."""
-        return bool(self._ahead)
+        return bool(self._published)
 
-    def begin_with(self, newest: Iterable[LightState]) -> None:
-        """Forget what was decided, and go on from what lights were told last."""
-        self.state = lights.adopt(self.rules, lights.start(self.rules), newest)
+    def reset_to(self, newest: Iterable[LightState]) -> None:
+        """Reset the state to the newest published message of each light, after a rebuild."""
+        self.state = lights.adopt(self._rules, lights.start(self._rules), newest)
 
-    def recall(self, messages: Iterable[LightState]) -> list[LightState]:
-        """Take what the topic holds; return what of it is not to be decided again, but lacks in the lake.
+    def load(self, messages: Iterable[LightState]) -> list[LightState]:
+        """Load what the topic holds; return messages that no decision will give again and that the lake lacks.
 
-        Where the topic goes on without a hole, the messages wait until decisions come to them. Else compaction, or a
-        new store, has left the newest alone, and the light goes on from that.
+        Where the topic goes on without a hole, messages wait until decisions come to them. Else compaction, or a new
+        store, has left the newest alone, and the light goes on from that.
         """
         for message in messages:
             row = self._row.get(message.light_id)
             if row is not None and message.seq > self.state.seq[row]:
-                self._ahead.setdefault(message.light_id, {})[message.seq] = message
+                self._published.setdefault(message.light_id, {})[message.seq] = message
         jumps = [
-            of[max(of)] for light, of in self._ahead.items() if int(self.state.seq[self._row[light]]) + 1 not in of
+            by_seq[max(by_seq)]
+            for light, by_seq in self._published.items()
+            if int(self.state.seq[self._row[light]]) + 1 not in by_seq
         ]
         for newest in jumps:
-            del self._ahead[newest.light_id]
-        self.state = lights.adopt(self.rules, self.state, jumps)
+            del self._published[newest.light_id]
+        self.state = lights.adopt(self._rules, self.state, jumps)
         return jumps
 
-    def before(self, slot: int) -> list[LightState]:
-        """Take over the grays of before ``slot`` that the topic has: the timer's, which no air decides again."""
-        taken = []
-        for light, of in list(self._ahead.items()):
+    def adopt_timeouts(self, slot: int) -> list[LightState]:
+        """Adopt gray states that the idle timer published before a slot.
+
+        They came from wall-clock time, so replaying readings cannot produce them again.
+        """
+        adopted = []
+        for light, by_seq in list(self._published.items()):
             seq = int(self.state.seq[self._row[light]]) + 1
-            while seq in of and of[seq].grade is None and of[seq].as_of < EPOCH + slot * MINUTE:
-                taken.append(of.pop(seq))
+            while seq in by_seq and by_seq[seq].grade is None and by_seq[seq].as_of < end_of(slot):
+                adopted.append(by_seq.pop(seq))
                 seq += 1
-            if not of:
-                del self._ahead[light]
-        if taken:
-            self.state = lights.adopt(self.rules, self.state, taken)
-        return taken
+            if not by_seq:
+                del self._published[light]
+        if adopted:
+            self.state = lights.adopt(self._rules, self.state, adopted)
+        return adopted
 
-    def as_said(self, states: list[LightState]) -> list[LightState]:
-        """Put what the topic says in the place of decisions that bear the same number."""
-        if not self._ahead:
-            return states
+    def prefer_published(self, decided: list[LightState]) -> list[LightState]:
+        """Replace decisions by what was published with the same seq."""
+        if not self._published:
+            return decided
         grade, text = self.state.grade.copy(), list(self.state.text)
-        said = []
-        for state in states:
-            of = self._ahead.get(state.light_id, {})
-            found = of.pop(state.seq, state)
-            if not of:
-                self._ahead.pop(state.light_id, None)
-            row = self._row[state.light_id]
-            grade[row], text[row] = found.grade or 0, found.text or ""
-            said.append(found)
+        states = []
+        for decision in decided:
+            by_seq = self._published.get(decision.light_id, {})
+            state = by_seq.pop(decision.seq, decision)
+            if not by_seq:
+                self._published.pop(decision.light_id, None)
+            row = self._row[decision.light_id]
+            grade[row], text[row] = state.grade or 0, state.text or ""
+            states.append(state)
         self.state = replace(self.state, grade=grade, text=text)
-        return said
+        return states
 
-    def turned_gray(self, after: State, sent: lights.Sent) -> I64:
-        """Go on from a decision of the timer where it says gray; return those rows of it."""
+    def take_gray(self, after: State, sent: Sent) -> I64:
+        """Go on from a decision of the idle timer where it is gray; return those rows of it."""
         rows = np.flatnonzero(sent.grade == 0)
         gray = np.isin(np.arange(len(self._row)), sent.light[rows])
         self.state = State(
@@ -109,6 +113,6 @@ class Told:
         return rows
 
 
-def quiet(states: Iterable[LightState]) -> list[LightState]:
-    """Mark states as said by the timer."""
-    return [msgspec.structs.replace(state, reason=QUIET + state.reason) for state in states]
+def as_idle(states: Iterable[LightState]) -> list[LightState]:
+    """Mark states as published by the idle timer."""
+    return [msgspec.structs.replace(state, reason=IDLE_REASON + state.reason) for state in states]

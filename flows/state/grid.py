@@ -1,7 +1,7 @@
-"""The minute grid of one zone: the only air state with a history.
+"""The minute grid of one zone: the only state of its air with a history.
 
-Minutes × stations × parameters. A cell holds an integer sum (in quanta of 1e-9, so that sums are exact, order does
-not matter and means never drift), how many values that are, how many of them their own range or status makes
+Minutes × instruments × gridded values. A cell holds an integer sum (in quanta of 1e-9, so that sums are exact, order
+does not matter and means never drift), how many values that are, how many of them their own range or status makes
 suspect, and what the tests of the surroundings found. Beside it a bit for each second taken.
 """
 
@@ -11,109 +11,122 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from flows.arrays import F64, I32, I64, U8
-from flows.kernels import cells
-from flows.kernels.cells import SECONDS
-from flows.state.panes import PANE_SLOTS, Panes, Totals, of_slots
+from flows.arrays import B1, F64, I32, I64, U8, Whole
+from flows.kernels import cells, rolling
+from flows.state.panes import Panes
 from schemas.errors import ConfigurationError
-from schemas.measured import AIR
+from schemas.measured import Measured
+from schemas.slots import DAY_SLOTS, SECOND_US, SLOT_S
 
-MICROSECONDS = 1_000_000
-PAGE = 60
+PAGE_SLOTS = 60
 """Slots packed together for a snapshot: what an epoch did not touch is not packed again."""
-ROOM = 1440
+SPARE_SLOTS = DAY_SLOTS
 """Slots to spare, so that the grid is moved once a day and not with every batch."""
-P = len(AIR.gridded)
-MESSAGE = len(AIR.values)
-"""The bit column beyond those of the values: a message of this second was seen."""
-
-LAYERS: dict[str, tuple[type[np.generic], int]] = {
-    "sums": (np.int64, P),
-    "counts": (np.uint8, P),
-    "suspects": (np.uint8, P),
-    "found": (np.uint8, P),
-    "taken": (np.uint64, MESSAGE + 1),
-}
+UNBOUNDED = int(np.iinfo(np.int64).max)
 
 
 def second_of(observed: I64) -> I64:
     """Whole seconds since 1970, rounded up, of times in microseconds."""
-    return -(-observed // MICROSECONDS)
+    return -(-observed // SECOND_US)
 
 
 def slot_of(second: I64) -> I64:
     """Slot, in minutes since 1970, of whole seconds since 1970: the minute's end, so 60 lies in slot 1 and 61 in 2."""
-    return -(-second // SECONDS)
+    return -(-second // SLOT_S)
 
 
 class Grid:
     """Cells of one zone between two slots; it moves forward and forgets what lies behind.
 
     Args:
-        stations: ids, in the order of the columns. Cells are kept by id.
+        measured: which values are gridded.
+        instruments: ids, in the order of the columns. Cells are kept by id.
         behind: slots kept behind where the grid is moved to.
         ahead: slots that rows may lie ahead of there.
+        spare: slots beyond that, so that it need not be moved often.
+
+    Two values of PM10 in slot 1 make a cell, whose sum is exact:
+
+    >>> from schemas.measured import AIR
+    >>> grid = Grid(AIR, ["park"], behind=60, ahead=60)
+    >>> grid.move(0)
+    >>> quanta = np.array([[1, 0, 0, 0, 0, 0], [2, 0, 0, 0, 0, 0]])
+    >>> flags = np.where(quanta > 0, 1, 9).astype(np.uint8)
+    >>> grid.add(np.zeros(2, np.int32), np.array([1, 1]), quanta, flags)
+    >>> grid.layer("sums", 1, 1)[0, 0, 0], grid.layer("counts", 1, 1)[0, 0, 0]
+    (np.int64(3), np.uint8(2))
     """
 
-    def __init__(self, stations: list[str], behind: int, ahead: int) -> None:
-        self.stations = stations
+    def __init__(
+        self, measured: Measured, instruments: list[str], behind: int, ahead: int, spare: int = SPARE_SLOTS
+    ) -> None:
+        self.instruments = instruments
+        self.width = len(measured.gridded)
+        """Gridded values of a cell."""
         self._behind = behind
-        self.length = -(-(behind + ahead + ROOM) // PAGE) * PAGE
+        self.length = -(-(behind + ahead + spare) // PAGE_SLOTS) * PAGE_SLOTS
         """Slots that it holds."""
-        self._layers = {
-            name: np.zeros((self.length, len(stations), width), kind) for name, (kind, width) in LAYERS.items()
+        message = len(measured.values)
+        self._kinds: dict[str, tuple[type[np.generic], int]] = {
+            "sums": (np.int64, self.width),
+            "counts": (np.uint8, self.width),
+            "suspects": (np.uint8, self.width),
+            "found": (np.uint8, self.width),
+            "taken": (np.uint64, message + 1),  # the last bit column: a message of this second was seen
         }
-        self.base: int | None = None
-        """Slot of the first line; none while the grid is empty."""
+        self._layers = {
+            name: np.zeros((self.length, len(instruments), width), kind) for name, (kind, width) in self._kinds.items()
+        }
+        self._base: int | None = None
         self.newest = 0
         """Newest slot that holds a reading."""
-        self._blocks = Panes(self.length, (len(stations), P))
+        self._panes = Panes(self.length, (len(instruments), self.width))
         self._pages: dict[int, list[bytes]] = {}
-        self._touched = np.zeros(self.length // PAGE, bool)
+        self._touched = np.zeros(self.length // PAGE_SLOTS, bool)
         """By page, whether it was touched since the last snapshot."""
 
-    def line(self, slot: int) -> int:
-        """Line of a slot in the layers."""
-        return slot - self._base()
+    @property
+    def oldest(self) -> int:
+        """Oldest slot that it holds; the grid was moved somewhere before."""
+        assert self._base is not None, "the grid was never moved to a slot"
+        return self._base
 
+    @property
     def reach(self) -> int:
         """Newest slot that may be written before the grid is moved."""
-        return np.iinfo(np.int64).max if self.base is None else self.base + self.length - 1
+        return UNBOUNDED if self._base is None else self._base + self.length - 1
 
     def layer(self, name: str, first: int, last: int) -> NDArray[Any]:
         """Return a view of slots first..last of a layer, shape (last - first + 1, S, width)."""
-        start = self.line(first)
-        assert 0 <= start <= self.line(last) < self.length, "the grid does not hold these slots"
-        return self._layers[name][start : self.line(last) + 1]
+        start, end = first - self.oldest, last - self.oldest
+        assert 0 <= start <= end < self.length, "the grid does not hold these slots"
+        return self._layers[name][start : end + 1]
 
-    def minutes(self, first: int, last: int) -> Totals:
-        """Return the totals of each slot in (first, last], which may be none."""
-        return of_slots(self._layers_of(self.line(first + 1), self.line(last + 1)))
+    def windows(self, ends: I64, lengths: I64, columns: Whole) -> rolling.Windows:
+        """Total the windows that end with given slots.
 
-    def cells(self) -> tuple[NDArray[Any], ...]:
-        """Return sums, counts, suspects and what tests found, shape (lines, stations, 6) each; not to be written to."""
-        return tuple(self._layers[name] for name in ("sums", "counts", "suspects", "found"))
+        Args:
+            ends: rising, shape (E,).
+            lengths: of the windows in slots, shape (W,); the grid holds them whole.
+            columns: of the instruments, shape (S,).
 
-    def blocks(self, first: int, last: int) -> Totals:
-        """Return the totals of each ten minutes in (first, last], multiples of ``PANE_SLOTS``; read only."""
-        begin, end = self.line(first), self.line(last)
-        assert 0 <= begin <= end < self.length, "the grid does not hold these slots"
-        return self._blocks.get(begin // PANE_SLOTS + 1, end // PANE_SLOTS + 1, self._layers_of)
-
-    def running(self, last: int) -> tuple[Totals, int]:
-        """Return running totals of blocks and which of them ends with slot ``last``, a multiple of ``PANE_SLOTS``."""
-        block = self.line(last) // PANE_SLOTS
-        return self._blocks.running(block, self._layers_of), block
-
-    def _layers_of(self, begin: int, end: int) -> dict[str, NDArray[Any]]:
-        return {name: layer[begin:end] for name, layer in self._layers.items()}
+        Returns:
+            Totals of shape (P, W, S, E).
+        """
+        lines = ends - self.oldest
+        assert lines.size == 0 or (lines[0] >= lengths.max(initial=0) and lines[-1] < self.length), (
+            "the grid does not hold these slots"
+        )
+        layers = tuple(self._layers[name] for name in ("sums", "counts", "suspects", "found"))
+        last = int(lines[-1]) if lines.size else 0
+        return rolling.windows_at(self._panes.running(last, layers), layers, lines, lengths, columns)
 
     def move(self, slot: int) -> None:
         """Make room ahead of ``slot``; what lies ``behind`` or more before it is forgotten."""
-        base = (slot - self._behind) // PAGE * PAGE
-        if self.base is None:
-            self.base = base
-        shift = min(base - self.base, self.length)
+        base = (slot - self._behind) // PAGE_SLOTS * PAGE_SLOTS
+        if self._base is None:
+            self._base = base
+        shift = min(base - self._base, self.length)
         if shift <= 0:
             return
         for layer in self._layers.values():
@@ -121,81 +134,77 @@ class Grid:
                 part = layer[line : line + shift]
                 layer[line - shift : line - shift + len(part)] = part
             layer[self.length - shift :] = 0
-        self._blocks.shift(shift // PANE_SLOTS)
-        self.base = base
-        for page in [page for page in self._pages if page + PAGE <= base]:
+        self._panes.shift(shift)
+        self._base = base
+        for page in [page for page in self._pages if page + PAGE_SLOTS <= base]:
             del self._pages[page]
-        self._touched = np.append(self._touched[shift // PAGE :], np.zeros(shift // PAGE, bool))
+        self._touched = np.append(self._touched[shift // PAGE_SLOTS :], np.zeros(shift // PAGE_SLOTS, bool))
 
-    def take(self, station: I32, second: I64, values: F64) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    def take(self, column: I32, second: I64, values: F64) -> tuple[B1, B1]:
         """Take the second of each value that is not taken yet, row by row.
 
         Args:
-            station: column of each row, shape (n,).
+            column: of each row's instrument, shape (n,).
             second: whole seconds since 1970, rounded up, shape (n,).
-            values: shape (n, 8), NaN where not measured.
+            values: shape (n, V), NaN where not measured.
 
         Returns:
-            Which values are fresh, shape (n, 8), and which rows are duplicates, shape (n,): every value of theirs
+            Which values are fresh, shape (n, V), and which rows are duplicates, shape (n,): every value of theirs
             was taken, or they have none and the second was seen.
         """
         slot = slot_of(second)
-        self._touched[self._lines(slot) // PAGE] = True
-        fresh, duplicate = np.zeros(values.shape, bool, order="F"), np.empty(station.size, bool)
-        cells.take(station, second, slot, self._base(), values, self._layers["taken"], fresh, duplicate)
+        self._touched[self._lines(slot) // PAGE_SLOTS] = True
+        fresh, duplicate = np.zeros(values.shape, bool, order="F"), np.empty(column.size, bool)
+        cells.take(column, second, slot, self.oldest, values, self._layers["taken"], fresh, duplicate)
         return fresh, duplicate
 
-    def add(self, station: I32, slot: I64, quanta: I64, flags: U8) -> None:
+    def add(self, column: I32, slot: I64, quanta: I64, flags: U8) -> None:
         """Add values to their cells.
 
         Args:
-            station: column of each row, shape (n,).
+            column: of each row's instrument, shape (n,).
             slot: of each row, shape (n,).
-            quanta: values in units of 1e-9, shape (n, 6).
-            flags: shape (n, 6); FAIL and MISSING are not added.
+            quanta: values in units of 1e-9, shape (n, P).
+            flags: shape (n, P); FAIL and MISSING are not added.
         """
-        if not station.size:
+        if not column.size:
             return
         self.touch(slot)
         self.newest = max(self.newest, int(slot.max()))
-        cells.add(station, slot, self._base(), quanta, flags, *self.cells()[:3])
-
-    def _base(self) -> int:
-        assert self.base is not None
-        return self.base
-
-    def _lines(self, slot: I64) -> I64:
-        lines = slot - self._base()
-        assert lines.min() >= 0, "the grid does not hold these slots any more"
-        assert lines.max() < self.length, "the grid does not hold these slots yet"
-        return lines
+        layers = (self._layers[name] for name in ("sums", "counts", "suspects"))
+        cells.add(column, slot, self.oldest, quanta, flags, *layers)
 
     def touch(self, slot: I64) -> None:
         """Note that what windows are made of changes in these slots."""
         lines = self._lines(slot)
-        self._touched[lines // PAGE] = True
-        self._blocks.touch(lines)
+        self._touched[lines // PAGE_SLOTS] = True
+        self._panes.touch(lines)
+
+    def _lines(self, slot: I64) -> I64:
+        lines = slot - self.oldest
+        assert lines.min() >= 0, "the grid does not hold these slots any more"
+        assert lines.max() < self.length, "the grid does not hold these slots yet"
+        return lines
 
     def snapshot(self) -> dict[str, object]:
         """Plain data: packed pages, of which only those touched since the last snapshot are packed now."""
         for page in np.flatnonzero(self._touched).tolist():
-            first = self._base() + page * PAGE
+            first = self.oldest + page * PAGE_SLOTS
             self._pages[first] = [pa.compress(part.tobytes(), "zstd", asbytes=True) for part in self._page(first)]
         self._touched[:] = False
-        shape = (self._behind, self.length)
         return {
-            "stations": list(self.stations),
-            "shape": shape,
-            "base": self.base,
+            "stations": list(self.instruments),
+            "shape": (self._behind, self.length),
+            "base": self._base,
             "newest": self.newest,
             "pages": dict(self._pages),
         }
 
     def restore(self, kept: dict[str, Any]) -> tuple[list[int], list[int]]:
-        """Go on from a snapshot. Stations are matched by id: a new one starts empty, one that is gone goes.
+        """Go on from a snapshot. Instruments are matched by id: a new one starts empty, one that is gone goes.
 
         Returns:
-            Columns here, and what the same stations' columns were in the snapshot.
+            Columns here, and what the same instruments' columns were in the snapshot.
 
         Raises:
             ConfigurationError: the grid has another shape.
@@ -205,20 +214,20 @@ class Grid:
                 "late.horizon, windows or quality lengths of the city file changed under this recovery store; put them "
                 "back, or move the store away and make one that fits: cityair rebuild --recovery"
             )
-        old = {station: i for i, station in enumerate(kept["stations"])}
-        ours = [i for i, station in enumerate(self.stations) if station in old]
-        theirs = [old[self.stations[i]] for i in ours]
-        self.base, self.newest = kept["base"], kept["newest"]
+        old = {name: i for i, name in enumerate(kept["stations"])}
+        ours = [i for i, name in enumerate(self.instruments) if name in old]
+        theirs = [old[self.instruments[i]] for i in ours]
+        self._base, self.newest = kept["base"], kept["newest"]
         for first, packed in kept["pages"].items():
-            self._touched[self.line(first) // PAGE] = True
-            for part, blob, (kind, width) in zip(self._page(first), packed, LAYERS.values(), strict=True):
+            self._touched[(first - self.oldest) // PAGE_SLOTS] = True
+            for part, page, (kind, width) in zip(self._page(first), packed, self._kinds.values(), strict=True):
                 size = len(part) * len(old) * width * np.dtype(kind).itemsize
-                part_kept = np.frombuffer(pa.decompress(blob, size, "zstd"), kind).reshape(len(part), len(old), width)
-                part[:, ours] = part_kept[:, theirs]
-        if list(kept["stations"]) == self.stations:
+                unpacked = np.frombuffer(pa.decompress(page, size, "zstd"), kind).reshape(len(part), len(old), width)
+                part[:, ours] = unpacked[:, theirs]
+        if list(kept["stations"]) == self.instruments:
             self._pages, self._touched[:] = dict(kept["pages"]), False
         return ours, theirs
 
     def _page(self, first: int) -> list[NDArray[Any]]:
-        start = self.line(first)
-        return [layer[start : start + PAGE] for layer in self._layers.values()]
+        start = first - self.oldest
+        return [layer[start : start + PAGE_SLOTS] for layer in self._layers.values()]

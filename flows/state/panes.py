@@ -1,26 +1,25 @@
-"""Totals of every ten minutes of the grid, added up once: windows, hours, indices and alerts all rest on them.
+"""Ten-minute partial aggregates of the grid, and their running totals: every window is a difference of two of them.
 
 They follow from the cells alone and are no state of their own: what changed is added up again when it is asked for.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.arrays import I64
+from flows.arrays import I64, Whole
 
 PANE_SLOTS = 10
-"""Slots of a block, which ends with a multiple of it."""
+"""Slots of a pane. Pane b holds the grid's lines 10 b - 9 to 10 b; pane 0 lies before the grid and is empty."""
 
-Cells = dict[str, NDArray[Any]]
-Whole = NDArray[Any]
-"""Whole numbers, or whether."""
+Layers = tuple[NDArray[Any], ...]
+"""Sums, counts, suspects and findings of each slot, each of shape (lines, instruments, parameters)."""
 
 
 class Totals(NamedTuple):
-    """Totals of n runs of slots, each of shape (n, stations, parameters).
+    """Totals of n panes, each of shape (n, instruments, parameters).
 
     Attributes:
         sums: quanta.
@@ -34,99 +33,85 @@ class Totals(NamedTuple):
     filled: Whole
     suspect: Whole
 
-    def of(self, columns: NDArray[np.integer]) -> "Totals":
-        """Return those of some stations; all of them as they are."""
-        if columns.size == self.sums.shape[1]:
-            return self
-        return Totals(*(one[:, columns] for one in self))
+    @classmethod
+    def empty(cls, panes: int, shape: tuple[int, int]) -> "Totals":
+        """Make totals of nothing."""
+        return cls(*(np.zeros((panes, *shape), kind) for kind in (np.int64, np.int32, np.int32, np.int32)))
 
-    def added(self, run: int) -> "Totals":
-        """Add up runs of so many."""
-        if run == 1:
-            return self
-        return Totals(
+    @classmethod
+    def of_slots(cls, layers: Layers) -> "Totals":
+        """Total whole panes, given the layers of their slots."""
+        sums, counts, suspects, findings = layers
+        suspect = np.where(findings, counts, suspects) if findings.any() else suspects
+        kinds = (np.int64, np.int32, np.int32, np.int32)
+        return cls(
             *(
-                one.reshape(-1, run, *one.shape[1:]).sum(axis=1, dtype=kind)
-                for one, kind in zip(self, KINDS, strict=True)
+                values.reshape(-1, PANE_SLOTS, *values.shape[1:]).sum(axis=1, dtype=kind)
+                for values, kind in zip((sums, counts, counts > 0, suspect), kinds, strict=True)
             )
         )
 
 
-KINDS: tuple[Any, ...] = (np.int64, np.int32, np.int32, np.int32)
-"""What totals of more than one slot are kept in."""
-
-
-def of_slots(layers: Cells) -> Totals:
-    """Make totals of single slots from layers of the grid."""
-    counts, found, suspect = layers["counts"], layers["found"], layers["suspects"]
-    return Totals(layers["sums"], counts, counts > 0, np.where(found, counts, suspect) if found.any() else suspect)
-
-
 class Panes:
-    """Totals of the blocks of a grid.
+    """Totals of the panes of a grid.
 
     Args:
-        length: slots of the grid, a multiple of ``PANE_SLOTS``; the first ends a block that began before the grid.
-        shape: stations and parameters.
+        length: lines of the grid, a multiple of ``PANE_SLOTS``.
+        shape: instruments and parameters.
     """
 
     def __init__(self, length: int, shape: tuple[int, int]) -> None:
-        lines = length // PANE_SLOTS + 1
-        self._totals = Totals(*(np.zeros((lines, *shape), kind) for kind in KINDS))
-        self._stale = np.ones(lines, bool)
-        self._running = Totals(*(np.zeros((lines, *shape), kind) for kind in KINDS))
+        panes = length // PANE_SLOTS
+        self._totals = Totals.empty(panes, shape)
+        self._stale = np.ones(panes, bool)
+        self._running = Totals.empty(panes, shape)
         self._added = 1
-        """Panes before this one are in the running totals; the first block has no lines before the grid."""
+        """Panes before this one are in the running totals."""
 
     def touch(self, line: I64) -> None:
         """Note that cells on these lines of the grid change."""
-        block = (line + PANE_SLOTS - 1) // PANE_SLOTS
-        self._stale[block] = True
-        self._added = min(self._added, max(1, int(block.min())))
+        pane = (line + PANE_SLOTS - 1) // PANE_SLOTS
+        pane = pane[pane < self._stale.size]  # the grid's last lines make no whole pane
+        if pane.size:
+            self._stale[pane] = True
+            self._added = min(self._added, max(1, int(pane.min())))
 
-    def get(self, first: int, last: int, layers: Callable[[int, int], Cells]) -> Totals:
-        """Return the totals of blocks first..last-1, of which block b has the lines 10 b - 9 to 10 b.
-
-        Args:
-            first: block, at least 1.
-            last: block.
-            layers: gives the layers of some lines of the grid, from one to before another.
-        """
-        stale = np.flatnonzero(self._stale[first:last]) + first
-        for low, high in _runs(stale):
-            new = of_slots(layers((low - 1) * PANE_SLOTS + 1, (high - 1) * PANE_SLOTS + 1)).added(PANE_SLOTS)
-            for kept, part in zip(self._totals, new, strict=True):
-                kept[low:high] = part
-            self._stale[low:high] = False
-        return Totals(*(kept[first:last] for kept in self._totals))
-
-    def running(self, last: int, layers: Callable[[int, int], Cells]) -> Totals:
-        """Return running totals, of which two blocks' difference is the total from after the one to the other.
+    def running(self, last_line: int, layers: Layers) -> Totals:
+        """Return the totals of all panes up to each, which hold up to the last pane before a line.
 
         They wrap around, which does not matter to differences.
-
-        Args:
-            last: block, up to which they hold.
-            layers: as for ``get``.
         """
+        last = last_line // PANE_SLOTS
         if self._added <= last:
-            for kept, new in zip(self._running, self.get(self._added, last + 1, layers), strict=True):
-                np.cumsum(new, axis=0, out=kept[self._added : last + 1])
-                kept[self._added : last + 1] += kept[self._added - 1]
+            self._refresh(last, layers)
+            for running, totals in zip(self._running, self._totals, strict=True):
+                np.cumsum(totals[self._added : last + 1], axis=0, out=running[self._added : last + 1])
+                running[self._added : last + 1] += running[self._added - 1]
             self._added = last + 1
         return self._running
 
-    def shift(self, blocks: int) -> None:
-        """Forget the oldest blocks, and make room for as many new ones."""
-        self._added = max(1, self._added - blocks)
-        for kept in (*self._totals, *self._running):
-            kept[:-blocks] = kept[blocks:].copy()
-        self._stale[:-blocks] = self._stale[blocks:].copy()
-        self._stale[-blocks:] = True
+    def _refresh(self, last: int, layers: Layers) -> None:
+        """Total the stale panes among those to be added."""
+        stale = np.flatnonzero(self._stale[self._added : last + 1]) + self._added
+        for first, end in _runs(stale):
+            lines = slice((first - 1) * PANE_SLOTS + 1, (end - 1) * PANE_SLOTS + 1)
+            new = Totals.of_slots(tuple(layer[lines] for layer in layers))
+            for totals, part in zip(self._totals, new, strict=True):
+                totals[first:end] = part
+            self._stale[first:end] = False
+
+    def shift(self, lines: int) -> None:
+        """Forget the oldest lines, whole panes of them, and make room for as many new ones."""
+        panes = lines // PANE_SLOTS
+        self._added = max(1, self._added - panes)
+        for values in (*self._totals, *self._running):
+            values[:-panes] = values[panes:].copy()
+        self._stale[:-panes] = self._stale[panes:].copy()
+        self._stale[-panes:] = True
 
 
 def _runs(numbers: NDArray[np.integer]) -> Iterator[tuple[int, int]]:
-    """Runs of consecutive numbers: the first of each, and the number after its last."""
+    """Yield runs of consecutive numbers: the first of each, and the number after its last."""
     if numbers.size:
         cuts = np.flatnonzero(np.diff(numbers) > 1)
         firsts, lasts = numbers[[0, *(cuts + 1)]], numbers[[*cuts, -1]]

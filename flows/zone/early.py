@@ -1,108 +1,161 @@
-"""Where readings wait that lie beyond the horizon ahead of the clock.
+"""Readings beyond the horizon ahead of the watermark.
 
 After a gap in the whole city they are the first of the new time; from one sensor alone they come from a wild clock.
-Which of the two shows when the clock comes near, or goes on without them.
+Which of the two shows when the watermark comes near, or goes on without them.
 """
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from flows.arrays import I32, I64
-from flows.decode.batch import InMemory, Readings, concatenate, no_readings
-from flows.kernels.turns import NO_ROW
+from flows.arrays import B1, I32, I64
+from flows.decode.batch import InMemory, Readings, Record, concatenate, no_readings
+from flows.kernels.watermark import NO_ROW
 from flows.state.grid import second_of, slot_of
-from flows.zone.watermark import Time
+from flows.zone.watermark import WatermarkTrace
+from schemas.measured import Measured, Recorded
 from schemas.rejected import Envelope
 from schemas.slots import NEVER
 
 
-class EarlyBuffer:
-    """Readings of one zone that wait, in their order.
+class Admission(NamedTuple):
+    """What a run of readings does to the buffer.
 
-    Args:
-        horizon: slots ahead of the clock from which readings wait.
-        patience: slots the clock may advance meanwhile.
-        room: how many may wait at once.
+    Attributes:
+        last: the last row of the run that is taken.
+        admitted: buffered readings that go to the grid after it; none where there are none.
+        expired: readings that were buffered in vain.
     """
 
-    def __init__(self, horizon: int, patience: int, room: int) -> None:
-        self._horizon, self._patience, self._room = horizon, patience, room
-        self.readings = no_readings()
+    last: int
+    admitted: Readings | None
+    expired: Readings
+
+
+class EarlyBuffer:
+    """Readings of one zone that are too far ahead of the watermark, in their order.
+
+    Args:
+        measured: the kind of reading.
+        horizon: slots ahead of the watermark from which readings are buffered.
+        max_wait: slots that the watermark may advance meanwhile; then their clock is wild.
+        capacity: readings that may be buffered at once; beyond it the oldest expires.
+
+    A reading two hours ahead, of a horizon of one, waits until the watermark comes near:
+
+    >>> from schemas.measured import AIR
+    >>> buffer = EarlyBuffer(AIR, horizon=60, max_wait=60, capacity=1000)
+    >>> reading = Readings(np.zeros(1, np.int32), np.array([120 * 60_000_000]), np.zeros((1, 8)),
+    ...     np.zeros((1, 6), np.uint8), np.zeros(1, np.int32), np.zeros(1, np.int64), InMemory([b"{}"]))
+    >>> trace = WatermarkTrace(np.array([10]), np.array([10]), np.zeros(1, np.int32), np.array([120]))
+    >>> buffer.admit(reading, np.array([120]), np.array([True]), trace).admitted is None, len(buffer)
+    (True, 1)
+    """
+
+    def __init__(self, measured: Measured, horizon: int, max_wait: int, capacity: int) -> None:
+        self._measured = measured
+        self._horizon, self._max_wait, self._capacity = horizon, max_wait, capacity
+        self.readings = no_readings(measured)
         self._since = np.empty(0, np.int64)
 
     def __len__(self) -> int:
         return len(self.readings)
 
-    def turn(
-        self, run: Readings, slot: I64, waits: NDArray[np.bool_], time: Time
-    ) -> tuple[int, Readings | None, Readings]:
-        """Let readings of a run wait, up to the row at which the first of those who wait may go to the grid.
+    def admit(self, run: Readings, slot: I64, early: B1, trace: WatermarkTrace) -> Admission:
+        """Buffer the early readings of a run, and stop at the first row whose watermark admits a buffered one.
 
         Args:
             run: n readings.
             slot: of each, shape (n,).
-            waits: which of them have to wait, shape (n,).
-            time: what the clock does over the run.
-
-        Returns:
-            The last row taken, the readings that go to the grid after it, and those that waited in vain.
+            early: which of them are too far ahead, shape (n,).
+            trace: the watermark over the run.
         """
-        n, clock = len(run), time.clock
-        new = np.flatnonzero(waits)
+        n, watermark = len(run), trace.watermark
+        new = np.flatnonzero(early)
         everyone = concatenate([self.readings, run.take(new)]) if new.size else self.readings
         slots = np.concatenate([slot_of(second_of(self.readings.observed)), slot[new]])
         row = np.concatenate([np.full(len(self), -1), new])
-        since = np.concatenate([self._since, clock[new]])
-        since[since == NEVER] = clock[np.argmax(clock > NEVER)]
-        near = np.maximum(row, np.searchsorted(clock, slots - self._horizon))
-        expired = np.where(since == NEVER, NO_ROW, np.searchsorted(clock, since + self._patience))
-        released = np.where((near <= expired) & (near < n), near, NO_ROW)
-        full = int(new[self._room - len(self)]) if new.size > self._room - len(self) else n - 1
-        last = int(min(released.min(initial=NO_ROW), full))
+        since = np.concatenate([self._since, watermark[new]])
+        since[since == NEVER] = watermark[np.argmax(watermark > NEVER)]
+        near = np.maximum(row, np.searchsorted(watermark, slots - self._horizon))
+        expires = np.where(since == NEVER, NO_ROW, np.searchsorted(watermark, since + self._max_wait))
+        admits = np.where((near <= expires) & (near < n), near, NO_ROW)
+        full = int(new[self._capacity - len(self)]) if new.size > self._capacity - len(self) else n - 1
+        last = int(min(admits.min(initial=NO_ROW), full))
         here = row <= last
-        goes, vain = here & (released == last), here & (released != last) & (expired <= last)
-        stays = np.flatnonzero(here & ~goes & ~vain)
-        vain[stays[: max(0, stays.size - self._room)]] = True
-        stays = stays[max(0, stays.size - self._room) :]
+        admitted, expired = here & (admits == last), here & (admits != last) & (expires <= last)
+        stays = np.flatnonzero(here & ~admitted & ~expired)
+        expired[stays[: max(0, stays.size - self._capacity)]] = True
+        stays = stays[max(0, stays.size - self._capacity) :]
         self.readings, self._since = everyone.take(stays), since[stays]
         # They keep their own texts, or whole batches would stay in memory for their sake.
         payloads, rows = self.readings.payloads, range(stays.size)
         self.readings.payloads = InMemory(payloads.take(rows), payloads.envelopes(rows))
-        return last, everyone.take(goes) if goes.any() else None, everyone.take(vain)
+        return Admission(last, everyone.take(admitted) if admitted.any() else None, everyone.take(expired))
 
-    def leave(self) -> Readings:
-        """Hand out everyone."""
-        readings, self.readings, self._since = self.readings, no_readings(), np.empty(0, np.int64)
+    def drain(self) -> Readings:
+        """Take out all readings."""
+        readings, self.readings = self.readings, no_readings(self._measured)
+        self._since = np.empty(0, np.int64)
         return readings
 
     def snapshot(self, column: I32) -> dict[str, Any]:
-        """Plain data; stations by their ``column`` in the zone."""
-        one = self.readings
-        return {
-            "column": column[one.station],
-            "rows": [one.observed, one.values, one.status, one.part, one.offset],
-            "texts": one.payloads.take(range(len(one))),
-            "envelopes": [(key, list(headers)) for key, headers in one.payloads.envelopes(range(len(one)))],
+        """Plain data; instruments by their ``column`` in the zone, partitions by their index among the zone's."""
+        buffered = self.readings
+        rows = range(len(buffered))
+        state: dict[str, Any] = {
+            "column": np.where(buffered.station >= 0, column[buffered.station], buffered.station),
+            "rows": [buffered.observed, buffered.values, buffered.status, buffered.part, buffered.offset],
+            "texts": buffered.payloads.take(rows),
+            "envelopes": [(key, list(headers)) for key, headers in buffered.payloads.envelopes(rows)],
             "since": self._since.copy(),
         }
+        if buffered.records is not None:
+            state["records"] = [
+                None if record is None else (record.kind.topic, msgspec.to_builtins(record.data))
+                for record in buffered.records.tolist()
+            ]
+        return state
 
-    def restore(self, kept: dict[str, Any], column_now: I32, stations: I32) -> Readings:
+    def restore(
+        self, kept: dict[str, Any], column_now: I32, stations: I32, recorded: Mapping[str, Recorded]
+    ) -> Readings:
         """Go on from a snapshot.
 
         Args:
             kept: the snapshot.
-            column_now: of each column then, the column now, -1 where the station has left.
+            column_now: of each column then, the column now, -1 where the instrument has left.
             stations: index in the city of each column now.
+            recorded: kinds of records by topic.
 
         Returns:
-            Readings of stations that have left.
+            Readings of instruments that have left.
         """
-        column = column_now[kept["column"]]
-        station = np.where(column >= 0, stations[column], 0).astype(np.int32)
-        observed, values, status, part, koff = kept["rows"]
+        then = kept["column"]
+        is_record = then < 0
+        column = np.where(is_record, 0, column_now[np.maximum(then, 0)] if column_now.size else -1)
+        left = ~is_record & (column < 0)
+        station = np.where(is_record, then, np.where(left, 0, _indices(stations, column))).astype(np.int32)
+        observed, values, status, part, offset = kept["rows"]
         envelopes = [Envelope(key, tuple(headers)) for key, headers in kept["envelopes"]]
-        everyone = Readings(station, observed, values, status, part, koff, InMemory(kept["texts"], envelopes))
-        self.readings, self._since = everyone.take(column >= 0), kept["since"][column >= 0]
-        return everyone.take(column < 0)
+        records = _records(kept["records"], recorded) if "records" in kept else None
+        everyone = Readings(
+            station, observed, values, status, part, offset, InMemory(kept["texts"], envelopes), records
+        )
+        self.readings, self._since = everyone.take(~left), kept["since"][~left]
+        return everyone.take(left)
+
+
+def _indices(stations: I32, column: I64) -> I32:
+    return stations[np.maximum(column, 0)] if stations.size else np.zeros(column.size, np.int32)
+
+
+def _records(kept: Sequence[Any], recorded: Mapping[str, Recorded]) -> Any:
+    column = np.full(len(kept), None)
+    for i, record in enumerate(kept):
+        if record is not None:
+            kind = recorded[record[0]]
+            column[i] = Record(kind, msgspec.convert(record[1], kind.contract))
+    return column

@@ -1,142 +1,168 @@
-"""Which slots close in a run of rows, and after which of them: a function of the rows alone."""
+"""Which slots fire in a run of rows, and after which of them: a function of the rows alone."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from flows.arrays import I64
-from flows.kernels.turns import NO_ROW
+from flows.arrays import B1, I64, Whole
+from flows.kernels.watermark import NO_ROW
 from flows.state.cadence import Cadence
-from flows.zone.watermark import Time, Watermark, closing_rows
+from flows.zone.watermark import Watermark, WatermarkTrace, firing_rows
+from schemas.slots import DAY_SLOTS
 
-FEW = 1440
-"""Up to so many slots, to ask each is quicker than to find out first which of them can close."""
+ASK_EACH_SLOTS = DAY_SLOTS
+"""Up to so many slots, to ask each is quicker than to find out first which of them can fire."""
 
 
 class Firings(NamedTuple):
-    """Slots of one group that close in a run, in rising order, and the rows after which they do; both of shape (n,)."""
+    """Slots of one cadence that fire in a run, rising, and the rows after which they do; both of shape (n,)."""
 
     slots: I64
     rows: I64
 
 
 class Triggers:
-    """Slots of every group that close in a run: steps, which means end with, and those that lights and alerts ask for.
+    """Slots of every cadence that fire in a run of rows: ends of steps, and those that lights and alerts want.
 
     Args:
-        groups: the zone's stations by cadence.
-        lengths: of each group, in slots; their multiples are asked for.
-        since: newest slot closed of each group, of those asked for, shape (groups,).
-        clock: before the run.
-        time: what the clock does over the run.
-        stop: the last row of it that is taken.
+        cadences: of the zone.
+        lengths: of each cadence, in slots; lights and alerts want their multiples.
+        since: newest slot of each cadence that fired for lights and alerts, shape (cadences,).
+        watermark: before the run.
+        trace: of the watermark over the run.
+        stop: the last row of the run that is taken.
+
+    The instruments of a ten-minute cadence have both reached slot 10 after the second row, and its step fires there:
+
+    >>> from zoneinfo import ZoneInfo
+    >>> cadence = Cadence(600, np.array([0, 1]), 10, ZoneInfo("UTC"))
+    >>> cadence.start(0)
+    >>> watermark = Watermark(2)
+    >>> trace = watermark.preview(np.array([0, 1], np.int32), np.array([10, 10]))
+    >>> Triggers([cadence], [set()], np.array([0]), watermark, trace, stop=1).firing_rows(1)
+    [1]
     """
 
     def __init__(
         self,
-        groups: Sequence[Cadence],
+        cadences: Sequence[Cadence],
         lengths: Sequence[set[int]],
         since: I64,
-        clock: Watermark,
-        time: Time,
+        watermark: Watermark,
+        trace: WatermarkTrace,
         stop: int,
     ) -> None:
-        self._groups = groups
-        self._due, self._since = [group.due for group in groups], since.tolist()
+        self._cadences = cadences
+        self._fired, self._signalled = [cadence.fired_until for cadence in cadences], since.tolist()
         self._steps: list[Firings] = []
-        self.asked: list[Firings] = []
-        """Of each group, those of the slots asked for."""
-        heard, upto = clock.heard_from(time), int(time.clock[stop])
-        for group, some, last in zip(groups, lengths, self._since, strict=True):
-            slots = _candidates({group.step, *some}, min(group.due, last), upto, time.slot, heard, group.grace)
+        self.signals: list[Firings] = []
+        """Of each cadence, the slots that lights and alerts want."""
+        heard, upto = watermark.heard_until(trace), int(trace.watermark[stop])
+        for i, (cadence, wanted) in enumerate(zip(cadences, lengths, strict=True)):
+            fired = cadence.fired_until
+            last = self._signalled[i] = self._signalled[i] if wanted else fired
+            slots = _candidates(
+                {cadence.step, *wanted}, min(fired, last), upto, trace.slot, heard, cadence.straggler_timeout
+            )
             rows = slots
             if slots.size:
-                rows = closing_rows(time, slots, group.columns, heard, group.cadence, group.grace)
+                rows = firing_rows(trace, slots, cadence.columns, heard, cadence.slots, cadence.straggler_timeout)
                 slots, rows = slots[rows <= stop], rows[rows <= stop]
-            steps = (slots > group.due) & (slots % group.step == 0)
-            asked = (slots > last) & _multiple(slots, some)
+            steps = (slots > fired) & (slots % cadence.step == 0)
+            signals = (slots > last) & _multiple(slots, wanted)
             self._steps.append(Firings(slots[steps], rows[steps]))
-            self.asked.append(Firings(slots[asked], rows[asked]))
+            self.signals.append(Firings(slots[signals], rows[signals]))
 
-    def events(self, upto: int) -> list[int]:
-        """Rows up to ``upto`` after which something closes that is open still."""
+    def firing_rows(self, upto: int) -> list[int]:
+        """Rows up to ``upto`` after which a step fires that has not fired yet."""
         rows = [
-            rows[(steps > group.due) & (rows <= upto)]
-            for group, (steps, rows) in zip(self._groups, self._steps, strict=True)
+            rows[(steps > cadence.fired_until) & (rows <= upto)]
+            for cadence, (steps, rows) in zip(self._cadences, self._steps, strict=True)
         ]
         return [int(row) for row in np.unique(np.concatenate(rows))]
 
-    def late(self, slot: I64, row: I64, group_of: NDArray[np.integer]) -> NDArray[np.bool_]:
-        """Tell which readings, of rising rows, lie in a step that closed for their group before they came."""
-        return _late(self._due, self._steps, slot, row, group_of)
+    def late(self, slot: I64, row: I64, cadence_of: Whole) -> B1:
+        """Tell which readings, of rising rows, lie in a step that fired for their cadence before they came."""
+        return _late(self._fired, self._steps, slot, row, cadence_of)
 
-    def cuts(self, slot: I64, row: I64, group_of: NDArray[np.integer]) -> NDArray[np.integer]:
-        """Return where readings stand that are late for a slot asked for: what closed is looked at before they get in.
+    def late_for_any(self, slot: I64, row: I64) -> B1:
+        """Tell which records, of rising rows, lie in a step that fired for any cadence before they came."""
+        late = np.zeros(slot.size, bool)
+        for i in range(len(self._cadences)):
+            late |= _late(self._fired, self._steps, slot, row, np.full(slot.size, i))
+        return late
 
-        Of those that are late behind the same closings the first is enough: after it nothing is left to look at.
+    def decision_rows(self, slot: I64, row: I64, cadence_of: Whole) -> Whole:
+        """Positions before which lights and alerts must look: the reading there is late for a slot that has fired.
+
+        Of several behind the same firings only the first is listed: after it nothing is left to look at.
         """
-        late = np.flatnonzero(_late(self._since, self.asked, slot, row, group_of))
+        late = np.flatnonzero(_late(self._signalled, self.signals, slot, row, cadence_of))
         if not late.size:
             return late
-        closings = np.zeros(late.size, np.int64)
-        for ticks in self.asked:
-            closings += np.searchsorted(ticks.rows, row[late], side="left")
-        return late[np.diff(closings, prepend=-1) > 0]
+        firings = np.zeros(late.size, np.int64)
+        for fired in self.signals:
+            firings += np.searchsorted(fired.rows, row[late], side="left")
+        return late[np.diff(firings, prepend=-1) > 0]
 
-    def close(self, upto: int, seen: int, below: int | None = None) -> int:
-        """Note what is closed after row ``upto``, closing by closing.
+    def firings_until(self, row: int) -> int:
+        """Count the rows up to ``row`` after which a step fires that has not fired yet."""
+        return len(self.firing_rows(row))
+
+    def fire(self, upto: int, number: int, below: int | None = None) -> int:
+        """Fire the steps up to a row, firing by firing.
 
         Args:
             upto: the row.
-            seen: how many closings the zone has seen.
+            number: of the zone's newest firing.
             below: only steps before this slot.
 
         Returns:
-            How many closings the zone has seen then.
+            The number of the zone's newest firing then.
         """
         new: dict[int, list[tuple[Cadence, int]]] = {}
-        for group, (steps, rows) in zip(self._groups, self._steps, strict=True):
-            open_still = (steps > group.due) & (rows <= upto)
+        for cadence, (steps, rows) in zip(self._cadences, self._steps, strict=True):
+            pending = (steps > cadence.fired_until) & (rows <= upto)
             if below is not None:
-                open_still &= steps < below
-            for step, row in zip(steps[open_still].tolist(), rows[open_still].tolist(), strict=True):
-                new.setdefault(row, []).append((group, step))
+                pending &= steps < below
+            for step, row in zip(steps[pending].tolist(), rows[pending].tolist(), strict=True):
+                new.setdefault(row, []).append((cadence, step))
         for row in sorted(new):
-            seen += 1
-            for group, step in new[row]:
-                group.close_at(step, seen)
-        return seen
+            number += 1
+            for cadence, step in new[row]:
+                cadence.fire(step, number)
+        return number
 
 
-def _candidates(lengths: set[int], after: int, upto: int, slot: I64, heard: I64, grace: int) -> I64:
-    """Multiples of some lengths in (after, upto]: all, or of many those with which others close."""
-    if upto - after <= FEW:
+def _candidates(lengths: set[int], after: int, upto: int, slot: I64, heard: I64, timeout: int) -> I64:
+    """Slots in (after, upto] that may fire: multiples of the lengths.
+
+    Over long spans only those that an instrument, or the timeout, can make fire: none between them fires by itself.
+    """
+    if upto - after <= ASK_EACH_SLOTS:
         slots = np.arange(after + 1, upto + 1)
         return slots[_multiple(slots, lengths)]
     reached = np.unique(np.concatenate([slot, heard]))
-    marks = np.concatenate([reached, reached - grace])  # between these nothing closes that did not before
+    marks = np.concatenate([reached, reached - timeout])
     slots = np.unique(np.concatenate([marks // length * length for length in lengths]))
     return slots[(slots > after) & (slots <= upto)]
 
 
-def _multiple(slots: I64, lengths: Iterable[int]) -> NDArray[np.bool_]:
-    found = np.zeros(slots.size, bool)
+def _multiple(slots: I64, lengths: Iterable[int]) -> B1:
+    multiple = np.zeros(slots.size, bool)
     for length in lengths:
-        found |= slots % length == 0
-    return found
+        multiple |= slots % length == 0
+    return multiple
 
 
-def _late(
-    before: Sequence[int], ticks: Sequence[Firings], slot: I64, row: I64, group_of: NDArray[np.integer]
-) -> NDArray[np.bool_]:
-    """Tell which readings lie in a slot that closed before they came: before the run, or in it before their row."""
+def _late(before: Sequence[int], firings: Sequence[Firings], slot: I64, row: I64, cadence_of: Whole) -> B1:
+    """Tell which readings lie in a slot that fired before they came: before the run, or in it before their row."""
     late = np.zeros(slot.size, bool)
-    first = min((int(rows[0]) for _, rows in ticks if rows.size), default=NO_ROW)
+    first = min((int(rows[0]) for _, rows in firings if rows.size), default=NO_ROW)
     if row[-1] <= first and slot.min() > max(before):
         return late
-    for i, (slots, rows) in enumerate(ticks):
+    for i, (slots, rows) in enumerate(firings):
         newest = np.append(before[i], slots)[np.searchsorted(rows, row, side="left")]
-        late |= (group_of == i) & (slot <= newest)
+        late |= (cadence_of == i) & (slot <= newest)
     return late

@@ -1,393 +1,391 @@
 """One zone of the city: from readings in their order to what can be said of its air.
 
-A reading waits while it lies too far ahead of the clock, is too late behind the horizon, or goes on the grid. Slots
-close as the clock passes; what a late reading touches is evaluated again when the next step closes. All of it is a
+A reading is buffered while it lies too far ahead of the watermark, is too late behind the horizon, or goes on the grid.
+Slots fire as the watermark passes; what a late reading touches is evaluated again at the next firing. All of it is a
 function of the sequence of readings alone.
 """
 
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from flows.analyses import evaluate, indices
-from flows.analyses.ozone_hours import OzoneHours
-from flows.arrays import I32, I64, U8
-from flows.decode.batch import Readings, no_readings
+from flows.analyses.base import Results, ZoneView
+from flows.arrays import B1, I32, I64, U8
+from flows.decode.batch import InputPartition, Readings, Record, no_readings
 from flows.kernels import quality, rolling
-from flows.signals.lights import Watch
+from flows.signals.base import NoSignals, Signals
 from flows.state.cadence import Cadence
-from flows.state.grid import PAGE, Grid, second_of, slot_of
+from flows.state.grid import PAGE_SLOTS, Grid, second_of, slot_of
+from flows.state.records import Records
+from flows.zone.days import LearningDays
 from flows.zone.early import EarlyBuffer
-from flows.zone.late import LateBuffer
-from flows.zone.result import Accepted, ZoneResult
+from flows.zone.partitions import Partitions
+from flows.zone.plan import ZonePlan
+from flows.zone.progress import Progress
+from flows.zone.result import Accepted, AcceptedRecord, ZoneResult
+from flows.zone.run import Pending, Run
 from flows.zone.triggers import Triggers
-from flows.zone.watermark import QUORUM_REVIEW_ROWS, Time, Watermark
-from schemas.city import City
-from schemas.durations import minutes, seconds
-from schemas.measured import AIR
+from flows.zone.watermark import Watermark, WatermarkTrace
 from schemas.rejected import Reason, Reject
-from schemas.slots import NEVER
+from schemas.slots import DAY_SLOTS, NEVER
+from schemas.snapshots import check_version
 
-P = len(AIR.gridded)
-DAY = 1440
-SLOWEST = 60
-"""The longest cadence. The grid's shape follows the city file's lengths alone, so that a station of any cadence may
+VERSION = 2
+"""Of the snapshot: 2 keeps analyses as pages by name, and early readings by the name of their partition."""
+SLOWEST_SLOTS = 60
+"""The longest cadence. The grid's shape follows the city file's lengths alone, so that an instrument of any cadence may
 come and go."""
 
 
-@dataclass(slots=True)
-class _Run:
-    """Rows on their way to the grid: columns of the same length."""
-
-    readings: Readings
-    slot: I64
-    row: I64
-    """Number of each in the run that the clock looked ahead over."""
-
-
 class Zone:
-    """State of one zone.
+    """State of one zone, and the order in which everything happens in it.
+
+    ``_advance`` is the one place where slots fire: look, fire, evaluate, learn, decide, move.
 
     Args:
-        city: the city file.
-        zone: the zone's id.
+        plan: what the zone is made of.
+        evaluate_slots: slots that are evaluated in one go.
     """
 
-    def __init__(self, city: City, zone: str) -> None:
-        self.id = zone
-        self.stations = np.array([i for i, s in enumerate(city.stations) if s.zone == zone], np.int32)
-        self.column = np.full(len(city.stations), -1, np.int32)
+    def __init__(self, plan: ZonePlan, evaluate_slots: int = DAY_SLOTS) -> None:
+        self.plan, self.id = plan, plan.name
+        self.stations = plan.stations
+        self.column = np.full(len(plan.instruments), -1, np.int32)
         self.column[self.stations] = np.arange(self.stations.size)
-        cadences = np.array([seconds(city.stations[i].every) for i in self.stations])
-        scales = indices.Scales(city.indices.korea, city.indices.ozone)
-        self.groups = [
-            Cadence(city, np.flatnonzero(cadences == every), int(every), scales) for every in np.unique(cadences)
+        mine = [plan.instruments[i] for i in self.stations.tolist()]
+        every = np.array([instrument.every for instrument in mine])
+        self.cadences = [
+            Cadence(int(each), np.flatnonzero(every == each), plan.step, plan.timezone) for each in np.unique(every)
         ]
-        self._group_of = np.searchsorted(np.unique(cadences), cadences)
-        limits = city.limits()
-        self._fail = np.array([limit.fail for limit in limits])
-        self._suspect = np.array([limit.suspect for limit in limits])
-        self._horizon = minutes(city.late.horizon)
-        self._waiting = EarlyBuffer(self._horizon, minutes(city.late.wait), city.late.waiting_room)
-        lengths = (*city.windows.lengths, city.quality.flat_line_length, city.quality.attenuated_signal_length)
-        longest = max(indices.REACH, *(minutes(length) for length in lengths))
-        lookback = longest + 2 * max(minutes(city.windows.step), SLOWEST)
-        assert all(max(group.longest, group.lookback) + group.step < lookback + 2 * PAGE for group in self.groups)
-        self.grid = Grid(
-            [city.stations[i].id for i in self.stations], self._horizon + lookback + 2 * PAGE, self._horizon + 4 * PAGE
+        self._cadence_of = np.searchsorted(np.unique(every), every)
+        self._fail, self._suspect = plan.spans()
+        self._horizon = plan.lateness.horizon
+        analyses = plan.analyses()
+        longest = max((analysis.lookback for analysis in analyses), default=0)
+        lookback = longest + 2 * max(plan.step, SLOWEST_SLOTS)
+        ids = [instrument.id for instrument in mine]
+        behind, ahead = self._horizon + lookback + 2 * PAGE_SLOTS, self._horizon + 4 * PAGE_SLOTS
+        self.grid = Grid(plan.measured, ids, behind, ahead)
+        self.records = Records(plan.recorded)
+        places = np.array([(instrument.lat, instrument.lon) for instrument in mine]).reshape(-1, 2)
+        view = ZoneView(self.id, plan.measured, ids, places, self.grid, self.cadences, self.records)
+        for analysis in analyses:
+            analysis.attach(view)
+        days = LearningDays(plan.timezone, self._horizon) if any(a.learns for a in analyses) else None
+        self.progress = Progress(view, analyses, longest, days, evaluate_slots)
+        self.watermark = Watermark(self.stations.size)
+        self.signals: Signals = (
+            plan.signals(self.grid, self.cadences) if plan.signals else NoSignals(len(self.cadences))
         )
-        for group in self.groups if scales.regression else ():
-            ids = [self.grid.stations[column] for column in group.columns]
-            group.ozone = OzoneHours(ids, group.columns, self.grid.length // indices.HOUR)
-        self.clock = Watermark(self.stations.size)
-        self.watch = Watch(city, zone, self.grid, self.groups)
-        self._settled = np.full(self.stations.size, NEVER)
-        self._gone = no_readings()
-        """Readings that waited, of stations that have left the city file since."""
-        self._held = LateBuffer()
-        self._revision = 0
-        self._closings_seen = 0
+        lateness = plan.lateness
+        self.early = EarlyBuffer(plan.measured, self._horizon, lateness.max_wait, lateness.early_capacity)
+        self.parts = Partitions()
+        self._on_grid = np.full(self.stations.size, NEVER)
+        """Newest slot of each instrument by readings that are not in the early buffer."""
+        self._orphaned = no_readings(plan.measured)
+        """Early readings of a snapshot whose instruments have left the city file since."""
 
-    def take(self, readings: Readings, *, more: bool = False, last: bool = False) -> ZoneResult:
+    def take(
+        self, readings: Readings, parts: Sequence[InputPartition] = (), *, end_of_input: bool = False
+    ) -> ZoneResult:
         """Take readings of this zone in their order.
 
         Args:
-            readings: of stations of this zone.
-            more: further readings are at hand, so that evaluation may wait and do up to a day in one go.
-            last: the input ends here: close what is still open.
+            readings: of the zone's instruments, and records.
+            parts: input partitions, by the indices that the readings bear.
+            end_of_input: close what is still open.
         """
-        out = ZoneResult()
-        if len(self._gone):
-            self._refuse(self._gone, "unknown_station", "its station left the city file while it waited", out)
-            self._gone = no_readings()
-        self._take(deque([(readings, True)]), out)
-        if last:
+        out = ZoneResult(self.parts.known)
+        readings = self._of_known_partitions(readings, parts)
+        if len(self._orphaned):
+            self._refuse(self._orphaned, "unknown_station", "its station left the city file while it waited", out)
+            self._orphaned = no_readings(self.plan.measured)
+        self._take(deque([Pending(readings, counted=False)]), out)
+        if end_of_input:
             self._finish(out)
-        if not more or any(group.due - group.closed >= DAY for group in self.groups):
-            self._evaluate(out)
-        out.waiting = self._waiting.readings.part
+        self._evaluate(out)
+        out.waiting = self.early.readings.part
         return out
 
-    def quiet(self, minutes: int) -> ZoneResult:
-        """No air came for so many minutes: what lights must be told then."""
-        out = ZoneResult(waiting=self._waiting.readings.part)
-        self.watch.quiet(minutes, out.said)
+    def _of_known_partitions(self, readings: Readings, parts: Sequence[InputPartition]) -> Readings:
+        part = self.parts.translate(readings.part, parts)
+        return readings if part is readings.part else replace(readings, part=part)
+
+    def on_idle(self, minutes: int) -> ZoneResult:
+        """Say what lights must be told because no air has come for so many minutes."""
+        out = ZoneResult(self.parts.known, waiting=self.early.readings.part)
+        self.signals.on_idle(minutes, out.signals)
         return out
 
-    def adopt(self, closed: dict[int, int], revision: int) -> None:
-        """Take over from a zone whose state was lost: what it had closed, by cadence in seconds, and its revisions."""
-        for group in self.groups:
-            if group.due > NEVER:
-                group.close_at(closed.get(group.every, NEVER), 0)
+    def adopt(self, fired: dict[int, int], revision: int) -> None:
+        """Take over from a zone whose state was lost: what had fired, by cadence in seconds, and its revisions."""
+        for cadence in self.cadences:
+            if cadence.fired_until > NEVER:
+                cadence.fire(fired.get(cadence.every, NEVER), 0)
         self._evaluate(ZoneResult())
-        self._revision = max(self._revision, revision)
+        self.progress.revision = max(self.progress.revision, revision)
 
-    def _take(self, queue: deque[tuple[Readings, bool]], out: ZoneResult) -> None:
-        """Work through runs of readings, each new to the clock or released from waiting."""
+    def _take(self, queue: deque[Pending], out: ZoneResult) -> None:
+        """Work through runs of readings, each new to the watermark or admitted from the early buffer."""
         while queue:
-            readings, new = queue.popleft()
+            readings, counted = queue.popleft()
             if not len(readings):
                 continue
-            most = self.clock.until_review() if new else len(readings)
+            most = len(readings) if counted else self.watermark.until_review()
             if len(readings) > most:
-                queue.appendleft((readings.slice(most, len(readings)), new))
+                queue.appendleft(Pending(readings.slice(most, len(readings)), counted))
                 readings = readings.slice(0, most)
-            rest, released = self._step(readings, new, out)
+            rest, admitted = self._step(readings, counted, out)
             if rest is not None:
-                queue.appendleft((rest, new))
-            if released is not None:
-                queue.appendleft((released, False))
-            if new and self.clock.until_review() == QUORUM_REVIEW_ROWS and self.clock.review():
-                queue.appendleft((self._forget_waiting(), False))
+                queue.appendleft(Pending(rest, counted))
+            if admitted is not None:
+                queue.appendleft(Pending(admitted, counted=True))
+            if not counted and self.watermark.until_review() == self.watermark.review_rows:
+                if self.watermark.review_quorum():
+                    queue.appendleft(Pending(self._drain_early(), counted=True))
 
-    def _step(self, readings: Readings, new: bool, out: ZoneResult) -> tuple[Readings | None, Readings | None]:
-        """Take readings up to the first at which one that waited may go; return the rest and those released."""
+    def _step(self, readings: Readings, counted: bool, out: ZoneResult) -> tuple[Readings | None, Readings | None]:
+        """Take readings until a buffered early one becomes admissible; return the rest, and those admitted."""
         n = len(readings)
-        column = self.column[readings.station]
+        column = np.where(readings.station >= 0, self.column[readings.station], readings.station)
         slot = slot_of(second_of(readings.observed))
-        time = self.clock.look_ahead(column, slot)
-        waits = (time.clock == NEVER) | (slot > time.clock + self._horizon)
-        stop, released = n - 1, None
-        if waits.any() or len(self._waiting):
-            stop, released, refused = self._waiting.turn(readings, slot, waits, time)
+        trace = self.watermark.preview(column, slot)
+        early = (trace.watermark == NEVER) | (slot > trace.watermark + self._horizon)
+        stop, admitted = n - 1, None
+        if early.any() or len(self.early):
+            stop, admitted, expired = self.early.admit(readings, slot, early, trace)
             self._refuse(
-                refused, "future", "more than the horizon ahead of the clock, for as long as readings may wait", out
+                expired, "future", "more than the horizon ahead of the clock, for as long as readings may wait", out
             )
-        go = np.flatnonzero(~waits[: stop + 1])
-        run = _Run(readings if go.size == n else readings.take(go), slot[go], go)
-        self._settle(run, time, stop, out)
-        self.clock.count(column[: stop + 1], slot[: stop + 1], time, stop + 1 if new else 0)
-        return (readings.slice(stop + 1, n) if stop + 1 < n else None), released
+        go = np.flatnonzero(~early[: stop + 1])
+        run = Run(readings if go.size == n else readings.take(go), slot[go], go)
+        self._settle(run, trace, stop, out)
+        self.watermark.advance(trace, stop + 1, 0 if counted else stop + 1)
+        return (readings.slice(stop + 1, n) if stop + 1 < n else None), admitted
 
-    def _forget_waiting(self) -> Readings:
-        """Hand out those who wait, and count the clock anew without them."""
-        self.clock.newest = self._settled.copy()
-        return self._waiting.leave()
+    def _drain_early(self) -> Readings:
+        """Take out all early readings, and let the watermark forget them."""
+        self.watermark.forget(self._on_grid)
+        return self.early.drain()
 
-    def _settle(self, run: _Run, time: Time, stop: int, out: ZoneResult) -> None:
-        """Put readings on the grid in their order, and close slots on the way."""
-        if run.slot.size and self.groups[0].due == NEVER:
-            self._start(int(time.clock[np.argmax(time.clock > NEVER)]))
-        if self.groups[0].due == NEVER:
+    def _settle(self, run: Run, trace: WatermarkTrace, stop: int, out: ZoneResult) -> None:
+        """Put readings on the grid in their order, and fire slots on the way."""
+        if len(run) and self.cadences[0].fired_until == NEVER:
+            self._start(int(trace.watermark[np.argmax(trace.watermark > NEVER)]))
+        if self.cadences[0].fired_until == NEVER:
             return
-        late = run.slot < time.clock[run.row] - self._horizon
+        late = run.slot < trace.watermark[run.row] - self._horizon
         if late.any():
             self._refuse(run.readings.take(late), "too_late", "older than the horizon behind the clock", out)
-            run = _cut_mask(run, ~late)
-        np.maximum.at(self._settled, self.column[run.readings.station], run.slot)
-        closings = Triggers(self.groups, self.watch.lengths, self.watch.closed, self.clock, time, stop)
-        self.watch.foresee(closings.asked)
+            run = run.part(~late)
+        measured = run.readings.station >= 0
+        np.maximum.at(self._on_grid, self.column[run.readings.station[measured]], run.slot[measured])
+        triggers = Triggers(self.cadences, self.signals.lengths, self.signals.fired, self.watermark, trace, stop)
+        self.signals.schedule(triggers.signals)
         begin = 0
-        while begin < run.slot.size:
-            fits = run.slot[begin:] <= self.grid.reach()
+        while begin < len(run):
+            fits = run.slot[begin:] <= self.grid.reach
             end = begin + (fits.size if fits.all() else int(np.argmin(fits)))
             if end > begin:
-                self._piece(_cut(run, begin, end), closings, out)
-            if end < run.slot.size:
-                self._make_room(int(run.row[end]), int(run.slot[end]), closings, out)
+                self._put(run.slice(begin, end), triggers, out)
+            if end < len(run):
+                self._make_room(int(run.row[end]), int(run.slot[end]), triggers, out)
             begin = end
-        self._pass(closings, stop, out)
+        self._advance(triggers, stop, out)
 
-    def _make_room(self, row: int, slot: int, closings: Triggers, out: ZoneResult) -> None:
-        """Move the grid on, so that the reading of a row fits; what closed before it is evaluated first."""
-        self._pass(closings, row - 1, out)
-        self._evaluate(out)
-        self.grid.move(min(group.closed for group in self.groups))
-        if slot <= self.grid.reach():
+    def _start(self, watermark: int) -> None:
+        """When the watermark is set, a horizon of slots before it is open."""
+        self.progress.start(watermark - self._horizon - 1)
+        self.signals.start(watermark - 1)
+
+    def _make_room(self, row: int, slot: int, triggers: Triggers, out: ZoneResult) -> None:
+        """Move the grid on, so that the reading of a row fits; what fired before it is evaluated first."""
+        self._advance(triggers, row - 1, out, evaluate=True, room_for=slot)
+        if slot <= self.grid.reach:
             return
-        self.watch.decide_gap(row, slot - 1, out.said)  # the reading ends a gap: what it closes lies before it
-        self._closings_seen = closings.close(row, self._closings_seen, below=slot)
-        self._evaluate(out)
-        self.grid.move(min(group.closed for group in self.groups))
+        # The reading ends a gap: what it fires lies before it.
+        self.signals.look_into_gap(row, slot - 1, self.progress.firing)
+        self._advance(triggers, row, out, evaluate=True, room_for=slot, below=slot)
 
-    def _pass(self, closings: Triggers, upto: int, out: ZoneResult) -> None:
-        """Decide and close up to row ``upto``; readings that are held get in at the first closing after them."""
-        for event in closings.events(upto) if self._held else ():
-            self._pass_event(closings, event, out)
-        self.watch.decide(upto + 1, out.said)
-        self._closings_seen = closings.close(upto, self._closings_seen)
+    def _advance(
+        self,
+        triggers: Triggers,
+        row: int,
+        out: ZoneResult,
+        *,
+        evaluate: bool = False,
+        room_for: int | None = None,
+        below: int | None = None,
+    ) -> None:
+        """Fire the slots up to a row: look, fire, evaluate, learn, decide, move; in this order and nowhere else.
 
-    def _pass_event(self, closings: Triggers, event: int, out: ZoneResult) -> None:
-        self.watch.decide(event + 1, out.said)
-        self._closings_seen = closings.close(event, self._closings_seen)
-        self._evaluate(out)
+        While late readings are about, firing by firing: they get in at the first one.
 
-    def _start(self, clock: int) -> None:
-        """When the clock is set, a horizon of slots before it is open."""
-        for group in self.groups:
-            group.due = group.closed = group.floor(clock - self._horizon - 1)
-        self.watch.start(clock - 1)
-        self.grid.move(min(group.closed for group in self.groups))
+        Args:
+            triggers: of the run.
+            row: what fires after it stays open.
+            out: takes what is said.
+            evaluate: not later, with more that fires: late readings are about to get in, or the grid to move.
+            room_for: a slot that must fit on the grid afterwards.
+            below: fire only steps before this slot; signals have looked at them.
+        """
+        for firing in triggers.firing_rows(row) if self.progress.late and below is None else ():
+            self._look(triggers, firing + 1)
+            self.progress.firing = triggers.fire(firing, self.progress.firing)
+            self._evaluate(out)
+        if below is None:
+            self._look(triggers, row + 1)
+        self.progress.firing = triggers.fire(row, self.progress.firing, below)
+        if evaluate:
+            self._evaluate(out)
+        if room_for is not None and room_for > self.grid.reach:
+            self.progress.move()
 
-    def _piece(self, run: _Run, closings: Triggers, out: ZoneResult) -> None:
-        """Take readings that all fit on the grid."""
+    def _look(self, triggers: Triggers, before: int) -> None:
+        """Let signals look at what fires before a row, with what is on the grid now."""
+        self.signals.look(before, lambda row: self.progress.firing + triggers.firings_until(row))
+
+    def _put(self, run: Run, triggers: Triggers, out: ZoneResult) -> None:
+        """Take readings and records that all fit on the grid."""
+        if run.readings.records is not None:
+            self._put_records(run, triggers, out)
+            return
         readings = run.readings
         column = self.column[readings.station]
         fresh, duplicate = self.grid.take(column, second_of(readings.observed), readings.values)
         if duplicate.any():
             self._refuse(readings.take(duplicate), "duplicate", "every value of this second was taken before", out)
-            run = _cut_mask(run, ~duplicate)
+            run = run.part(~duplicate)
             readings, column, fresh = run.readings, column[~duplicate], fresh[~duplicate]
         if not fresh.all():
-            np.copyto(readings.values, np.nan, where=~fresh)
-        flags = quality.judge(readings.values[:, :P], readings.status, self._fail, self._suspect)
-        out.stored.append(Accepted(readings, flags))
-        if not run.row.size:
+            readings = replace(readings, values=np.where(fresh, readings.values, np.nan))
+        gridded = readings.values[:, : self.grid.width]
+        flags = quality.judge(gridded, readings.status, self._fail, self._suspect)
+        out.accepted.append(Accepted(readings, flags))
+        if not len(run):
             return
-        counted = np.where(flags <= 3, readings.values[:, :P], 0.0)
-        quanta = rolling.quantise(counted)
-        late = closings.late(run.slot, run.row, self._group_of[column])
-        if not late.any() and not self._held:
-            self._add(run.slot, run.row, column, quanta, flags, closings, out)
-            return
-        self._pass(closings, int(run.row[0]) - 1, out)
-        self._evaluate(out)
-        self._between(run, column, quanta, flags, late, closings, out)
+        quanta = rolling.quantise(np.where(flags <= 3, gridded, 0.0))
+        late = triggers.late(run.slot, run.row, self._cadence_of[column])
+        if late.any() or self.progress.late:
+            self._put_between(run, column, quanta, flags, late, triggers, out)
+        else:
+            self._add(run.slot, run.row, column, quanta, flags, triggers)
 
-    def _between(
-        self,
-        run: _Run,
-        column: I32,
-        quanta: I64,
-        flags: U8,
-        late: NDArray[np.bool_],
-        closings: Triggers,
-        out: ZoneResult,
+    def _put_between(
+        self, run: Run, column: I32, quanta: I64, flags: U8, late: B1, triggers: Triggers, out: ZoneResult
     ) -> None:
-        """Add readings up to each closing, close, and go on: with late ones about, its place among them counts."""
+        """Add readings up to each firing, fire, and go on: with late ones about, its place among them counts."""
+        self._advance(triggers, int(run.row[0]) - 1, out, evaluate=True)
         begin = 0
-        for event in [*closings.events(int(run.row[-1]) - 1), None]:
-            end = run.row.size if event is None else int(np.searchsorted(run.row, event, side="right"))
-            timely = begin + np.flatnonzero(~late[begin:end])
-            tardy = begin + np.flatnonzero(late[begin:end])
+        for firing in [*triggers.firing_rows(int(run.row[-1]) - 1), None]:
+            end = len(run) if firing is None else int(np.searchsorted(run.row, firing, side="right"))
+            rows = np.arange(begin, end)
+            timely, tardy = rows[~late[begin:end]], rows[late[begin:end]]
             if timely.size:
-                self._add(
-                    run.slot[timely], run.row[timely], column[timely], quanta[timely], flags[timely], closings, out
-                )
-            self._held.add(column[tardy], run.slot[tardy], quanta[tardy], flags[tardy])
-            if event is not None:
-                self._pass_event(closings, event, out)
+                self._add(run.slot[timely], run.row[timely], column[timely], quanta[timely], flags[timely], triggers)
+            self.progress.late.add(column[tardy], run.slot[tardy], quanta[tardy], flags[tardy])
+            if firing is not None:
+                self._advance(triggers, firing, out, evaluate=True)
             begin = end
 
-    def _add(
-        self, slot: I64, row: I64, column: I32, quanta: I64, flags: U8, closings: Triggers, out: ZoneResult
-    ) -> None:
-        """Put readings on the grid; what closed before one that is late for it is looked at without it."""
-        cuts = closings.cuts(slot, row, self._group_of[column])
+    def _add(self, slot: I64, row: I64, column: I32, quanta: I64, flags: U8, triggers: Triggers) -> None:
+        """Put readings on the grid; a slot that fired for signals before one that is late for it is looked at first."""
+        cuts = triggers.decision_rows(slot, row, self._cadence_of[column])
         for begin, end in pairwise([0, *cuts.tolist(), slot.size]):
             if begin < end:
-                self.watch.decide(int(row[begin]), out.said)
+                self._look(triggers, int(row[begin]))
                 self.grid.add(column[begin:end], slot[begin:end], quanta[begin:end], flags[begin:end])
 
-    def _evaluate(self, out: ZoneResult, *, finish: bool = False) -> None:
-        """Evaluate what is due, a day at a time and all groups together; before it what late readings touch."""
-        for group in self.groups:
-            if self._held and (group.due > group.closed or finish):
-                self._revise(group, min(group.due, self.grid.reach()), out)
-        while True:
-            oldest = min((group.closed for group in self.groups if group.closed < group.due), default=None)
-            if oldest is None:
-                return
-            for group in self.groups:
-                until = min(group.due, group.floor(oldest + DAY + group.step))
-                if until <= group.closed:
-                    continue
-                if self.grid.newest <= group.closed - max(group.longest, group.lookback, indices.REACH) - group.cadence:
-                    group.closed, group.closings = group.due, []  # nothing on the grid that a window could still see
-                    continue
-                if until > self.grid.reach():
-                    self.grid.move(min(other.closed for other in self.groups))
-                self._revision += 1
-                evaluate.close(self.grid, group, until, self._revision, out.evaluated)
+    def _put_records(self, run: Run, triggers: Triggers, out: ZoneResult) -> None:
+        """Take a run in which there are records: one that is late parts it, for what fired before comes first."""
+        records = run.readings.records
+        assert records is not None
+        at = np.flatnonzero([record is not None for record in records.tolist()])
+        late = triggers.late_for_any(run.slot[at], run.row[at])
+        begin = 0
+        for position, is_late in zip(at.tolist(), late.tolist(), strict=True):
+            if is_late:
+                self._put(run.slice(begin, position).without(at - begin), triggers, out)
+                self._advance(triggers, int(run.row[position]) - 1, out, evaluate=True)
+                begin = position + 1
+            self._take_record(run.slice(position, position + 1), records[position], out, late=is_late)
+        self._put(run.slice(begin, len(run)).without(at - begin), triggers, out)
 
-    def _revise(self, group: Cadence, until: int, out: ZoneResult) -> None:
-        """Put held readings of a group into their slots and evaluate again what they touch."""
-        rows = self._held.take(group.columns)
-        if rows is None:
+    def _take_record(self, run: Run, record: Record, out: ZoneResult, *, late: bool) -> None:
+        slot = int(run.slot[0])
+        if not self.records.take(slot, record):
+            self._refuse(run.readings, "duplicate", "its id was taken before", out)
             return
-        column, slot, quanta, flags = rows
-        self._revision += 1
-        evaluate.revise(
-            self.grid,
-            group,
-            np.unique(column),
-            int(slot.min()),
-            until,
-            self._revision,
-            lambda: self.grid.add(column, slot, quanta, flags),
-            out.evaluated,
-        )
+        out.records.append(AcceptedRecord(record, int(run.readings.part[0]), int(run.readings.offset[0])))
+        if late:
+            self.progress.late.records.append((slot, record))
+        else:
+            self.records.put(slot, record)
+
+    def _evaluate(self, out: ZoneResult, *, finish: bool = False) -> None:
+        """Evaluate what is due, and decide what was looked at: with faults that were found at steps before."""
+        results = Results()
+        self.progress.evaluate(results, finish=finish)
+        out.results.add(results)
+        self.signals.decide(results.faults, out.signals)
 
     def _finish(self, out: ZoneResult) -> None:
-        """At the end of a bounded input: settle who waits, and close up to the last slot that holds a reading."""
-        if self.clock.now == NEVER and len(self._waiting):
-            self.clock.settle_for(np.unique(self._waiting.readings.station).size)
-            self._take(deque([(self._forget_waiting(), False)]), out)
-        self._refuse(
-            self._waiting.leave(), "future", "more than the horizon ahead of the clock when the input ended", out
-        )
-        self.watch.finish(out.said)
-        self._closings_seen += 1
-        for group in self.groups:
-            if group.due > NEVER:
-                group.close_at(self.grid.newest // group.cadence * group.cadence, self._closings_seen)
+        """At the end of a bounded input: settle early readings, and close up to the last slot that holds a reading."""
+        if self.watermark.current == NEVER and len(self.early):
+            stations = self.early.readings.station
+            self.watermark.settle_for(np.unique(stations[stations >= 0]).size)
+            self._take(deque([Pending(self._drain_early(), counted=True)]), out)
+        self._refuse(self.early.drain(), "future", "more than the horizon ahead of the clock when the input ended", out)
+        self.signals.look_at_end(self.progress.firing)
+        self.progress.firing += 1
+        for cadence in self.cadences:
+            if cadence.fired_until > NEVER:
+                cadence.fire(self.grid.newest // cadence.slots * cadence.slots, self.progress.firing)
         self._evaluate(out, finish=True)
 
     def _refuse(self, readings: Readings, reason: Reason, detail: str, out: ZoneResult) -> None:
         rows = range(len(readings))
         texts, envelopes = readings.payloads.take(rows), readings.payloads.envelopes(rows)
-        for part, koff, text, envelope in zip(
+        for part, offset, text, envelope in zip(
             readings.part.tolist(), readings.offset.tolist(), texts, envelopes, strict=True
         ):
-            out.rejects.append(Reject(part, koff, reason, detail, text, envelope))
+            out.rejects.append(Reject(part, offset, reason, detail, text, envelope))
 
     def snapshot(self) -> dict[str, Any]:
-        """Plain data, with a version."""
+        """Plain data, with a version; pages of the grid and of analyses that did not change are the same objects."""
         return {
-            "v": 1,
+            "v": VERSION,
             "grid": self.grid.snapshot(),
-            "clock": self.clock.snapshot(),
-            "closed": {group.every: (group.due, group.closed, list(group.closings)) for group in self.groups},
-            "closings": self._closings_seen,
-            "watch": self.watch.snapshot(),
-            "settled": self._settled.copy(),
-            "waiting": self._waiting.snapshot(self.column),
-            "held": self._held.snapshot(),
-            "ozone": [group.ozone.snapshot() for group in self.groups if group.ozone],
-            "revision": self._revision,
+            "clock": self.watermark.snapshot(),
+            "watch": self.signals.snapshot(),
+            "settled": self._on_grid.copy(),
+            "parts": self.parts.snapshot(),
+            "waiting": self.early.snapshot(self.column),
+            "records": self.records.snapshot(),
+            **self.progress.snapshot(),
         }
 
     def restore(self, kept: dict[str, Any]) -> None:
-        """Go on from a snapshot. Stations are matched by id.
+        """Go on from a snapshot. Instruments are matched by id.
 
         Raises:
-            ConfigurationError: the city file's lengths changed.
+            ConfigurationError: the snapshot is of a version that this code does not read, or lengths of the city file
+                changed.
         """
+        version = check_version(kept, f"zone {self.id}", (1, VERSION))
         ours, theirs = self.grid.restore(kept["grid"])
-        self.clock.restore(kept["clock"], ours, theirs)
-        for group in self.groups:
-            known = kept["closed"].get(group.every, next(iter(kept["closed"].values())))
-            group.due, group.closed, group.closings = known[0], known[1], list(known[2])
-            if group.ozone:
-                group.ozone.restore(kept.get("ozone", []))
-        self._settled[ours] = kept["settled"][theirs]
         column_now = np.full(len(kept["grid"]["stations"]), -1, np.int32)
         column_now[theirs] = ours
-        self._held.restore(kept["held"], column_now)
-        self._revision, self._closings_seen = kept["revision"], kept["closings"]
-        self.watch.restore(kept["watch"])
-        self._gone = self._waiting.restore(kept["waiting"], column_now, self.stations)
-
-
-def _cut(run: _Run, begin: int, end: int) -> _Run:
-    if begin == 0 and end == run.slot.size:
-        return run
-    return _Run(run.readings.slice(begin, end), run.slot[begin:end], run.row[begin:end])
-
-
-def _cut_mask(run: _Run, mask: NDArray[np.bool_]) -> _Run:
-    return _Run(run.readings.take(mask), run.slot[mask], run.row[mask])
+        recorded = {kind.topic: kind for kind in self.plan.recorded}
+        self.watermark.restore(kept["clock"], ours, theirs)
+        self._on_grid[ours] = kept["settled"][theirs]
+        self.progress.restore(kept, version, column_now, recorded)
+        self.signals.restore(kept["watch"])
+        self._orphaned = self.early.restore(kept["waiting"], column_now, self.stations, recorded)
+        if version > 1:
+            self.parts.restore(kept["parts"])
+            self.records.restore(kept["records"])

@@ -1,0 +1,172 @@
+"""Signals of an air zone: its alerts and its lights, on one schedule."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from flows.analyses.base import Fault
+from flows.arrays import I64
+from flows.kernels.light_rules import PM
+from flows.kernels.lights import Airs
+from flows.resources import index
+from flows.signals import light_rules
+from flows.signals.alerts import Alerts, FaultsAt
+from flows.signals.base import FiringSlots, SignalBatch
+from flows.signals.faults import FaultLog
+from flows.signals.lights import Lights, pm_only
+from flows.signals.schedule import LightSchedule, Moment
+from flows.state.cadence import Cadence
+from flows.state.grid import Grid
+from schemas.city import City
+from schemas.light import LightMessage, LightState
+from schemas.slots import ALWAYS, HOUR_SLOTS, NEVER
+
+
+class Look(NamedTuple):
+    """What was seen when slots fired, as plain columns.
+
+    Attributes:
+        moments: in their order.
+        firings: number of the zone's newest firing at each moment.
+        airs: at all slots of the moments.
+        reach: newest slot that the grid held.
+    """
+
+    moments: list[Moment]
+    firings: list[int]
+    airs: Airs
+    reach: int
+
+
+class AirSignals:
+    """Alerts and lights of one zone.
+
+    Args:
+        city: the city file.
+        zone: the zone's id.
+        grid: of the zone.
+        cadences: of the zone.
+    """
+
+    def __init__(self, city: City, zone: str, grid: Grid, cadences: Sequence[Cadence]) -> None:
+        self._grid, timezone = grid, ZoneInfo(city.city.timezone)
+        bands = index("korea").table().parameters
+        grades = np.array([[high for _, high in bands[name].bands[:-1]] for name in PM])
+        rules = light_rules.rules(city, city.light_rules, grades, zone)
+        kinds = [station.kind for station in city.stations if station.zone == zone]
+        self.alerts = Alerts(city.alerts, zone, kinds, grid, cadences, timezone)
+        self.lights = Lights(rules, grid, cadences, timezone)
+        self._schedule = LightSchedule(cadences)
+        self._faults = FaultLog(len(grid.instruments), grid.width)
+        self._looks: list[Look] = []
+        self.lengths: Sequence[set[int]] = [
+            {HOUR_SLOTS, cadence.slots} if rules.lights else {HOUR_SLOTS} for cadence in cadences
+        ]
+
+    @property
+    def fired(self) -> I64:
+        """Newest slot of each cadence that was looked at, shape (cadences,)."""
+        return self._schedule.fired
+
+    def start(self, slot: int) -> None:
+        """Begin at a slot: the watermark is set."""
+        self._schedule.start(slot)
+
+    def schedule(self, firings: Sequence[FiringSlots]) -> None:
+        """Note which slots of each cadence fire in a run, and after which rows."""
+        self._schedule.add(firings)
+
+    def look(self, before: int, number_of: Callable[[int], int]) -> None:
+        """Look at what fires before a row, with what is on the grid now."""
+        moments = self._schedule.take(before)
+        self._see(moments, [number_of(moment.row) for moment in moments])
+
+    def look_into_gap(self, row: int, until: int, number: int) -> None:
+        """Look at the beginning of the gap that a row ends, before the grid forgets it."""
+        self._see(self._schedule.take_gap(row, until), [number])
+
+    def look_at_end(self, number: int) -> None:
+        """Look at what is open still at the end of the input."""
+        moments = self._schedule.take_rest(self._grid.newest)
+        self._see(moments, [number] * len(moments))
+
+    def _see(self, moments: list[Moment], firings: list[int]) -> None:
+        if not moments:
+            return
+        self.alerts.look(moments[-1].fired, self._schedule.begin)
+        slots = np.concatenate([moment.slots for moment in moments])
+        if not self.lights.rules.lights:
+            slots = slots[:0]
+        fired = np.concatenate([np.minimum(moment.fired, moment.slots[:, None]) for moment in moments])
+        airs = self.lights.look(slots, self._schedule.whole(fired[: slots.size]))
+        self._looks.append(Look(moments, firings, airs, self._grid.reach))
+
+    def decide(self, faults: Sequence[Fault], out: SignalBatch) -> None:
+        """Decide what was looked at, in its order: at each slot alerts first, because lights show them."""
+        self._faults.add(faults)
+        looks, self._looks = self._looks, []
+        for look in looks:
+            self._decide(look, out)
+
+    def _decide(self, look: Look, out: SignalBatch) -> None:
+        lit, text_sets = bool(self.lights.rules.lights), []
+        for moment, firing in zip(look.moments, look.firings, strict=True):
+            faults_at = self._faults_at(firing)
+            for slot in moment.slots.tolist() if lit else ():
+                out.alerts += self.alerts.decide(np.minimum(moment.fired, slot), look.reach, faults_at)
+                if faults_at is not None:
+                    look.airs.fault[len(text_sets)] = pm_only(faults_at(slot))
+                text_sets.append(self._text_set(slot))
+            out.alerts += self.alerts.decide(np.minimum(moment.fired, ALWAYS), look.reach, faults_at)
+        if text_sets:
+            out.states += self.lights.decide(look.airs, self.lights.text_sets.texts(np.array(text_sets)))
+
+    def _faults_at(self, firing: int) -> FaultsAt | None:
+        """Faults that decisions at a firing see, by slot; none where there are none."""
+        return None if self._faults.empty else lambda slot: self._faults.at(slot, firing)
+
+    def _text_set(self, slot: int) -> int:
+        """Text set of a slot: alerts in force, and operators' messages."""
+        return self.lights.text_sets.at(self.alerts.stages, self.lights.messages, slot)
+
+    def set_messages(self, messages: Iterable[LightMessage]) -> None:
+        """Take operators' texts for lights."""
+        self.lights.set_messages(messages)
+
+    def load_published(self, states: Iterable[LightState]) -> list[LightState]:
+        """Load what the topic of lights holds; return what of it the lake lacks."""
+        return self.lights.reconciler.load(states)
+
+    def reset_to(self, newest: Iterable[LightState]) -> None:
+        """Reset lights to the newest message of each, after a rebuild."""
+        self.lights.reconciler.reset_to(newest)
+
+    def on_idle(self, minutes: int, out: SignalBatch) -> None:
+        """Gray the lights whose air has grown too old in the minutes since the last slot fired, in which none came."""
+        if self._schedule.begin == NEVER or not self.lights.rules.lights:
+            return
+        slot = self._schedule.newest + minutes
+        texts = self.lights.text_sets.texts(np.array([self._text_set(slot)]))
+        fault = pm_only(self._faults.at(slot, ALWAYS))
+        out.states += self.lights.decide_idle(slot, self._schedule.whole(self._schedule.fired[None, :]), texts, fault)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Plain data; lights by their ids, cadences by their seconds."""
+        assert not self._looks, "what was looked at was not decided"
+        kept = {
+            "closed": self._schedule.snapshot(),
+            "begin": self._schedule.begin,
+            **self.lights.snapshot(),
+            "alerts": self.alerts.snapshot(),
+        }
+        return kept if self._faults.empty else kept | {"faults": self._faults.snapshot(self._grid.instruments)}
+
+    def restore(self, kept: dict[str, Any]) -> None:
+        """Go on from a snapshot."""
+        self._schedule.restore(kept["closed"], kept["begin"])
+        self.lights.restore(kept)
+        self.alerts.restore(kept["alerts"])
+        if "faults" in kept:
+            self._faults.restore(kept["faults"], self._grid.instruments)

@@ -1,0 +1,71 @@
+"""What a zone is made of: instruments, limits, analyses and signals, as a flow and the city file say."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from flows.analyses.base import Analysis
+from flows.arrays import F64, I32
+from flows.signals.base import Signals
+from flows.state.cadence import Cadence
+from flows.state.grid import Grid
+from schemas.city import Parameter, Windows
+from schemas.durations import minutes
+from schemas.measured import Instrument, Measured, Recorded
+
+
+@dataclass(frozen=True, slots=True)
+class Lateness:
+    """How far readings may come out of order, in slots."""
+
+    horizon: int
+    """Allowed lateness behind the watermark, and how far ahead of it a reading may lie without being buffered."""
+    max_wait: int
+    """So far the watermark may advance while an early reading waits."""
+    early_capacity: int
+    """Early readings that may be buffered at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class ZonePlan:
+    """What a zone is made of.
+
+    Attributes:
+        name: of the zone.
+        timezone: of the city: local days are learnt from.
+        measured: the kind of reading.
+        recorded: kinds of records.
+        instruments: of the whole flow; those of the zone are its columns.
+        limits: of each gridded value.
+        windows: how often windows land, and the longest of them.
+        lateness: how far readings may come out of order.
+        analyses: makes the analyses, in the order of their evaluation.
+        signals: makes the signals, given the grid and the cadences; none where the flow has none.
+    """
+
+    name: str
+    timezone: ZoneInfo
+    measured: Measured
+    recorded: Sequence[Recorded]
+    instruments: Sequence[Instrument]
+    limits: Sequence[Parameter]
+    windows: Windows
+    lateness: Lateness
+    analyses: Callable[[], Sequence[Analysis]]
+    signals: Callable[[Grid, Sequence[Cadence]], Signals] | None = None
+
+    @property
+    def stations(self) -> I32:
+        """Indices of the zone's instruments among those of the flow, by column."""
+        return np.array([i for i, one in enumerate(self.instruments) if one.zone == self.name], np.int32)
+
+    @property
+    def step(self) -> int:
+        """How often windows land, in slots."""
+        return minutes(self.windows.step)
+
+    def spans(self) -> tuple[F64, F64]:
+        """Fail and suspect spans of each gridded value, shape (P, 2) each."""
+        return np.array([limit.fail for limit in self.limits]), np.array([limit.suspect for limit in self.limits])
