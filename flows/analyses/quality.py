@@ -184,6 +184,27 @@ def limits_of(city: City, cadence: int) -> Limits:
     )
 
 
+def cell_tests(sums: I64, counts: Whole, first: int, limits: Limits, pm25_over_pm10: tuple[float, float]) -> U8:
+    """Run every test of a cell beside others; parameters in the order of ``AIR.gridded``.
+
+    Args:
+        sums: quanta of each cell, shape (T, S, 6).
+        counts: values of each cell, likewise, as bytes or 64 bits; 0 for missing.
+        first: cells before it are lookback and get no result.
+        limits: of these cells, by ``limits_of(city, cadence)``.
+        pm25_over_pm10: ``quality.pm25_over_pm10`` of the city file.
+
+    Returns:
+        Bits of ``schemas.quality.Test``, shape (T - first, S, 6); PM25_ABOVE_PM10 is set on both.
+    """
+    bits = temporal_tests(sums, counts, first, limits)
+    above = pm25_above_pm10(sums, counts, first, PM10, PM25, *pm25_over_pm10)
+    if above.any():
+        bits[above, PM10] |= np.uint8(Test.PM25_ABOVE_PM10)
+        bits[above, PM25] |= np.uint8(Test.PM25_ABOVE_PM10)
+    return bits
+
+
 class AirTests:
     """Every test of air for one cadence: by the series of a value, and of PM2.5 against PM10.
 
@@ -209,9 +230,4 @@ class AirTests:
             counts: values of each cell, likewise, as bytes or 64 bits; 0 for missing.
             first: cells before it are lookback and get no result.
         """
-        bits = temporal_tests(sums, counts, first, self._limits)
-        above = pm25_above_pm10(sums, counts, first, PM10, PM25, *self._pm25_over_pm10)
-        if above.any():
-            bits[above, PM10] |= np.uint8(Test.PM25_ABOVE_PM10)
-            bits[above, PM25] |= np.uint8(Test.PM25_ABOVE_PM10)
-        return bits
+        return cell_tests(sums, counts, first, self._limits, self._pm25_over_pm10)
