@@ -51,10 +51,10 @@ TOPICS: dict[str, Topic] = {
 }
 
 
-def dead_letters(topic: str) -> str:
+def dead_letter_topic(topic: str) -> str:
     """Name the topic that takes the refused messages of an input topic; key and bytes stay as they came.
 
-    >>> dead_letters("env.air.reading.v1")
+    >>> dead_letter_topic("env.air.reading.v1")
     'env.air.reading.v1.dlq'
     """
     return f"{topic}.dlq"
@@ -88,7 +88,7 @@ def wanted(horizon: int, partitions: int = PARTITIONS, replication: int = 1) -> 
         if topic.direction == "in":
             # A dead letter is its message and headers that say why: it must fit where its message did.
             letters = _kept(MENDING) | {"max.message.bytes": str(2 * LARGEST_MESSAGE)}
-            topics.append(Wanted(dead_letters(name), 1, replication, letters | copies))
+            topics.append(Wanted(dead_letter_topic(name), 1, replication, letters | copies))
     return topics
 
 

@@ -35,7 +35,7 @@ from confluent_kafka.admin import NewTopic
 
 from flows import air
 from flows.outputs.events import ALERT_TOPIC, DEAD_LETTER_ID, EVENT_ID, LIGHT_TOPIC
-from schemas.topics import PARTITIONS, TOPICS, dead_letters
+from schemas.topics import PARTITIONS, TOPICS, dead_letter_topic
 from sinks.catalog import catalog
 from sinks.maintenance.audit import audit
 from tests.broker import Broker, Remote
@@ -55,7 +55,7 @@ TOLD = {
 LIGHTS = 3
 SWING = 720
 """Minutes of a rise and fall of dust."""
-OUT = [*air.TOPICS, *(dead_letters(topic) for topic in air.INPUT)]
+OUT = [*air.TOPICS, *(dead_letter_topic(topic) for topic in air.INPUT)]
 POINTS = (
     "lake.before_files",
     "lake.after_files",
@@ -179,7 +179,7 @@ class Flow:
         """Make the city's topics."""
         settings = {"retention.ms": "-1"} | {key.replace("_", "."): value for key, value in config.items()}
         parts = {name: PARTITIONS if topic.spread else 1 for name, topic in TOPICS.items()}
-        parts |= {dead_letters(name): 1 for name, topic in TOPICS.items() if topic.direction == "in"}
+        parts |= {dead_letter_topic(name): 1 for name, topic in TOPICS.items() if topic.direction == "in"}
         kept = {name: {"cleanup.policy": "compact"} if topic.compacted else {} for name, topic in TOPICS.items()}
         self.broker.create_all(
             [NewTopic(self.prefix + t, n, replication, config=settings | kept.get(t, {})) for t, n in parts.items()]

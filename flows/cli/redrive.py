@@ -9,7 +9,7 @@ import typer
 from flows.outputs.events import KEPT_OUT
 from schemas.errors import UsageError
 from schemas.rejected import REASONS
-from schemas.topics import TOPICS, dead_letters
+from schemas.topics import TOPICS, dead_letter_topic
 from sinks.kafka.redrive import Asked, DeadLetters, Redriven
 
 INPUTS = tuple(name for name, topic in TOPICS.items() if topic.direction == "in")
@@ -73,7 +73,7 @@ def told(report: Redriven, *, dry_run: bool) -> Iterator[str]:
     if report.cut:
         yield f"  kept {report.cut:,} that cannot be sent again: of a message too large only the beginning was kept"
     if report.put_back:
-        yield f"  {report.put_back:,} of those kept moved to the end of {dead_letters(report.topic)}"
+        yield f"  {report.put_back:,} of those kept moved to the end of {dead_letter_topic(report.topic)}"
 
 
 def _counts(by_reason: dict[str, int]) -> str:

@@ -1,42 +1,23 @@
 """``cityair run``: play an input through a dataflow into a lake."""
 
-import contextlib
-import gc
-import json
-import signal
 import sys
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import KW_ONLY, dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from bytewax.recovery import RecoveryConfig
-from bytewax.run import cli_main
 
-from flows import air, settings
-from flows.decode.decoder import Decoder
-from flows.outputs.events import LIGHT_TOPIC
-from flows.outputs.lake_rows import LakeBatch
-from flows.sources.files import source as files
-from flows.sources.kafka import source as kafka
-from flows.sources.kafka.side_input import WordsSource
-from schemas.city import City
-from schemas.durations import seconds
+from flows import settings
+from flows.engine.flow import Flow
+from flows.engine.observe import RunObserver
+from flows.engine.run import KAFKA, RunOptions
+from flows.engine.run import run as run_flow
+from flows.engine.side_by_side import run_side_by_side
 from schemas.errors import DataQualityError, UsageError
-from schemas.light import LightMessage, LightState
-from schemas.topics import dead_letters
-from sinks import recovery_store as store
-from sinks.kafka.sink import TopicSink, read_messages
-from sinks.lake.sink import HOME, LakeSink, exclusive
-from sinks.ndjson import NdjsonSink
+from sinks.lake.tables import HOME, create_tables
 
-KNOWN = (air.FLOW,)
-KAFKA = "kafka"
-SHOWN_EVERY = 0.2
-"""Seconds between two looks at the progress."""
+FLOWS = {"air": "flows.air:FLOW"}
+"""Where each flow stands: module and attribute."""
 
 EXAMPLES = """
 Examples:
@@ -52,7 +33,10 @@ Examples:
 
 
 def run(
-    flow: Annotated[list[str] | None, typer.Argument(help="Which flows: air.", show_default="air")] = None,
+    flow: Annotated[
+        list[str] | None,
+        typer.Argument(help="Which flows: air, or MODULE:ATTRIBUTE of a flow of your own.", show_default="air"),
+    ] = None,
     city: Annotated[
         Path | None, typer.Option(envvar="CITYAIR_CITY", help="City file.", show_default="the shipped Gimhae")
     ] = None,
@@ -90,174 +74,77 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="Print what became of the input as JSON.")] = False,
 ) -> None:
     """Play an input through a dataflow into a lake; a second start goes on where the first stopped."""
-    for name in flow or KNOWN:
-        if name not in KNOWN:
-            raise UsageError(f"no flow named {name!r}; known: {', '.join(KNOWN)}")
+    names = flow or list(FLOWS)
+    flows = {name: flow_named(name) for name in names}
     if not input:
         raise UsageError("no input; give --input PATH, or - for standard input")
     if lake is None:
         raise UsageError("no lake; give --lake DIR, a folder that is made if it is not there")
-    tally = Tally(shown=sys.stderr.isatty())
-    began = time.monotonic()
     if map and input == KAFKA:
         raise UsageError("--map is for CSV and TSV files; a topic holds JSON")
-    wanted = Wanted(input, map, output, stop_at_end=stop_at_end, accept_gaps=accept_gaps)
-    stopped = play(settings.load_city(city), wanted, lake, recovery or lake / HOME / "recovery", tally)
-    tally.report(time.monotonic() - began, as_json=as_json, stopped=stopped)
+    if len(flows) > 1:
+        if input == "-":
+            raise UsageError(f"standard input serves one flow, not {len(flows)}; write it to a file and give its path")
+        create_tables(lake)
+        words = _words(
+            city=city,
+            input=input,
+            lake=lake,
+            output=output,
+            recovery=recovery,
+            map=map,
+            stop_at_end=stop_at_end,
+            accept_gaps=accept_gaps,
+            max_rejects=max_rejects,
+            json=as_json,
+        )
+        command = [sys.executable, "-c", "from flows.cli import main; main()", "run"]
+        if status := run_side_by_side(names, lambda name: [*command, name, *words], as_json=as_json):
+            raise typer.Exit(status)
+        return
+    options = RunOptions(input, map, output, stop_at_end=stop_at_end, accept_gaps=accept_gaps)
+    observer = RunObserver(shown=sys.stderr.isatty(), as_json=as_json)
+    stopped = run_flow(
+        flows[names[0]], settings.load_city(city), options, lake, recovery or lake / HOME / "recovery", observer
+    )
     if stopped:
         raise KeyboardInterrupt
-    share = 1 - tally.became["stored"] / max(1, tally.became.total())
+    dispositions = observer.dispositions
+    share = 1 - dispositions["stored"] / max(1, dispositions.total())
     if max_rejects is not None and share > max_rejects:
         raise DataQualityError(
-            f"{share:.2%} of {tally.became.total():,} readings were refused, more than {max_rejects:.2%}"
+            f"{share:.2%} of {dispositions.total():,} readings were refused, more than {max_rejects:.2%}"
         )
 
 
 run.__doc__ = f"{run.__doc__}\n{EXAMPLES}".replace("\n  ", "\n\n  ")
 
 
-class Tally:
-    """Counts what lands, and shows it while it goes on."""
-
-    def __init__(self, *, shown: bool = False) -> None:
-        self.became: Counter[str] = Counter()
-        self.newest = ""
-        self._status = _status() if shown else None
-        self._looked = 0.0
-        if self._status:
-            self._status.start()
-
-    def land(self, landing: LakeBatch) -> None:
-        """Count one item."""
-        for (partition, what), count in landing.dispositions.items():
-            self.became[what] += count
-            self.newest = partition.topic
-        if self._status and time.monotonic() - self._looked > SHOWN_EVERY:
-            self._looked = time.monotonic()
-            self._status.update(f"{self.became.total():,} readings, {self.newest}")
-
-    def report(self, seconds: float, *, as_json: bool, stopped: bool) -> None:
-        """Say what became of the input: JSON on stdout, else a line on stderr."""
-        if self._status:
-            self._status.stop()
-        names = ("stored", "rejected", "duplicate", "too_late")
-        counts = {name: self.became[name] for name in names}
-        if as_json:
-            print(
-                json.dumps(
-                    {"received": self.became.total(), **counts, "seconds": round(seconds, 3), "stopped": stopped}
-                )
-            )
-            return
-        became = ", ".join(f"{counts[name]:,} {name.replace('_', ' ')}" for name in names)
-        print(f"{self.became.total():,} readings in {seconds:.1f} s: {became}", file=sys.stderr)
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Where a run begins and ends, as the command line says."""
-
-    input: str
-    map: str | None = None
-    output: str | None = None
-    _: KW_ONLY
-    stop_at_end: bool = False
-    accept_gaps: bool = False
-
-
-def play(city: City, wanted: Wanted, lake: Path, recovery: Path, tally: Tally) -> bool:
-    """Run the air flow; true if a signal stopped it.
+def flow_named(name: str) -> Flow:
+    """Find a flow by its name, or by its module and attribute.
 
     Raises:
-        BrokerError: the broker cannot be reached, or refuses us.
-        ConfigurationError: input, lake and recovery store do not fit together, or are in use.
-        BytewaxRuntimeError: a step failed; its cause says why.
+        UsageError: there is none.
     """
-    stop = _StopFlag()
-    with contextlib.ExitStack() as held:
-        held.enter_context(exclusive(lake, recovery, air.FLOW))
-        source = open_input(city, wanted, stop.is_set)
-        identity = store.open_recovery(recovery / air.FLOW)
-        sink = LakeSink(lake, air.FLOW, city, tally.land)
-        live = wanted.input == KAFKA and not wanted.stop_at_end
-        edges = air.Edges(source, sink, dead_letters=wanted.input == wanted.output == KAFKA, live=live)
-        if wanted.input == KAFKA and city.lights:
-            group = f"cityair-{air.FLOW}"
-            edges.said = read_messages(air.WORDS, LightMessage)
-            edges.words = WordsSource(air.WORDS, group, city, stop=stop.is_set, bounded=wanted.stop_at_end)
-        if wanted.output == KAFKA:
-            edges.told = read_messages(LIGHT_TOPIC, LightState)
-            letters = [dead_letters(topic) for topic in (*air.INPUT, air.WORDS)] if edges.dead_letters else []
-            edges.topics = TopicSink([*air.TOPICS, *letters], recovery / air.FLOW, stop.is_set)
-        elif wanted.output:
-            edges.topics = NdjsonSink(Path(wanted.output), air.TOPICS, identity)
-        held.enter_context(stop.on_signals())
-        gc.freeze()  # what imports made stays; to walk it again and again would make slots wait
-        try:
-            cli_main(
-                air.build(city, edges),
-                epoch_interval=settings.epoch(),
-                recovery_config=RecoveryConfig(recovery / air.FLOW),
-            )
-            sink.finish()
-            source.finish()
-        except BaseException:
-            sink.abandon()
-            raise
-    return stop.is_set()
+    module, _, attribute = FLOWS.get(name, name).partition(":")
+    if not attribute:
+        raise UsageError(f"no flow named {name!r}; known: {', '.join(FLOWS)}, or MODULE:ATTRIBUTE of your own")
+    try:
+        flow = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as err:
+        raise UsageError(f"no flow at {name!r}: {err}") from err
+    if not isinstance(flow, Flow):
+        raise UsageError(f"{name!r} is a {type(flow).__name__}, not a flow (flows.engine.flow.Flow)")
+    return flow
 
 
-def open_input(city: City, wanted: Wanted, stop: Callable[[], bool]) -> files.FileSource | kafka.KafkaSource:
-    """Open what ``--input`` names.
-
-    Raises:
-        ConfigurationError: it cannot be read, or does not fit.
-    """
-    decoder = Decoder(city)
-    if wanted.input != KAFKA:
-        return files.open_input(wanted.input, wanted.map, decoder, stop, _now)
-    return kafka.KafkaSource(
-        air.INPUT,
-        f"cityair-{air.FLOW}",
-        decoder,
-        future=seconds(city.late.future) * 1_000_000,
-        stop=stop,
-        now=_now,
-        bounded=wanted.stop_at_end,
-        accept_gaps=wanted.accept_gaps,
-    )
-
-
-def _status() -> Any:
-    """Make a line at the foot of the terminal; without one its import is spared."""
-    from rich.console import Console  # noqa: PLC0415
-
-    return Console(stderr=True).status("starting")
-
-
-class _StopFlag:
-    """Set by SIGTERM and SIGINT: the source then ends, the engine drains and keeps its place."""
-
-    def __init__(self) -> None:
-        self._set = False
-
-    def is_set(self) -> bool:
-        return self._set
-
-    @contextlib.contextmanager
-    def on_signals(self) -> Iterator[None]:
-        before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _on_signal(self, *_: Any) -> None:
-        if self._set:
-            raise KeyboardInterrupt
-        self._set = True
-
-
-def _now() -> int:
-    return time.time_ns() // 1000
+def _words(**options: object) -> list[str]:
+    """Write options as words of the command line; what is None or False is left out."""
+    words: list[str] = []
+    for name, value in options.items():
+        option = f"--{name.replace('_', '-')}"
+        if value is True:
+            words.append(option)
+        elif value is not None and value is not False:
+            words += [option, str(value)]
+    return words

@@ -25,7 +25,7 @@ from schemas.durations import seconds
 from schemas.slots import SECOND_US
 from schemas.topics import dead_letter_topic
 from sinks import recovery_store
-from sinks.kafka.sink import TopicSink
+from sinks.kafka.sink import TopicSink, read_messages
 from sinks.lake.sink import LakeSink
 from sinks.ndjson import NdjsonSink
 

@@ -19,6 +19,8 @@ PER_UNIT = 1_000_000_000
 """Quanta in a unit of a value."""
 QUANTUM = 1e-9
 """A quantum in units of a value: 1/``PER_UNIT``; finer than any instrument's last digit."""
+VALID_COVERAGE = 0.75
+"""Coverage from which a window is valid: three quarters, as regulators ask of hours and days."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,3 +139,25 @@ def coverage(filled: Whole, cadence_minutes: int, length_minutes: float | Whole 
     minutes = filled if cadence_minutes <= 1 else np.multiply(filled, cadence_minutes)
     share: F64 = np.asarray(np.divide(minutes, length_minutes))
     return np.minimum(share, 1.0, out=share)
+
+
+def windows_at(running, layers, ends, lengths, columns):
+    """Interim."""
+    def at(line):
+        pane = line // 10
+        out = []
+        sums, counts, suspects, found = layers
+        doubtful = np.where(found, counts, suspects)
+        for total, cells in zip(running, (sums, counts, counts > 0, doubtful), strict=True):
+            value = total[pane][:, columns].astype(total.dtype).copy()
+            for i, e in enumerate(line.tolist()):
+                value[i] += cells[e // 10 * 10 + 1 : e + 1][:, columns].sum(axis=0, dtype=total.dtype)
+            out.append(value)
+        return out
+    end = at(ends)
+    result = [np.empty((e.shape[2], lengths.size, columns.size, ends.size), e.dtype) for e in end]
+    for w, length in enumerate(lengths.tolist()):
+        begin = at(ends - length)
+        for r, e, b in zip(result, end, begin, strict=True):
+            r[:, w] = (e - b).transpose(2, 1, 0)
+    return Windows(*result)

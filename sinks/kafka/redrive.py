@@ -26,7 +26,7 @@ from confluent_kafka.admin import AdminClient
 from flows.broker import connection
 from flows.outputs.events import DEAD_LETTER, DEAD_LETTER_ID, without_ours
 from schemas.errors import BrokerError
-from schemas.topics import dead_letters
+from schemas.topics import dead_letter_topic
 from sinks.failpoints import point
 
 GROUP = "cityair-redrive"
@@ -81,7 +81,7 @@ class DeadLetters:
         self._topic, self._target, self._name = (
             topic,
             connection.topic_name(topic),
-            connection.topic_name(dead_letters(topic)),
+            connection.topic_name(dead_letter_topic(topic)),
         )
         self._errors = connection.ClientErrors()
         self._refused: KafkaError | None = None

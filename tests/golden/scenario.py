@@ -21,7 +21,7 @@ from bytewax.recovery import RecoveryConfig
 from bytewax.run import cli_main
 
 from flows import air
-from flows.decode.decoder import Decoder
+from flows.engine.dataflow import Edges, build
 from flows.sources.files.source import FileSource
 from schemas.city import parse
 from schemas.light import LightMessage
@@ -134,15 +134,15 @@ def play(folder: Path, stops_after: int | None = None) -> None:
         return stops_after is not None and items > stops_after
 
     recovery = folder / "store"
-    identity = store.open_recovery(recovery / air.FLOW)
-    source = FileSource([folder / "in"], Decoder(city), None, stop=stop, now=_received(), rows=ROWS)
-    sink = LakeSink(folder / "lake", air.FLOW, city)
-    topics = NdjsonSink(folder / "out", air.TOPICS, identity)
-    edges = air.Edges(source, sink, topics=topics, said=[WORDS])
+    identity = store.open_recovery(recovery / air.FLOW.name)
+    source = FileSource([folder / "in"], air.decoder(city), None, stop=stop, now=_received(), rows=ROWS)
+    sink = LakeSink(folder / "lake", air.FLOW.name, city)
+    topics = NdjsonSink(folder / "out", list(air.FLOW.outputs), identity)
+    edges = Edges(source, sink, topics=topics, side_start=[WORDS])
     cli_main(
-        air.build(city, edges),
+        build(air.FLOW, city, edges),
         epoch_interval=timedelta(milliseconds=5),
-        recovery_config=RecoveryConfig(recovery / air.FLOW),
+        recovery_config=RecoveryConfig(recovery / air.FLOW.name),
     )
     if stops_after is None:
         sink.finish()

@@ -16,7 +16,7 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import NewTopic
 
-from schemas.topics import TOPICS, dead_letters
+from schemas.topics import TOPICS, dead_letter_topic
 from tests.broker import Broker, Remote, Secure
 from tests.server import missing
 
@@ -81,7 +81,7 @@ def make_topics():
             kept = {"cleanup.policy": "compact"} if topic.compacted else {"retention.ms": "-1"}
             topics.append(NewTopic(prefix + name, partitions.get(name, 1), config=kept))
             if topic.direction == "in":
-                topics.append(NewTopic(prefix + dead_letters(name), 1, config={"retention.ms": "-1"}))
+                topics.append(NewTopic(prefix + dead_letter_topic(name), 1, config={"retention.ms": "-1"}))
         broker.create_all(topics)
         return [topic.topic for topic in topics]
 

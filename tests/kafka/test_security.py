@@ -27,7 +27,7 @@ from flows.cli import config, main
 from flows.cli.topics import app
 from flows.settings import load_city
 from schemas.errors import BrokerError, CityairError
-from schemas.topics import TOPICS, dead_letters, wanted
+from schemas.topics import TOPICS, dead_letter_topic, wanted
 from sinks.kafka import acls as rights
 from sinks.kafka import admin as topic_plan
 from sinks.lights import states as lights_told
@@ -35,7 +35,7 @@ from tests.server import until
 
 PREFIX = "secured."
 INPUTS = [name for name, topic in TOPICS.items() if topic.direction == "in"]
-LETTERS = [dead_letters(name) for name in INPUTS]
+LETTERS = [dead_letter_topic(name) for name in INPUTS]
 OUTPUTS = [name for name in TOPICS if name not in INPUTS]
 ALL = [*INPUTS, *LETTERS, *OUTPUTS]
 READINGS, STATES, MESSAGES = "env.air.reading.v1", "env.light.state.v1", "env.light.message.v1"
@@ -210,7 +210,7 @@ def test_dead_letters_are_sent_again_in_one_transaction(be):
     producer.init_transactions(20)
     producer.begin_transaction()
     producer.produce(PREFIX + READINGS, b"{}")
-    producer.produce(PREFIX + dead_letters(READINGS), b"{}")
+    producer.produce(PREFIX + dead_letter_topic(READINGS), b"{}")
     producer.commit_transaction(20)
 
 
@@ -384,7 +384,7 @@ def test_the_client_of_a_light_sees_its_topic_and_can_do_nothing_else(be, put, v
 
 def test_dead_letters_are_sent_again_by_the_role_that_may_and_by_no_other(be, put, values, cityair, refused):
     letter = b'{"light_id": "new"}'
-    put(dead_letters(MESSAGES), letter, cityair_id=f"{MESSAGES}:0:7", cityair_reason="unknown_station")
+    put(dead_letter_topic(MESSAGES), letter, cityair_id=f"{MESSAGES}:0:7", cityair_reason="unknown_station")
     before = values(MESSAGES)
     assert "TRANSACTIONAL_ID_AUTHORIZATION_FAILED" in refused("flows", "redrive", MESSAGES)
     for role in ("gateway", "operator", "analyst"):

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from flows.broker import connection
 from flows.cli.topics import app
 from schemas.errors import BrokerError, ConfigurationError, UsageError
-from schemas.topics import TOPICS, Wanted, dead_letters, wanted
+from schemas.topics import TOPICS, Wanted, dead_letter_topic, wanted
 from sinks.kafka import admin as topic_plan
 from sinks.kafka.admin import Found, differences
 from tests.broker import Broker
@@ -50,7 +50,7 @@ def run(*words, status=0):
 def test_create_makes_all_that_the_city_needs(broker, prefix):
     said = run("create").splitlines()
     names = {prefix + name for name in TOPICS} | {
-        prefix + dead_letters(n) for n, t in TOPICS.items() if t.direction == "in"
+        prefix + dead_letter_topic(n) for n, t in TOPICS.items() if t.direction == "in"
     }
     assert {line.removeprefix("made ") for line in said[:-1]} == names
     found = broker.admin.list_topics(timeout=10).topics
@@ -160,7 +160,7 @@ def plan(name, replication=1):
         (READINGS, 4, 1, {"retention.bytes": "1000000"}, {"retention.bytes"}),
         (READINGS, 4, 1, {"cleanup.policy": "compact"}, {"cleanup.policy"}),
         (READINGS, 4, 1, {"min.insync.replicas": "2"}, {"min.insync.replicas"}),
-        (dead_letters(READINGS), 1, 1, {"max.message.bytes": "1048588"}, {"max.message.bytes"}),
+        (dead_letter_topic(READINGS), 1, 1, {"max.message.bytes": "1048588"}, {"max.message.bytes"}),
         (STATES, 1, 1, {"cleanup.policy": "delete"}, {"cleanup.policy"}),
         (STATES, 1, 1, {"segment.ms": "604800000"}, {"segment.ms"}),
         (STATES, 1, 1, {"min.cleanable.dirty.ratio": "0.5"}, {"min.cleanable.dirty.ratio"}),
@@ -183,8 +183,8 @@ def test_three_brokers_want_two_in_sync():
 def test_a_dead_letter_finds_room_for_its_message_and_its_reasons():
     for name, topic in TOPICS.items():
         if topic.direction == "in":
-            room = {n: int(plan(n).settings["max.message.bytes"]) for n in (name, dead_letters(name))}
-            assert room[dead_letters(name)] > room[name] > 1 << 20
+            room = {n: int(plan(n).settings["max.message.bytes"]) for n in (name, dead_letter_topic(name))}
+            assert room[dead_letter_topic(name)] > room[name] > 1 << 20
 
 
 def test_a_long_horizon_keeps_input_longer():
