@@ -14,7 +14,8 @@ from flows.engine.run import KAFKA, RunOptions
 from flows.engine.run import run as run_flow
 from flows.engine.side_by_side import run_side_by_side
 from schemas.errors import DataQualityError, UsageError
-from sinks.lake.tables import HOME, create_tables
+from sinks.lake.layout import META_FOLDER
+from sinks.lake.tables import create_tables
 
 FLOWS = {"air": "flows.air:FLOW"}
 """Where each flow stands: module and attribute."""
@@ -105,7 +106,7 @@ def run(
     options = RunOptions(input, map, output, stop_at_end=stop_at_end, accept_gaps=accept_gaps)
     observer = RunObserver(shown=sys.stderr.isatty(), as_json=as_json)
     stopped = run_flow(
-        flows[names[0]], settings.load_city(city), options, lake, recovery or lake / HOME / "recovery", observer
+        flows[names[0]], settings.load_city(city), options, lake, recovery or lake / META_FOLDER / "recovery", observer
     )
     if stopped:
         raise KeyboardInterrupt
