@@ -58,6 +58,10 @@ def _load(zone: Zone, states: Sequence[Any]) -> SignalBatch:
     return SignalBatch(states=signals_of(zone).load_published(states))
 
 
+def _reset(zone: Zone, states: Sequence[Any]) -> None:
+    signals_of(zone).reset_to(states)
+
+
 FLOW = Flow(
     name="air",
     measured=AIR,
@@ -68,7 +72,7 @@ FLOW = Flow(
     analyses=analyses,
     signals=AirSignals,
     side_input=SideInput("words", LIGHT_MESSAGE_TOPIC, LightMessage, _refuse, _set_messages),
-    published=Published(LIGHT_TOPIC, LightState, _load),
+    published=Published(LIGHT_TOPIC, LightState, _load, _reset),
 )
 
 

@@ -40,10 +40,10 @@ class Event(NamedTuple):
 
 
 class Names(NamedTuple):
-    """Texts by their index among ``names``, as a column of a lake table; null where ``missing``."""
+    """Texts by their code, an index among ``names``, as a column of a lake table; null where ``missing``."""
 
     names: Sequence[str]
-    index: I32
+    code: I32
     missing: Any = None
 
 
@@ -59,15 +59,15 @@ Column = Any
 
 
 class Rows(Protocol):
-    """Rows of one lake table, built when they are asked for.
+    """Rows of one lake table, built when they are asked for."""
 
-    Attributes:
-        table: name of the table.
-        size: about how many rows there are.
-    """
+    @property
+    def table(self) -> str:
+        """Name of the table."""
 
-    table: str
-    size: int
+    @property
+    def size(self) -> int:
+        """About how many rows there are."""
 
     def columns(self) -> Mapping[str, Column]:
         """Return the table's columns by name.
@@ -78,13 +78,11 @@ class Rows(Protocol):
 
 
 class Messages(Protocol):
-    """Messages of one topic, built when they are asked for.
+    """Messages of one topic, built when they are asked for."""
 
-    Attributes:
-        topic: contract name.
-    """
-
-    topic: str
+    @property
+    def topic(self) -> str:
+        """Contract name of the topic."""
 
     def events(self, instruments: Sequence[str]) -> Iterable[Event]:
         """Yield the messages in the air's order; ``instruments`` are the ids of the grid's columns."""

@@ -159,7 +159,7 @@ class Indices(Analysis):
 
 
 @dataclass(slots=True)
-class IndexRows(Rows):
+class IndexRows:
     """Rows of ``cai`` or ``aqi``: n station-hours.
 
     Attributes:

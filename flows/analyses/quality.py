@@ -117,7 +117,7 @@ class Quality(Analysis):
 
 
 @dataclass(slots=True)
-class FlagRows(Rows):
+class FlagRows:
     """Rows of ``flags``: n cells of one cadence each; ``tests`` is 0 where an earlier finding is withdrawn."""
 
     table: str

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.analyses.base import Analysis, Column, Event, Messages, Names, Results, Rows, Span, ZoneView
+from flows.analyses.base import Analysis, Column, Event, Names, Results, Rows, Span, ZoneView
 from flows.arrays import B1, F64, I32, I64, Whole
 from flows.kernels import rolling
 from flows.kernels.rolling import VALID_COVERAGE
@@ -133,7 +133,7 @@ class _Windows(NamedTuple):
         return rolling.coverage(filled, self.cadence.slots, self.lengths.slots.astype(np.float64).take(window))
 
 
-class WindowRows(Rows):
+class WindowRows:
     """Rows of windows, by (parameter, window, instrument, end): so sorted, like values stand together and pack well.
 
     Args:
@@ -215,7 +215,7 @@ class WindowRows(Rows):
 
 
 @dataclass(slots=True)
-class WindowMessages(Messages):
+class WindowMessages:
     """At each step the newest means of an instrument, of windows that close for the first time.
 
     Attributes:

@@ -7,15 +7,16 @@ from typing import Annotated
 import typer
 
 from flows import settings
-from flows.air import FLOW
-from flows.cli.run import Wanted, open_input
-from flows.engine import rebuild as making
+from flows.cli.run import flow_named
+from flows.engine import rebuild as engine
+from flows.engine.run import RunOptions, open_source
 from schemas.errors import UsageError
 from sinks.lake.layout import META_FOLDER
 from sinks.lake.tables import exclusive
 
 
 def rebuild(
+    name: Annotated[str, typer.Argument(metavar="FLOW", help="Whose store it is.")] = "air",
     recovery: Annotated[
         Path | None,
         typer.Option(
@@ -43,11 +44,11 @@ def rebuild(
         raise UsageError(
             "no input; give --input PATH, the file or folder that the flow reads (standard input cannot be read again)"
         )
-    known = settings.load_city(city)
+    flow, known = flow_named(name), settings.load_city(city)
     place = recovery or lake / META_FOLDER / "recovery"
-    with exclusive(lake, place, FLOW):
-        source = open_input(known, Wanted(input, map, stop_at_end=True), lambda: False)
-        made = making.rebuild(known, source, lake, place)
+    with exclusive(lake, place, flow.name):
+        source = open_source(flow, known, RunOptions(input, map, stop_at_end=True), lambda: False)
+        made = engine.rebuild(flow, known, source, lake, place).plain()
     if as_json:
         print(json.dumps(made))
         return

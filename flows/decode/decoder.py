@@ -49,7 +49,7 @@ class Columns:
 
 
 class Decoder:
-    """Decoder of what one flow takes: readings of its instruments, and records of people.
+    r"""Decoder of what one flow takes: readings of its instruments, and records of people.
 
     It remembers only the spellings of times it has seen, to read each once.
 
@@ -62,7 +62,7 @@ class Decoder:
     >>> from schemas.measured import AIR
     >>> decoder = Decoder(AIR, ["park"], [[-999.0]] * 6)
     >>> line = b'{"station_id":"park","observed_at":"2026-11-22T09:00:00+09:00","pm10":41.0,"pm25":-999}'
-    >>> readings, rejects, lines = decoder.lines(0, 0, line + b"\\nnot JSON\\n")
+    >>> readings, rejects, lines = decoder.lines(0, 0, line + b"\nnot JSON\n")
     >>> readings.values[0, :2].tolist(), rejects[0].reason, lines
     ([41.0, nan], 'undecodable', 2)
     """

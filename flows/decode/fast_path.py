@@ -4,8 +4,8 @@ A line is plain if it is one object of known fields, each at most once: texts wi
 an exponent, or null. Everything else (an unknown field, a nested status, garbage) is left to the decoder that reads
 message by message, so that nothing is accepted here that it would refuse, and no value differs.
 
-Why it is here at all, beside msgspec: docs/decisions/0023. It indexes without checks, so every loop is bounded by the
-chunk's last newline; ``python -m tests.chaos.mutated_lines`` holds it against the plain way on millions of broken lines.
+Why it is here at all, beside msgspec: docs/decisions/0023. It indexes without checks, so every loop ends at the chunk's
+last newline; ``python -m tests.chaos.mutated_lines`` holds it against the plain way on millions of broken lines.
 """
 
 from collections.abc import Sequence
@@ -111,7 +111,7 @@ def sentinel_rows(of_parameters: Sequence[Sequence[float]]) -> F64:
 
 @jitable
 def _line(text, begin, row, recent, keys, key_bounds, names, bounds, table, station, observed, values, status):
-    """Read a line: where it ends, INVALID where it is not plain. Its newline, which nothing asks for, ends every loop."""
+    """Read a line: where it ends, INVALID where it is not plain. Its newline, which no loop passes, ends each."""
     at = _beyond_spaces(text, begin)
     if text[at] != OPEN:
         return INVALID
@@ -205,7 +205,7 @@ def _text_end(text, at):
 
 @jitable
 def _number(text, at):
-    """Read a decimal number: where it ended (INVALID where it is none, or none that is exact), itself, whether whole."""
+    """Read a decimal number: its end (INVALID where it is none, or none that is exact), itself, whether whole."""
     negative = text[at] == MINUS
     if negative:
         at += 1

@@ -44,11 +44,13 @@ class Published(NamedTuple):
         topic: contract name.
         contract: of its messages.
         load: gives them to a zone, and returns what of them the lake lacks.
+        reset: has a zone go on from the newest of each key, after a rebuild.
     """
 
     topic: str
     contract: type[Struct]
     load: Callable[[Zone, Sequence[Any]], SignalBatch]
+    reset: Callable[[Zone, Sequence[Any]], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,7 @@ class RunObserver:
         total = self.dispositions.total()
         counts = {name: self.dispositions[name] for name in DISPOSITIONS}
         if self._as_json:
-            print(json.dumps({"received": total, **counts, "seconds": round(seconds, 3), "stopped": stopped}))
+            print(json.dumps({"received": total, **counts, "seconds": round(seconds, 3), "stopped": stopped}))  # noqa: T201
             return
         became = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items())
         self.say(f"{total:,} readings in {seconds:.1f} s: {became}")
@@ -76,7 +76,7 @@ class RunObserver:
 
     def say(self, text: str) -> None:
         """Print a line on stderr."""
-        print(f"{self._prefix}{text}", file=sys.stderr, flush=True)
+        print(f"{self._prefix}{text}", file=sys.stderr, flush=True)  # noqa: T201
 
     @contextmanager
     def logging(self) -> Iterator[None]:

@@ -11,7 +11,6 @@ from typing import Any
 
 from bytewax.recovery import RecoveryConfig
 from bytewax.run import cli_main
-from sinks.lake.tables import exclusive
 
 from flows import settings
 from flows.engine.dataflow import Edges, build
@@ -27,6 +26,7 @@ from schemas.topics import dead_letter_topic
 from sinks import recovery_store
 from sinks.kafka.sink import TopicSink, read_messages
 from sinks.lake.sink import LakeSink
+from sinks.lake.tables import exclusive
 from sinks.ndjson import NdjsonSink
 
 KAFKA = "kafka"

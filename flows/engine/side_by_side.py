@@ -26,7 +26,7 @@ def run_side_by_side(flows: Sequence[str], command: Callable[[str], Sequence[str
         The worst exit status: the highest, and that of an interruption only where nothing else went wrong.
     """
     children = {
-        name: subprocess.Popen(
+        name: subprocess.Popen(  # noqa: S603 - this program again
             command(name), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
         )
         for name in flows

@@ -16,7 +16,7 @@ import numpy as np
 
 from flows.arrays import B1, F64, I32, I64
 from flows.kernels.alerts import published
-from flows.kernels.compiled import jitable, compiled
+from flows.kernels.compiled import compiled, jitable
 from flows.kernels.light_rules import Rules
 from schemas.light import LightState
 from schemas.slots import ALWAYS, NEVER, slot_at

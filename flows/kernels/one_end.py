@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.arrays import I64
-from flows.kernels.compiled import jitable, compiled
+from flows.kernels.compiled import compiled, jitable
 
 Whole4 = tuple[NDArray[Any], ...]
 """Four arrays of whole numbers."""

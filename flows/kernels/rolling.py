@@ -143,6 +143,7 @@ def coverage(filled: Whole, cadence_minutes: int, length_minutes: float | Whole 
 
 def windows_at(running, layers, ends, lengths, columns):
     """Interim."""
+
     def at(line):
         pane = line // 10
         out = []
@@ -154,6 +155,7 @@ def windows_at(running, layers, ends, lengths, columns):
                 value[i] += cells[e // 10 * 10 + 1 : e + 1][:, columns].sum(axis=0, dtype=total.dtype)
             out.append(value)
         return out
+
     end = at(ends)
     result = [np.empty((e.shape[2], lengths.size, columns.size, ends.size), e.dtype) for e in end]
     for w, length in enumerate(lengths.tolist()):

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from flows.arrays import F64, I64, U8, Whole
-from flows.kernels.compiled import jitable, compiled
+from flows.kernels.compiled import compiled, jitable
 from flows.kernels.rolling import PER_UNIT, QUANTUM
 from schemas.quality import Test
 

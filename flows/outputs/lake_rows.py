@@ -1,4 +1,4 @@
-"""Rows for the lake: what was decided, as Arrow batches of its tables, and the accounting of the messages behind them."""
+"""Rows for the lake: what was decided, as Arrow batches of its tables, and the accounting of messages."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -178,8 +178,8 @@ def _array(values: Column, kind: pa.DataType) -> pa.Array:
     match values:
         case pa.Array():
             return values
-        case Names(names, index, missing):
-            return arrays.named(arrays.texts(names), index, missing)
+        case Names(names, code, missing):
+            return arrays.named(arrays.texts(names), code, missing)
         case Nullable(numbers, missing):
             return arrays.numbers(numbers, kind, missing)
         case np.ndarray() if values.dtype == bool:

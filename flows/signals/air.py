@@ -111,7 +111,7 @@ class AirSignals:
             self._decide(look, out)
 
     def _decide(self, look: Look, out: SignalBatch) -> None:
-        lit, text_sets = bool(self.lights.rules.lights), []
+        lit, text_sets = bool(self.lights.rules.lights), list[int]()
         for moment, firing in zip(look.moments, look.firings, strict=True):
             faults_at = self._faults_at(firing)
             for slot in moment.slots.tolist() if lit else ():

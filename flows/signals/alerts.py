@@ -175,10 +175,13 @@ class Alerts:
         for state, change in kernel.evaluate(tracker.rule, tracker.state, hours.ended[:n], values):
             tracker.state = state
             if change:
-                change = change._replace(stations=tracker.columns[change.stations].tolist())
-                ids = self._grid.instruments
-                alerts.append(alert(change, self._zone, tracker.rule.parameter, tracker.kind, ids, self._timezone))
+                in_grid = change._replace(stations=tracker.columns[change.stations].tolist())
+                alerts.append(self._alert(tracker, in_grid))
         return alerts
+
+    def _alert(self, tracker: AlertTracker, change: Change) -> Alert:
+        ids, parameter = self._grid.instruments, tracker.rule.parameter
+        return alert(change, self._zone, parameter, tracker.kind, ids, self._timezone)
 
     def snapshot(self) -> dict[tuple[Kind, str], dict[str, Any]]:
         """Plain data, by kind and pollutant."""

@@ -32,7 +32,7 @@ class Partitions:
 
     def snapshot(self) -> list[tuple[str, int]]:
         """Plain data."""
-        return [tuple(partition) for partition in self.known]
+        return [(partition.topic, partition.number) for partition in self.known]
 
     def restore(self, kept: Sequence[tuple[str, int]]) -> None:
         """Go on from a snapshot."""

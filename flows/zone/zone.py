@@ -144,9 +144,12 @@ class Zone:
                 queue.appendleft(Pending(rest, counted))
             if admitted is not None:
                 queue.appendleft(Pending(admitted, counted=True))
-            if not counted and self.watermark.until_review() == self.watermark.review_rows:
-                if self.watermark.review_quorum():
-                    queue.appendleft(Pending(self._drain_early(), counted=True))
+            if not counted and self._quorum_fell():
+                queue.appendleft(Pending(self._drain_early(), counted=True))
+
+    def _quorum_fell(self) -> bool:
+        """Review the quorum where it is time; true if it fell."""
+        return self.watermark.until_review() == self.watermark.review_rows and self.watermark.review_quorum()
 
     def _step(self, readings: Readings, counted: bool, out: ZoneResult) -> tuple[Readings | None, Readings | None]:
         """Take readings until a buffered early one becomes admissible; return the rest, and those admitted."""

@@ -1,6 +1,7 @@
 """The ledger of a flow: which offsets of each input partition were read, and what became of their messages."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,11 +83,18 @@ class EpochLedger:
 
     def snapshot(self) -> dict[str, Any]:
         """Return the newest offset of each partition, and what waits, as plain data."""
+        return self.snapshot_of(self._last_offset, self._waiting)
+
+    @staticmethod
+    def snapshot_of(
+        last_offset: Mapping[InputPartition, int], waiting: Mapping[str, Mapping[InputPartition, int]]
+    ) -> dict[str, Any]:
+        """Make a snapshot from the newest offset of each partition, and what waits in each zone."""
         return {
-            "last": [(tuple(partition), offset) for partition, offset in self._last_offset.items()],
+            "last": [(tuple(partition), offset) for partition, offset in last_offset.items()],
             "waiting": [
                 (zone, [(tuple(partition), count) for partition, count in counts.items()])
-                for zone, counts in self._waiting.items()
+                for zone, counts in waiting.items()
             ],
         }
 
