@@ -44,10 +44,9 @@ def signals_of(zone: Zone) -> AirSignals:
     return cast("AirSignals", zone.signals)
 
 
-def _refuse(city: City, message: Any) -> str | None:
-    if message.light_id in {light.id for light in city.lights}:
-        return None
-    return f"{message.light_id[:64]!r} is no light of the city file - at `$.light_id`"
+def _refuse(city: City, message: Any) -> str:
+    known = message.light_id in {light.id for light in city.lights}
+    return "" if known else f"{message.light_id[:64]!r} is no light of the city file - at `$.light_id`"
 
 
 def _set_messages(zone: Zone, messages: Sequence[Any]) -> None:

@@ -73,7 +73,7 @@ RATE = 20
 """Minutes of the city's air that are written in a second."""
 SHORTEST = 240
 """Minutes that are written at least, however fast kills land: an index takes three hours of dust."""
-LIVES = 15.0
+LIVES_S = 15.0
 """Seconds after which a start that met no planted point is killed too."""
 LONGEST = 600
 FLUSHES_WITHIN = 120
@@ -109,7 +109,14 @@ def main(words: list[str] | None = None) -> int:
 
 
 def prove(
-    broker: Remote, folder: Path, kills: int, seed: int, *, late: float = 0.0, rate: int = RATE
+    broker: Remote,
+    folder: Path,
+    kills: int,
+    seed: int,
+    *,
+    late: float = 0.0,
+    rate: int = RATE,
+    lives_s: float = LIVES_S,
 ) -> tuple[list[str], str]:
     """Return what differs between a flow killed ``kills`` times and an undisturbed one, and the figures in a line."""
     (folder / "city.toml").write_text(city_file())
@@ -121,7 +128,7 @@ def prove(
     start_up = time.monotonic() - began
     writer = Writer(killed, random.Random(seed), late, rate)
     with writer:
-        landed = kill(killed, kills, random.Random(seed), writer, start_up)
+        landed = kill(killed, kills, random.Random(seed), writer, start_up, lives_s)
         lasted = time.monotonic() - began - start_up
         until(lambda: writer.minutes >= SHORTEST, lambda: f"{writer.minutes} minutes are written", SHORTEST / rate + 60)
     killed.finish()
@@ -388,7 +395,7 @@ def city_air(dice: random.Random, late: float) -> Iterator[list[tuple[bytes | No
         yield out + held.pop(minute, [])
 
 
-def kill(flow: Flow, kills: int, dice: random.Random, writer: Writer, start_up: float) -> Counter[str]:
+def kill(flow: Flow, kills: int, dice: random.Random, writer: Writer, start_up: float, lives_s: float) -> Counter[str]:
     """Start until so many kills have landed; count what landed where.
 
     Args:
@@ -397,6 +404,7 @@ def kill(flow: Flow, kills: int, dice: random.Random, writer: Writer, start_up: 
         dice: choose where and when.
         writer: asked before each start whether it still writes.
         start_up: seconds that a start over an empty topic takes.
+        lives_s: seconds after which a start that met no planted point is killed.
 
     Raises:
         RuntimeError: a start ended by itself.
@@ -408,7 +416,7 @@ def kill(flow: Flow, kills: int, dice: random.Random, writer: Writer, start_up: 
         planted = "" if timed else ",".join(f"{point}:{SHARE}" for point in POINTS)
         process = flow.start(CITYAIR_CRASH=planted)
         try:
-            said = process.communicate(timeout=dice.uniform(0.7, 4.0) * start_up if timed else LIVES)[1].decode()
+            said = process.communicate(timeout=dice.uniform(0.7, 4.0) * start_up if timed else lives_s)[1].decode()
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()

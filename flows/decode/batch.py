@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from msgspec import Struct
@@ -212,11 +212,12 @@ def no_readings(measured: Measured = AIR) -> Readings:
 
 
 @dataclass(slots=True)
-class SideBatch:
-    """Messages of a side input, which is not booked, and those refused."""
+class SideBatch(Generic[T]):
+    """Records of a side input, and the messages refused: read beside the readings, not booked in the ledger."""
 
     parts: Sequence[InputPartition]
-    records: list[Any]
+    """Partitions of the side input, to which the rejects refer."""
+    records: list[T]
     rejects: list[Reject]
 
 

@@ -35,7 +35,7 @@ class Edges:
 
     source: Source[tuple[str, SourceBatch]]
     lake: Sink[tuple[str, DeferredRows]]
-    side: Source[SideBatch] | None = None
+    side: Source[SideBatch[Any]] | None = None
     topics: Sink[tuple[str, list[Message]]] | None = None
     dead_letters: bool = False
     live: bool = False

@@ -26,14 +26,14 @@ class SideInput(NamedTuple):
         name: of its engine partition and step; never changed once deployed.
         topic: contract name.
         contract: of its messages.
-        refuse: says why a message of the contract is refused; none where it is not.
+        refuse: says why a message of the contract is refused; empty where it is not.
         apply: lets messages take effect in a zone.
     """
 
     name: str
     topic: str
     contract: type[Struct]
-    refuse: Callable[[City, Any], str | None]
+    refuse: Callable[[City, Any], str]
     apply: Callable[[Zone, Sequence[Any]], None]
 
 

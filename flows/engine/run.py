@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import KW_ONLY, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,20 @@ from bytewax.recovery import RecoveryConfig
 from bytewax.run import cli_main
 
 from flows import settings
+from flows.broker.read_back import read_messages
 from flows.engine.dataflow import Edges, build
 from flows.engine.flow import Flow
 from flows.engine.observe import RunObserver
 from flows.sources.files.source import FileSource, open_input
-from flows.sources.kafka.side_input import SideInputSource
-from flows.sources.kafka.source import KafkaSource
+from flows.sources.kafka.records import RecordDecoder
+from flows.sources.kafka.side_input import SideInputDecoder, SideInputSource
+from flows.sources.kafka.source import KafkaInput, KafkaSource
 from schemas.city import City
 from schemas.durations import seconds
 from schemas.slots import SECOND_US
 from schemas.topics import dead_letter_topic
 from sinks import recovery_store
-from sinks.kafka.sink import TopicSink, read_messages
+from sinks.kafka.sink import TopicSink
 from sinks.lake.sink import LakeSink
 from sinks.lake.tables import exclusive
 from sinks.ndjson import NdjsonSink
@@ -104,7 +107,11 @@ def _add_topics(
     edges.dead_letters = from_kafka and to_kafka
     if side is not None:
         edges.side_start = read_messages(side.topic, side.contract)
-        edges.side = SideInputSource(side, group_of(flow), city, stop=stop, bounded=options.stop_at_end)
+        refuse = partial(side.refuse, city)
+        decoder = SideInputDecoder(side.contract, refuse)
+        edges.side = SideInputSource(
+            side.name, side.topic, decoder, group=group_of(flow), bounded=options.stop_at_end, stop=stop
+        )
     if to_kafka:
         if flow.published is not None:
             edges.published = read_messages(flow.published.topic, flow.published.contract)
@@ -129,16 +136,9 @@ def open_source(flow: Flow, city: City, options: RunOptions, stop: Callable[[], 
     decoder = flow.decoder(city)
     if options.input != KAFKA:
         return open_input(options.input, options.map, decoder, stop, now_us)
-    return KafkaSource(
-        list(flow.inputs),
-        group_of(flow),
-        decoder,
-        future=seconds(city.late.future) * SECOND_US,
-        stop=stop,
-        now=now_us,
-        bounded=options.stop_at_end,
-        accept_gaps=options.accept_gaps,
-    )
+    reads = KafkaInput(list(flow.inputs), group_of(flow), bounded=options.stop_at_end, accept_gaps=options.accept_gaps)
+    records = RecordDecoder(decoder, seconds(city.late.future) * SECOND_US)
+    return KafkaSource(reads, records, stop=stop, now=now_us)
 
 
 class StopFlag:

@@ -100,7 +100,7 @@ def by_zone(step_id: str, batches: Stream[SourceBatch], flow: Flow, city: City) 
     return op.flat_map(step_id, batches, part)
 
 
-def to_every_zone(step_id: str, side: Stream[SideBatch], flow: Flow, city: City) -> KeyedStream[ZoneSideBatch]:
+def to_every_zone(step_id: str, side: Stream[SideBatch[Any]], flow: Flow, city: City) -> KeyedStream[ZoneSideBatch]:
     """Give messages of the side input to each zone, which knows its own lights."""
     zones = flow.zones(city)
     return op.flat_map(step_id, side, lambda batch: [(zone, ZoneSideBatch(zone, batch.records)) for zone in zones])

@@ -120,7 +120,7 @@ def cityair():
     """Runs the real command to its end and returns what it prints; ``status`` is what it has to end with."""
 
     def call(*words, status=0):
-        done = subprocess.run([COMMAND, *words], capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run([COMMAND, *words], capture_output=True, text=True, timeout=240, check=False)
         assert done.returncode == status, f"exit {done.returncode}: {done.stderr[-3000:]}"
         return done.stdout if status == 0 else done.stderr
 
