@@ -34,15 +34,15 @@ class FiringSlots(Protocol):
 
 
 class Signals(Protocol):
-    """Signals of a zone. A look takes from the grid what a decision needs; decisions go forward in time.
+    """Signals of a zone. A look takes from the grid what a decision needs; decisions go forward in time."""
 
-    Attributes:
-        lengths: of each cadence, in slots: looks are taken at their multiples.
-        fired: newest slot of each cadence that was looked at, shape (cadences,).
-    """
+    @property
+    def lengths(self) -> Sequence[set[int]]:
+        """Of each cadence, in slots: looks are taken at their multiples."""
 
-    lengths: Sequence[set[int]]
-    fired: I64
+    @property
+    def fired(self) -> I64:
+        """Newest slot of each cadence that was looked at, shape (cadences,)."""
 
     def start(self, slot: int) -> None:
         """Begin at a slot: the watermark is set."""

@@ -245,7 +245,7 @@ def judged(
         for row, text in zip(bad, payloads.take(bad), strict=True)
     ]
     good = np.delete(np.arange(n), bad)
-    names, codes = columns.station_id
+    names, codes = columns.names
     rest = Columns(
         (names, codes[good]),
         columns.observed[good],

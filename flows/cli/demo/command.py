@@ -19,7 +19,9 @@ from flows import settings
 from flows.cli.demo import facts
 from flows.cli.demo import lights_png
 from flows.cli.demo import report
-from flows.cli.run import Tally, Wanted, play
+from flows import air
+from flows.engine.observe import RunObserver
+from flows.engine.run import RunOptions, run
 from flows.outputs.lake_rows import LakeBatch
 from flows.resources import index, shipped
 from flows.simulate.simulator import Truth, write
@@ -113,22 +115,25 @@ def clear(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def _play(city: City, source: Path, column_map: str | None, lake: Path, output: Path | None, tally: Tally) -> None:
-    wanted = Wanted(str(source), column_map, str(output) if output else None)
-    if play(city, wanted, lake, lake / META_FOLDER / "recovery", tally):
+def _play(city: City, source: Path, column_map: str | None, lake: Path, output: Path | None, observer: RunObserver) -> None:
+    options = RunOptions(str(source), column_map, str(output) if output else None)
+    if run(air.FLOW, city, options, lake, lake / META_FOLDER / "recovery", observer):
         raise KeyboardInterrupt
 
 
-class _Watch(Tally):
+class _Watch(RunObserver):
     """Tells the share of the input that has landed."""
 
     def __init__(self, share: Callable[[float], None], total: int) -> None:
         super().__init__()
         self._share, self._total = share, total
 
-    def land(self, landing: LakeBatch) -> None:
-        super().land(landing)
-        self._share(self.became.total() / self._total)
+    def landed(self, batch: LakeBatch) -> None:
+        super().landed(batch)
+        self._share(self.dispositions.total() / self._total)
+
+    def ended(self, seconds: float, *, stopped: bool) -> None:
+        """Say nothing: the step that plays says how long it took."""
 
 
 @contextmanager
