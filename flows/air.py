@@ -13,7 +13,8 @@ from flows.decode.decoder import Decoder
 from flows.engine.flow import Flow, Published, SideInput
 from flows.signals.air import AirSignals
 from flows.signals.base import SignalBatch
-from flows.zone.zone import Zone
+from flows.zone.plan import ZoneSettings
+from flows.zone.zone import DEFAULT, Zone
 from schemas.city import City
 from schemas.durations import seconds
 from schemas.light import LightMessage, LightState
@@ -80,6 +81,6 @@ def decoder(city: City) -> Decoder:
     return FLOW.decoder(city)
 
 
-def zone(city: City, name: str) -> Zone:
+def zone(city: City, name: str, settings: ZoneSettings = DEFAULT) -> Zone:
     """Make the state of a zone."""
-    return FLOW.zone(city, name)
+    return FLOW.zone(city, name, settings)

@@ -6,7 +6,7 @@ import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from flows.decode.decoder import Decoder
+from flows import air
 from flows.zone.zone import Zone
 from schemas.city import parse
 
@@ -42,7 +42,7 @@ def test_a_zone_restored_between_any_two_batches_gives_the_same_means():
     ).splitlines(keepends=True)
     found = []
     for restored in (False, True):
-        zone, decoder, newest = Zone(city, "city"), Decoder(city), {}
+        zone, decoder, newest = Zone(city, "city"), air.decoder(city), {}
         for begin in range(0, len(lines), 4096):
             readings, _, count = decoder.lines(0, begin, b"".join(lines[begin : begin + 4096]))
             for means in zone.take(readings, last=begin + count == len(lines)).evaluated.means:

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from flows.decode.batch import SourceBatch
-from flows.decode.decoder import Decoder
+from flows import air
 from flows.outputs.lake_rows import Rows
 from flows.settings import DEFAULT_EPOCH, load_city
 from flows.sources.files.source import FileSource
@@ -41,7 +41,7 @@ def main() -> None:
     """Take the file through the stages."""
     city, root = load_city(Path(sys.argv[1])), Path(sys.argv[3])
     source = FileSource(
-        [Path(sys.argv[2])], Decoder(city), None, stop=lambda: False, now=lambda: time.time_ns() // 1000
+        [Path(sys.argv[2])], air.decoder(city), None, stop=lambda: False, now=lambda: time.time_ns() // 1000
     )
     part = source.build_part("input", "files", None)
     zone, rows = Zone(city, city.stations[0].zone), Rows(city)

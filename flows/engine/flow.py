@@ -12,8 +12,8 @@ from flows.decode.decoder import Decoder
 from flows.signals.base import SignalBatch, Signals
 from flows.state.cadence import Cadence
 from flows.state.grid import Grid
-from flows.zone.plan import Lateness, ZonePlan
-from flows.zone.zone import Zone
+from flows.zone.plan import Lateness, ZonePlan, ZoneSettings
+from flows.zone.zone import DEFAULT, Zone
 from schemas.city import City, Parameter, Windows
 from schemas.durations import minutes
 from schemas.measured import Instrument, Measured, Recorded
@@ -97,9 +97,9 @@ class Flow:
         ids = [instrument.id for instrument in self.instruments(city)]
         return Decoder(self.measured, ids, [limit.sentinels for limit in self.limits(city)], self.recorded)
 
-    def zone(self, city: City, name: str) -> Zone:
+    def zone(self, city: City, name: str, settings: ZoneSettings = DEFAULT) -> Zone:
         """Make the state of a zone."""
-        return Zone(self.plan(city, name))
+        return Zone(self.plan(city, name), settings)
 
     def plan(self, city: City, name: str) -> ZonePlan:
         """Say what a zone is made of."""

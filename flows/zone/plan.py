@@ -11,9 +11,11 @@ from flows.arrays import F64, I32
 from flows.signals.base import Signals
 from flows.state.cadence import Cadence
 from flows.state.grid import Grid
+from flows.zone.watermark import QUORUM_REVIEW_ROWS
 from schemas.city import Parameter, Windows
 from schemas.durations import minutes
 from schemas.measured import Instrument, Measured, Recorded
+from schemas.slots import DAY_SLOTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,18 @@ class Lateness:
     """So far the watermark may advance while an early reading waits."""
     early_capacity: int
     """Early readings that may be buffered at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneSettings:
+    """Sizes inside a zone, which tests make small."""
+
+    spare_slots: int = DAY_SLOTS
+    """Slots that the grid has to spare, so that it need not be moved often."""
+    evaluate_slots: int = DAY_SLOTS
+    """Slots that are evaluated in one go."""
+    review_rows: int = QUORUM_REVIEW_ROWS
+    """Rows after which the watermark's quorum is reviewed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,18 +24,19 @@ from flows.state.records import Records
 from flows.zone.days import LearningDays
 from flows.zone.early import EarlyBuffer
 from flows.zone.partitions import Partitions
-from flows.zone.plan import ZonePlan
+from flows.zone.plan import ZonePlan, ZoneSettings
 from flows.zone.progress import Progress
 from flows.zone.result import Accepted, AcceptedRecord, ZoneResult
 from flows.zone.run import Pending, Run
 from flows.zone.triggers import Triggers
 from flows.zone.watermark import Watermark, WatermarkTrace
 from schemas.rejected import Reason, Reject
-from schemas.slots import DAY_SLOTS, NEVER
+from schemas.slots import NEVER
 from schemas.snapshots import check_version
 
 VERSION = 2
 """Of the snapshot: 2 keeps analyses as pages by name, and early readings by the name of their partition."""
+DEFAULT = ZoneSettings()
 SLOWEST_SLOTS = 60
 """The longest cadence. The grid's shape follows the city file's lengths alone, so that an instrument of any cadence may
 come and go."""
@@ -48,10 +49,10 @@ class Zone:
 
     Args:
         plan: what the zone is made of.
-        evaluate_slots: slots that are evaluated in one go.
+        settings: sizes inside.
     """
 
-    def __init__(self, plan: ZonePlan, evaluate_slots: int = DAY_SLOTS) -> None:
+    def __init__(self, plan: ZonePlan, settings: ZoneSettings = DEFAULT) -> None:
         self.plan, self.id = plan, plan.name
         self.stations = plan.stations
         self.column = np.full(len(plan.instruments), -1, np.int32)
@@ -69,15 +70,15 @@ class Zone:
         lookback = longest + 2 * max(plan.step, SLOWEST_SLOTS)
         ids = [instrument.id for instrument in mine]
         behind, ahead = self._horizon + lookback + 2 * PAGE_SLOTS, self._horizon + 4 * PAGE_SLOTS
-        self.grid = Grid(plan.measured, ids, behind, ahead)
+        self.grid = Grid(plan.measured, ids, behind, ahead, settings.spare_slots)
         self.records = Records(plan.recorded)
         places = np.array([(instrument.lat, instrument.lon) for instrument in mine]).reshape(-1, 2)
         view = ZoneView(self.id, plan.measured, ids, places, self.grid, self.cadences, self.records)
         for analysis in analyses:
             analysis.attach(view)
         days = LearningDays(plan.timezone, self._horizon) if any(a.learns for a in analyses) else None
-        self.progress = Progress(view, analyses, longest, days, evaluate_slots)
-        self.watermark = Watermark(self.stations.size)
+        self.progress = Progress(view, analyses, longest, days, settings.evaluate_slots)
+        self.watermark = Watermark(self.stations.size, settings.review_rows)
         self.signals: Signals = (
             plan.signals(self.grid, self.cadences) if plan.signals else NoSignals(len(self.cadences))
         )

@@ -3,23 +3,11 @@
 import pytest
 from msgspec import structs
 
-from flows.decode.decoder import Decoder
-from flows.state import grid as grid_module
-from flows.state.grid import PAGE
-from flows.zone import zone as zone_module
+from flows import air
 from schemas.city import Light
 from schemas.city_rules import Lights
 
-pytest.register_assert_rewrite("tests.flows.zones")  # what it asserts is told as in a test
-
-
-@pytest.fixture(scope="module")
-def small_rooms():
-    """A grid that moves every hour or so, and evaluations of three hours at most, so that hours are like weeks."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(grid_module, "ROOM", PAGE)
-        patch.setattr(zone_module, "DAY", 180)
-        yield
+pytest.register_assert_rewrite("tests.support.zones", "tests.support.signals")  # what it asserts is told as in a test
 
 
 @pytest.fixture(scope="module")
@@ -46,4 +34,4 @@ def watched(make_city):
 
 @pytest.fixture(scope="module")
 def decoder(make_city):
-    return Decoder(make_city())
+    return air.decoder(make_city())

@@ -9,7 +9,7 @@ from confluent_kafka import Producer
 
 from flows.broker.connection import Connection, RetryPolicy
 from flows.broker.identities import TopicIdentities
-from flows.decode.decoder import Decoder
+from flows import air
 from flows.settings import load_city
 from flows.sources.kafka.consumer import Pacing
 from flows.sources.kafka.partitions import Alignment
@@ -28,7 +28,7 @@ def source(city_topics, city_file):
 
     def make(*, bounded=True, resume=None, stop=lambda: False, **settings):
         reads = KafkaInput([READINGS], "test", bounded=bounded)
-        decoder = RecordDecoder(Decoder(load_city(city_file)), FUTURE_US)
+        decoder = RecordDecoder(air.decoder(load_city(city_file)), FUTURE_US)
         source = KafkaSource(reads, decoder, stop=stop, now=lambda: 0, **settings)
         part = source.build_part("input", "kafka", resume)
         made.append(part)

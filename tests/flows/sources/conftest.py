@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flows.decode.decoder import Decoder
+from flows import air
 from flows.sources.files.source import FileSource
 from flows.sources.tables.column_map import parse
 from schemas.city import parse as parse_city
@@ -70,7 +70,7 @@ class Pass:
 
 @pytest.fixture(scope="session")
 def decoder():
-    return Decoder(parse_city(CITY.encode()))
+    return air.decoder(parse_city(CITY.encode()))
 
 
 @pytest.fixture(scope="session")

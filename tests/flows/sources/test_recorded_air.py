@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flows.decode.decoder import Decoder
+from flows import air
 from flows.sources.files.source import open_input
 from schemas.city import parse
 from schemas.measured import AIR
@@ -22,7 +22,7 @@ def recorded():
     def run(path, name, stations):
         places = "".join(f'[[stations]]\nid = "{s}"\nlat = 35\nlon = 128\nevery = "1h"\n' for s in stations)
         city = parse(f'[city]\nid = "t"\nname = "T"\ntimezone = "UTC"\n{places}'.encode())
-        part = open_input(str(DATA / path), name, Decoder(city), lambda: False, lambda: 7).build_part("", "", None)
+        part = open_input(str(DATA / path), name, air.decoder(city), lambda: False, lambda: 7).build_part("", "", None)
         found = []
         while True:
             try:

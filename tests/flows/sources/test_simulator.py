@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from flows.decode.decoder import Decoder
+from flows import air
 from flows.simulate.air import PM25, days, distances, kilometres
 from flows.simulate.scenarios import SCENARIOS, resolve
 from flows.simulate.simulator import Simulation, Truth, simulate, write
@@ -51,7 +51,7 @@ def trouble(city, tmp_path_factory):
 
 def values_of(city, path):
     """First values of each station and time, shape (minutes, stations, 8), NaN where nothing was sent."""
-    readings, _, _ = Decoder(city).lines(0, 0, path.read_bytes())
+    readings, _, _ = air.decoder(city).lines(0, 0, path.read_bytes())
     grid = np.full((1440, len(city.stations), len(AIR.values)), np.nan)
     slot = (readings.observed - round(START.timestamp() * 1e6)) // MINUTE - 1
     inside = slot < 1440
@@ -168,7 +168,7 @@ def test_the_truth_counts_what_is_in_the_file(city, trouble):
     totals = summary.truth.totals
     assert msgspec.json.decode(summary.truth_path.read_bytes(), type=Truth) == summary.truth
     lines = summary.path.read_bytes().splitlines()
-    readings, rejects, count = Decoder(city).lines(0, 0, summary.path.read_bytes())
+    readings, rejects, count = air.decoder(city).lines(0, 0, summary.path.read_bytes())
     assert totals.lines == len(lines) == count
     end = round((START + timedelta(days=2)).timestamp() * 1e6)
     good = readings.observed < end
@@ -284,7 +284,7 @@ def test_an_outage_ends_in_a_burst_and_loses_nothing(city, trouble):
 def test_a_clock_ahead_hides_the_hour(city, trouble):
     [event] = events(trouble, "future_clock")
     assert np.isnan(trouble[2][slots(event), columns(city, event)]).all()
-    readings, _, _ = Decoder(city).lines(0, 0, trouble[0].path.read_bytes())
+    readings, _, _ = air.decoder(city).lines(0, 0, trouble[0].path.read_bytes())
     early = readings.station[readings.observed > (START + timedelta(days=100)).timestamp() * 1e6]
     ahead = Counter(city.stations[i].id for i in early)
     assert ahead == {event.station_ids[0]: trouble[0].truth.totals.future}

@@ -3,7 +3,7 @@
 import pickle
 from pathlib import Path
 
-from flows.decode.decoder import Decoder
+from flows import air
 from flows.sources.files import source as files
 from flows.sources.tables import column_map as columns
 from schemas.city import parse
@@ -24,7 +24,7 @@ pm10 = { column = "pm10" }
 
 def read(path: Path, rows: int, stop_after: int | None = None, snapshot=None):
     source = files.FileSource(
-        [path], Decoder(parse(CITY)), columns.parse(MAP, "map"), stop=lambda: False, now=lambda: 0, rows=rows
+        [path], air.decoder(parse(CITY)), columns.parse(MAP, "map"), stop=lambda: False, now=lambda: 0, rows=rows
     )
     part = source.build_part("input", "input", snapshot)
     got = []

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from confluent_kafka import KafkaError
 
-from flows.decode.decoder import Decoder
+from flows import air
 from flows.sources.kafka.records import MessageRun, RecordDecoder, runs_of
 from schemas.rejected import MAX_MESSAGE_BYTES
 from tests.support.kafka import end, error, message
@@ -19,7 +19,7 @@ AT_MS = 1_772_323_260_000
 @pytest.fixture(scope="module")
 def decode(make_city):
     """Decodes runs of messages, each with the index of its partition: offsets, and offset and reason of rejects."""
-    decoder = RecordDecoder(Decoder(make_city()), FUTURE_US)
+    decoder = RecordDecoder(air.decoder(make_city()), FUTURE_US)
 
     def run(*runs):
         return decoder.decode(

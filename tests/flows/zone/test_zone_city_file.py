@@ -6,7 +6,7 @@ import pytest
 
 from flows.zone.zone import Zone
 from schemas.errors import ConfigurationError
-from tests.flows.zones import HOUR, START, Told, ended, play, steady
+from tests.support.zones import HOUR, START, Told, ended, play, steady
 
 pytestmark = pytest.mark.usefixtures("small_rooms")
 

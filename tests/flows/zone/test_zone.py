@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from flows.decode.batch import no_readings
 from flows.zone.zone import Zone
-from tests.flows.zones import (
+from tests.support.zones import (
     HEAVY,
     HOUR,
     START,

@@ -11,7 +11,7 @@ import pytest
 
 from flows import settings
 from flows.cli.run import Tally, Wanted, play
-from flows.decode.decoder import Decoder
+from flows import air
 from flows.engine import rebuild
 from flows.sources.files import source as files
 from schemas.errors import ConfigurationError
@@ -49,7 +49,7 @@ def run(place: Path, name: str) -> None:
 
 def make_anew(place: Path, name: str) -> dict:
     city = settings.load_city(place / "city.toml")
-    source = files.open_input(str(place / "in.ndjson"), None, Decoder(city), lambda: False, lambda: 0)
+    source = files.open_input(str(place / "in.ndjson"), None, air.decoder(city), lambda: False, lambda: 0)
     return rebuild.rebuild(city, source, place / name, place / f"{name}-store")
 
 

@@ -5,7 +5,7 @@ import pytest
 from flows.zone.zone import Zone
 from schemas.measured import AIR
 from schemas.quality import Flag
-from tests.flows.zones import HOUR, START, Told, air, ended, play, windows
+from tests.support.zones import HOUR, START, Told, air, ended, play, windows
 
 pytestmark = pytest.mark.usefixtures("small_rooms")
 

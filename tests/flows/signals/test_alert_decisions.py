@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.flows.watches import HEAVY, play, when
-from tests.flows.zones import HOUR, START, handling
+from tests.support.signals import HEAVY, play, when
+from tests.support.zones import HOUR, START, handling
 
 pytestmark = pytest.mark.usefixtures("small_rooms")
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.flows.watches import CITIES, HEAVY, air, anyhow, play, steady, when
-from tests.flows.zones import HOUR, START, handling, review_after, shuffled
+from tests.support.signals import CITIES, HEAVY, air, anyhow, play, steady, when
+from tests.support.zones import HOUR, START, handling, review_after, shuffled
 
 pytestmark = pytest.mark.usefixtures("small_rooms")
 

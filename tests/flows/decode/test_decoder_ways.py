@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from flows.decode import timestamps as times
 from flows.decode.batch import InMemory
+from flows import air
 from flows.decode.decoder import Columns, Decoder
 from schemas.measured import AIR
-from tests.flows.messages import GOOD, MARCH, MICROSECOND, rows_of, with_time
+from tests.support.messages import GOOD, MARCH, MICROSECOND, rows_of, with_time
 
 NUMBERS = st.one_of(
     st.sampled_from(
@@ -225,7 +226,7 @@ def test_many_lines_at_once_are_what_they_are_one_by_one(decoder, groups, random
 
 def test_times_seen_are_forgotten(make_city, rfc3339, monkeypatch):
     monkeypatch.setattr(times, "CACHED_TIMES", 50)
-    decoder = Decoder(make_city())
+    decoder = air.decoder(make_city())
     whole = [with_time(rfc3339(i).encode()) for i in range(200)]
     for begin in range(0, 200, 40):
         chunk = b"".join(line + b"\n" for line in whole[begin : begin + 40])

@@ -7,7 +7,7 @@ import pytest
 
 from schemas.measured import AIR
 from schemas.rejected import MAX_KEPT_BYTES, MAX_MESSAGE_BYTES
-from tests.flows.messages import GOOD, MARCH, rows_of, with_pm10, with_status, with_time, with_unknown
+from tests.support.messages import GOOD, MARCH, rows_of, with_pm10, with_status, with_time, with_unknown
 
 
 def alone(decoder, payload):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from flows.decode.batch import no_readings
 from flows.zone.zone import Zone
 from schemas.durations import seconds
-from tests.flows.zones import HOUR, START, crashed
+from tests.support.zones import HOUR, START, crashed
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 BANDS = {"pm10": (30, 80, 150), "pm25": (15, 35, 75)}

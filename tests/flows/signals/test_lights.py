@@ -12,8 +12,8 @@ from flows.kernels import lights
 from flows.signals import lights as watch_module
 from schemas.durations import minutes, seconds
 from schemas.light import COLORS
-from tests.flows.watches import BANDS, CITIES, EPOCH, HEAVY, air, anyhow, play, steady, when
-from tests.flows.zones import HOUR, START, handling, shuffled
+from tests.support.signals import BANDS, CITIES, EPOCH, HEAVY, air, anyhow, play, steady, when
+from tests.support.zones import HOUR, START, handling, shuffled
 
 pytestmark = pytest.mark.usefixtures("small_rooms")
 

@@ -5,7 +5,7 @@ import pytest
 
 from flows.state.grid import slot_of
 from flows.zone.zone import Zone
-from tests.flows.zones import HOUR, START, Told, ended, play, review_after, same, steady, windows
+from tests.support.zones import HOUR, START, Told, ended, play, review_after, same, steady, windows
 
 pytestmark = pytest.mark.usefixtures("small_rooms")
 

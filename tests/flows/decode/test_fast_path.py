@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.decode.fast_path import Scanner
-from tests.flows.messages import GOOD, rows_of, with_pm10, with_status, with_time
+from schemas.measured import AIR
+from tests.support.messages import GOOD, rows_of, with_pm10, with_status, with_time
 
 PLAIN = {
     "a reading": GOOD,
@@ -82,7 +83,7 @@ LEFT = {
 
 
 def scan(line):
-    return Scanner(["a", "b", "c"]).read(line + b"\n", 1)
+    return Scanner(["a", "b", "c"], AIR).read(line + b"\n", 1)
 
 
 @pytest.mark.parametrize("line", PLAIN.values(), ids=PLAIN)
@@ -131,6 +132,6 @@ def test_lines_changed_anywhere_are_what_they_are_one_by_one(decoder, data):
 def test_each_name_is_found_and_no_other(names, data):
     known = names[: data.draw(st.integers(0, len(names)))]
     lines = [b'{"station_id":"%b","observed_at":"2026-03-01T00:00:00Z"}' % name.encode() for name in names]
-    found = Scanner(known).read(b"".join(line + b"\n" for line in lines), len(lines))
+    found = Scanner(known, AIR).read(b"".join(line + b"\n" for line in lines), len(lines))
     assert found.plain.tolist() == [i < len(known) for i in range(len(names))]
     assert found.station[found.plain].tolist() == list(range(len(known)))

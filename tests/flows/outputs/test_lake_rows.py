@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.decode.batch import InMemory, InputPartition, OffsetRange, Readings, SourceBatch
-from flows.decode.decoder import Decoder
+from flows import air
 from flows.outputs.events import Events
 from flows.outputs.lake_rows import Rows, coverage
 from flows.zone.zone import Zone
@@ -205,7 +205,7 @@ def test_what_was_refused_before_a_zone_lands(city, reason):
 
 
 def test_nothing_lands_nothing(city):
-    zone, outcome = outcome_of(city, Decoder(city).lines(0, 0, b"")[0], last=True)
+    zone, outcome = outcome_of(city, air.decoder(city).lines(0, 0, b"")[0], last=True)
     landing = Rows(city).outcome("y", zone.stations, outcome, PARTS, RECEIVED)
     assert (landing.rows, landing.dispositions, landing.waiting) == ([], Counter(), ("y", Counter()))
     assert Rows(city).arrived(SourceBatch(PARTS, RECEIVED)).rows == []
