@@ -1,18 +1,18 @@
-"""What the tests of zones share: air as networks send it, ways to play it, and what a zone is to say of it."""
+"""What the tests of zones share: air as networks send it, ways to play it, and a log of what a zone says of it."""
 
 import pickle
 
 import numpy as np
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from flows.analyses.quality import cell_tests, limits_of
+from flows import air as air_flow
+from flows.analyses.quality import FlagRows, cell_tests, limits_of
+from flows.analyses.windows import WindowMessages, lengths_of, window_rows
 from flows.decode.batch import no_readings
-from flows.zone import watermark as clock_module
-from flows.zone import zone as zone_module
-from flows.zone.zone import Zone
-from schemas.durations import minutes, seconds
+from flows.state.grid import PAGE_SLOTS
+from flows.zone.plan import ZoneSettings
+from schemas.durations import seconds
 from schemas.measured import AIR
 from schemas.quality import Flag
 
@@ -23,167 +23,169 @@ HOUR = 3600
 HEAVY = settings(
     deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
+SMALL = ZoneSettings(spare_slots=PAGE_SLOTS, evaluate_slots=180)
+"""The grid moves often, and what has fired is evaluated in parts."""
 
 
-def review_after(rows):
-    """Let the quorum follow the stations heard after so many rows."""
-    patch = pytest.MonkeyPatch()
-    patch.setattr(clock_module, "QUORUM_REVIEW_ROWS", rows)
-    patch.setattr(zone_module, "QUORUM_REVIEW_ROWS", rows)
-    return patch
+def small(review_rows=SMALL.review_rows):
+    """Small sizes, and a quorum that is reviewed after so many rows."""
+    return ZoneSettings(SMALL.spare_slots, SMALL.evaluate_slots, review_rows)
 
 
-class Told:
-    """All that a zone said, by key; what must hold of every single thing said is asserted on the way."""
+def new_zone(city, settings=SMALL, name="city"):
+    return air_flow.zone(city, name, settings)
+
+
+class ZoneLog:
+    """All that a zone says, by key; what must be true of every single result is asserted on the way."""
 
     def __init__(self, zone, city):
         self.ids = [city.stations[i].id for i in zone.stations]
-        self.verdict, self.stored = {}, {}
+        self.lengths = {c.every: lengths_of(c, city.windows.lengths).names for c in zone.cadences}
+        self.verdict, self.accepted = {}, {}
         self.rows, self.revision, self.first, self.flags, self.flag_revision = {}, {}, {}, {}, {}
-        self.sent = []
+        self.sent, self.states, self.alerts = [], [], []
 
-    def hear(self, outcome):
-        for stored in outcome.stored:
-            r = stored.readings
-            for i, koff in enumerate(r.offset.tolist()):
-                self._judge(koff, "stored")
+    def add(self, result):
+        for accepted in result.accepted:
+            r = accepted.readings
+            for i, offset in enumerate(r.offset.tolist()):
+                self._judge(offset, "accepted")
                 values = tuple(None if np.isnan(v) else v for v in r.values[i].tolist())
-                self.stored[koff] = (int(r.station[i]), int(r.observed[i]), values, tuple(stored.flags[i].tolist()))
-        for reject in outcome.rejects:
+                self.accepted[offset] = (
+                    int(r.station[i]),
+                    int(r.observed[i]),
+                    values,
+                    tuple(accepted.flags[i].tolist()),
+                )
+        for reject in result.rejects:
             self._judge(reject.offset, reject.reason)
             assert reject.payload == b"reading %d" % reject.offset
-        for means in outcome.evaluated.means:
-            names = means.group.names
-            columns = (
-                means.station,
-                means.parameter,
-                means.window,
-                means.ended,
-                means.revision,
-                means.total,
-                means.count,
-                means.filled,
-                means.suspect,
-            )
-            for s, p, w, ended, revision, *row in zip(*(column.tolist() for column in columns), strict=True):
-                self._mean(
-                    (self.ids[s], AIR.gridded[p], names[w], ended),
-                    revision,
-                    tuple(row),
-                    first=means.closing is not None,
-                )
-        first = [means for means in outcome.evaluated.means if means.closing is not None]
-        sent = {
-            key
-            for means in first
-            for key in zip(means.closing.tolist(), means.ended.tolist(), means.station.tolist(), strict=True)
-        }
-        self.sent += sorted(sent)
-        for found in outcome.evaluated.findings:
-            columns = (found.station, found.parameter, found.ended, found.revision, found.tests)
-            for s, p, ended, revision, tests in zip(*(column.tolist() for column in columns), strict=True):
-                self._finding((self.ids[s], AIR.gridded[p], ended), revision, tests)
+        for rows in window_rows(result.results.rows):
+            self._windows(rows)
+        for rows in result.results.rows:
+            if isinstance(rows, FlagRows):
+                self._flags(rows)
+        messages = [of for of in result.results.messages if isinstance(of, WindowMessages)]
+        self.sent += sorted(event.order for of in messages for event in of.events(self.ids))
+        self.states += result.signals.states
+        self.alerts += result.signals.alerts
 
-    def _judge(self, koff, verdict):
-        assert koff not in self.verdict, "judged twice"
-        self.verdict[koff] = verdict
+    def _judge(self, offset, verdict):
+        assert offset not in self.verdict, "judged twice"
+        self.verdict[offset] = verdict
 
-    def _mean(self, key, revision, row, *, first):
+    def _windows(self, rows):
+        if not rows.columns():
+            return
+        names, totals = rows.columns()["window_length"].names, rows.totals
+        columns = (rows.instrument, rows.parameter, rows.window, rows.ended, rows.revision)
+        counted = (totals.sum, totals.count, totals.filled, totals.suspect)
+        for s, p, w, ended, revision, *row in zip(*(of.tolist() for of in columns + counted), strict=True):
+            self._mean((self.ids[s], AIR.gridded[p], names[w], ended), revision, tuple(row))
+
+    def _mean(self, key, revision, row):
         total, count, filled, suspect = row
         assert count > 0
         assert 0 < filled <= count
         assert 0 <= suspect <= count
         if key in self.rows:
-            assert not first, "closed twice"
             assert revision > self.revision[key], "revisions grow"
             assert row != self.rows[key], "only what differs is said again"
         else:
             assert revision == 0
-        if first:
             self.first[key] = (total, count, filled)
         self.rows[key], self.revision[key] = row, revision
 
-    def _finding(self, key, revision, tests):
-        assert tests != self.flags.get(key, 0), "only what differs is said again"
-        assert revision > self.flag_revision.get(key, -1), "revisions grow"
-        self.flags[key], self.flag_revision[key] = tests, revision
+    def _flags(self, rows):
+        columns = (rows.column, rows.parameter, rows.ended, rows.revision, rows.tests)
+        for s, p, ended, revision, tests in zip(*(column.tolist() for column in columns), strict=True):
+            key = (self.ids[s], AIR.gridded[p], ended)
+            assert tests != self.flags.get(key, 0), "only what differs is said again"
+            assert revision > self.flag_revision.get(key, -1), "revisions grow"
+            self.flags[key], self.flag_revision[key] = tests, revision
 
     def newest(self):
         """Newest rows and flags; a finding withdrawn is none."""
         return self.rows, {key: tests for key, tests in self.flags.items() if tests}
 
+    def signals(self):
+        return self.states, self.alerts
 
-def crashed(zone, city):
+    def of(self, light):
+        return [state for state in self.states if state.light_id == light]
+
+
+def crashed(zone, city, settings=SMALL):
     kept = pickle.dumps(zone.snapshot())
-    again = Zone(city, zone.id)
+    again = new_zone(city, settings, zone.id)
     again.restore(pickle.loads(kept))
     return again
 
 
-def play(city, make_readings, rows, cuts=(), *, crash=(), more=(), ends=(), last=True):
-    """Take rows in batches cut before ``cuts``; crash after some; say that more is at hand, or the end, after some."""
-    zone = Zone(city, "city")
-    told = Told(zone, city)
+def play(city, make_readings, rows, cuts=(), *, crash=(), ends=(), last=True, settings=SMALL):
+    """Take rows in batches cut before ``cuts``; crash after some; say that the input ends after some."""
+    zone = new_zone(city, settings)
+    log = ZoneLog(zone, city)
     bounds = [0, *cuts, len(rows)]
     for i, (begin, end) in enumerate(zip(bounds, bounds[1:], strict=False)):
         readings = make_readings(rows[begin:end], begin) if end > begin else no_readings()
         final = last and end == len(rows) and i == len(bounds) - 2
-        outcome = zone.take(readings, more=i in more and not final, last=final or i in ends)
-        told.hear(outcome)
-        assert len(told.verdict) + outcome.waiting.size == end
+        result = zone.take(readings, end_of_input=final or i in ends)
+        log.add(result)
+        assert len(log.verdict) + result.waiting.size == end
         if i in crash:
-            zone = crashed(zone, city)
-    return told, zone
+            zone = crashed(zone, city, settings)
+    return log, zone
 
 
-def windows(city, told, zone):
-    """What the lake is to show at the end, in plain Python from the stored values alone: rows and flags."""
+def expected(city, log, zone):
+    """What the lake is to show at the end, in plain Python from the accepted values alone: rows and flags."""
     rows, flags = {}, {}
-    for group in zone.groups:
-        assert group.closed == group.due, "all that is closed was evaluated"
-        assert group.closed < 0 or group.closed % group.cadence == 0, "whole cells are closed"
-        found, own = surrounded(city, told, zone, group)
-        flags |= {(zone.grid.stations[s], AIR.gridded[p], ended): tests for (s, p, ended), tests in found.items()}
+    for cadence in zone.cadences:
+        assert not cadence.due, "all that fired was evaluated"
+        assert cadence.fired_until < 0 or cadence.fired_until % cadence.slots == 0, "whole cells fire"
+        found, own = tested(city, log, zone, cadence)
+        flags |= {(zone.grid.instruments[s], AIR.gridded[p], ended): tests for (s, p, ended), tests in found.items()}
+        lengths = lengths_of(cadence, city.windows.lengths)
         for (s, p), slots in own.items():
-            for name in group.names:
-                length = minutes(name)
-                ends = {
-                    e for slot in slots for e in range(-(-slot // group.step) * group.step, slot + length, group.step)
-                }
-                for ended in sorted(e for e in ends if e <= group.closed):
+            for name, length in zip(lengths.names, lengths.slots.tolist(), strict=True):
+                step = cadence.step
+                ends = {e for slot in slots for e in range(-(-slot // step) * step, slot + length, step)}
+                for ended in sorted(e for e in ends if e <= cadence.fired_until):
                     inside = [slot for slot in slots if ended - length < slot <= ended]
                     suspect = sum(
-                        slots[t][1 if (s, p, -(-t // group.cadence) * group.cadence) in found else 2] for t in inside
+                        slots[t][1 if (s, p, -(-t // cadence.slots) * cadence.slots) in found else 2] for t in inside
                     )
                     total, count = (sum(slots[t][k] for t in inside) for k in (0, 1))
-                    rows[zone.grid.stations[s], AIR.gridded[p], name, ended] = (total, count, len(inside), suspect)
+                    rows[zone.grid.instruments[s], AIR.gridded[p], name, ended] = (total, count, len(inside), suspect)
     return rows, flags
 
 
-def surrounded(city, told, zone, group):
-    """Findings of a group in one go over all its cells, and (sum, count, suspect) by column, parameter and slot."""
+def tested(city, log, zone, cadence):
+    """Findings of a cadence in one go over all its cells, and (sum, count, suspect) by column, parameter and slot."""
     own = {}
-    for station, observed, values, flag in told.stored.values():
+    for station, observed, values, flag in log.accepted.values():
         column, slot = int(zone.column[station]), -(-observed // 60_000_000)
-        if column not in group.columns:
+        if column not in cadence.columns:
             continue
         for p in range(P):
             if flag[p] <= Flag.SUSPECT:
                 total, count, suspect = own.setdefault((column, p), {}).get(slot, (0, 0, 0))
                 own[column, p][slot] = (total + round(values[p] * 1e9), count + 1, suspect + (flag[p] == Flag.SUSPECT))
     slots = [slot for of in own.values() for slot in of]
-    if not slots or group.closed < 0:
+    if not slots or cadence.fired_until < 0:
         return {}, own
-    first, last = -(-min(slots) // group.cadence), group.closed // group.cadence
-    sums, counts = np.zeros((2, max(0, last - first + 1), len(zone.grid.stations), P), np.int64)
+    first, last = -(-min(slots) // cadence.slots), cadence.fired_until // cadence.slots
+    sums, counts = np.zeros((2, max(0, last - first + 1), len(zone.grid.instruments), P), np.int64)
     for (column, p), of in own.items():
         for slot, (total, count, _) in of.items():
-            cell = -(-slot // group.cadence) - first
+            cell = -(-slot // cadence.slots) - first
             if cell < len(sums):
                 sums[cell, column, p] += total
                 counts[cell, column, p] += count
-    found = cell_tests(sums, counts, 0, limits_of(city, group.cadence), city.quality.pm25_over_pm10)
-    return {(s, p, (first + t) * group.cadence): int(found[t, s, p]) for t, s, p in np.argwhere(found).tolist()}, own
+    found = cell_tests(sums, counts, 0, limits_of(city, cadence.slots), city.quality.pm25_over_pm10)
+    return {(s, p, (first + t) * cadence.slots): int(found[t, s, p]) for t, s, p in np.argwhere(found).tolist()}, own
 
 
 def air(seed, every, hours, *, drop=0.1, offset=0, names=("pm10", "pm25"), start=START):
@@ -259,20 +261,19 @@ def anyhow(draw, longest=80):
 
 @st.composite
 def handling(draw, n):
-    """Where rows are cut, after which batches the process dies, and after which more was at hand."""
+    """Where rows are cut, and after which batches the process dies."""
     cuts = sorted(draw(st.sets(st.integers(0, n), max_size=10)))
-    batches = st.sets(st.integers(0, len(cuts)))
-    return {"cuts": cuts, "crash": draw(batches), "more": draw(batches)}
+    return {"cuts": cuts, "crash": draw(st.sets(st.integers(0, len(cuts))))}
 
 
-def same(told, other):
+def same(log, other):
     """Everything that may not depend on how the input was cut."""
-    assert told.verdict == other.verdict
-    assert told.stored == other.stored
-    assert told.newest() == other.newest()
-    assert told.first == other.first
-    assert told.sent == other.sent
-    assert told.sent == sorted(set(told.sent)), "each once, in the order of the closings"
+    assert log.verdict == other.verdict
+    assert log.accepted == other.accepted
+    assert log.newest() == other.newest()
+    assert log.first == other.first
+    assert log.sent == other.sent
+    assert log.sent == sorted(set(log.sent)), "each once, in the order of the firings"
 
 
 def steady(every, hours, *, start=START, value=20.0):
@@ -280,8 +281,8 @@ def steady(every, hours, *, start=START, value=20.0):
     return [(s, t, {"pm10": value}) for s, t, _ in air(0, every, hours, drop=0.0, start=start)]
 
 
-def ended(told, station, window="10m"):
+def ended(log, station, window="10m"):
     """Slots at which windows of a station end, as minutes since the start."""
     return sorted(
-        key[3] - START // 60 for key in told.rows if key[0] == station and key[2] == window and key[1] == "pm10"
+        key[3] - START // 60 for key in log.rows if key[0] == station and key[2] == window and key[1] == "pm10"
     )

@@ -4,10 +4,10 @@ import pickle
 
 import numpy as np
 import pytest
+from flows.kernels.turns import NEVER, NO_ROW
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.kernels.turns import NEVER, NO_ROW
 from flows.state.grid import slot_of
 from flows.zone import watermark as clock_module
 from flows.zone.watermark import Watermark, closing_rows

@@ -1,50 +1,42 @@
 """A zone gives the same numbers however its readings came: cut, crashed, shuffled, twice, late, wild, or not at all."""
 
-import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from flows.decode.batch import no_readings
-from flows.zone.zone import Zone
+from flows.zone.zone import DEFAULT
 from tests.support.zones import (
     HEAVY,
     HOUR,
     START,
-    Told,
     air,
     anyhow,
     cities,
     ended,
+    expected,
     handling,
     play,
-    review_after,
     same,
     shuffled,
+    small,
     steady,
-    windows,
 )
-
-pytestmark = pytest.mark.usefixtures("small_rooms")
 
 
 @HEAVY
 @given(anyhow(), st.data(), st.sampled_from([5000, 15, 40]))
-def test_no_cut_and_no_crash_changes_anything(make_city, make_readings, case, data, generation):
+def test_no_cut_and_no_crash_changes_anything(make_city, make_readings, case, data, review_rows):
     every, rows = case
     city = make_city(every)
-    patch = review_after(generation)
-    try:
-        one, zone = play(city, make_readings, rows)
-        two, _ = play(city, make_readings, rows, **data.draw(handling(len(rows))))
-        every_row, _ = play(
-            city, make_readings, rows, range(1, len(rows)), crash=data.draw(st.sets(st.integers(0, len(rows))))
-        )
-    finally:
-        patch.undo()
+    settings = small(review_rows)
+    one, zone = play(city, make_readings, rows, settings=settings)
+    two, _ = play(city, make_readings, rows, **data.draw(handling(len(rows))), settings=settings)
+    crashes = data.draw(st.sets(st.integers(0, len(rows))))
+    every_row, _ = play(city, make_readings, rows, range(1, len(rows)), crash=crashes, settings=settings)
     assert len(one.verdict) == len(rows)
     same(one, two)
     same(one, every_row)
-    assert one.newest() == windows(city, one, zone)
+    assert one.newest() == expected(city, one, zone)
 
 
 @HEAVY
@@ -59,8 +51,8 @@ def test_no_cut_of_a_day_changes_anything(make_city, make_readings, seed, every,
     one, zone = play(city, make_readings, rows)
     two, _ = play(city, make_readings, rows, **data.draw(handling(len(rows))))
     same(one, two)
-    assert one.newest() == windows(city, one, zone)
-    assert set(one.verdict.values()) <= {"stored", "duplicate"}
+    assert one.newest() == expected(city, one, zone)
+    assert set(one.verdict.values()) <= {"accepted", "duplicate"}
 
 
 @HEAVY
@@ -71,9 +63,9 @@ def test_no_order_within_the_horizon_changes_anything(make_city, make_readings, 
     in_order, zone = play(city, make_readings, rows)
     arriving = shuffled(rows, seed, 110 * 60, share=data.draw(st.sampled_from([0.02, 0.3, 1.0])))
     anyhow, other = play(city, make_readings, arriving, **data.draw(handling(len(arriving))))
-    assert anyhow.newest() == in_order.newest() == windows(city, in_order, zone)
-    assert zone.groups[0].closed == other.groups[0].closed
-    assert list(anyhow.verdict.values()).count("stored") == len(rows)
+    assert anyhow.newest() == in_order.newest() == expected(city, in_order, zone)
+    assert zone.cadences[0].evaluated_until == other.cadences[0].evaluated_until
+    assert list(anyhow.verdict.values()).count("accepted") == len(rows)
     assert list(anyhow.verdict.values()).count("duplicate") == len(arriving) - len(rows)
 
 
@@ -84,7 +76,7 @@ def test_twenty_hours_late_within_a_horizon_of_a_day(make_city, make_readings):
     in_order, _ = play(city, make_readings, rows)
     arriving = shuffled(rows, 2, 20 * HOUR)
     anyhow, zone = play(city, make_readings, arriving, range(50, len(arriving), 50), crash={3, 4})
-    assert anyhow.newest() == in_order.newest() == windows(city, anyhow, zone)
+    assert anyhow.newest() == in_order.newest() == expected(city, anyhow, zone)
     assert max(anyhow.revision.values()) > 10, "so late that much was said again"
     assert in_order.revision.keys() == anyhow.revision.keys()
 
@@ -102,49 +94,46 @@ def test_an_end_that_was_none_changes_no_newest_row(make_city, make_readings, se
     two, zone = play(city, make_readings, rows, [cut], crash={0}, ends={0})
     assert two.newest() == one.newest()
     assert two.verdict == one.verdict
-    assert zone.groups[0].closed == zone.groups[0].due
+    assert zone.cadences[0].evaluated_until == zone.cadences[0].fired_until
 
 
 def test_nothing_but_an_end(make_city, make_readings):
-    told, zone = play(make_city(), make_readings, [])
-    assert (told.rows, told.verdict) == ({}, {})
-    zone.take(no_readings(), last=True)
-    told.hear(zone.take(make_readings(steady(("1m",) * 3, 1)), last=True))
-    assert ended(told, "a") == list(range(10, 61, 10))
+    log, zone = play(make_city(), make_readings, [])
+    assert (log.rows, log.verdict) == ({}, {})
+    zone.take(no_readings(), end_of_input=True)
+    log.add(zone.take(make_readings(steady(("1m",) * 3, 1)), end_of_input=True))
+    assert ended(log, "a") == list(range(10, 61, 10))
 
 
 def test_three_days_of_nothing(make_city, make_readings):
     every = ("1m", "1m", "10m", "1h")
     city = make_city(every)
     rows = [*steady(every, 3), *steady(every, 3, start=START + 72 * HOUR)]
-    told, zone = play(city, make_readings, rows, [100, 500, 600], crash={0, 1, 2}, more={1})
+    log, zone = play(city, make_readings, rows, [100, 500, 600], crash={0, 1, 2})
     one, _ = play(city, make_readings, rows)
-    same(told, one)
-    assert told.newest() == windows(city, told, zone)
-    assert set(told.verdict.values()) == {"stored"}
-    assert ended(told, "a") == [*range(10, 181, 10), *range(72 * 60 + 10, 75 * 60 + 1, 10)]
+    same(log, one)
+    assert log.newest() == expected(city, log, zone)
+    assert set(log.verdict.values()) == {"accepted"}
+    assert ended(log, "a") == [*range(10, 181, 10), *range(72 * 60 + 10, 75 * 60 + 1, 10)]
 
 
-def test_more_at_hand_only_delays(make_city, make_readings):
-    """With more at hand nothing is evaluated for up to a day, and then all that is due is."""
-    rows = steady(("1m",) * 3, 5)
-    zone = Zone(make_city(("1m",) * 3), "city")
-    told = Told(zone, make_city(("1m",) * 3))
-    told.hear(zone.take(make_readings(rows[:90]), more=True))
-    assert (told.rows, zone.groups[0].closed < zone.groups[0].due) == ({}, True)
-    told.hear(zone.take(make_readings(rows[90:800], 90), more=True))
-    assert ended(told, "a")[-1] == 260
-    told.hear(zone.take(make_readings(rows[800:], 800)))
-    assert ended(told, "a") == list(range(10, 301, 10))
+def test_sizes_inside_a_zone_change_nothing(make_city, make_readings):
+    """A day of air at once, evaluated in one go on a wide grid, or in parts of three hours on a narrow one."""
+    every = ("1m", "1m", "10m", "1h")
+    city, rows = make_city(every), shuffled(air(7, every, 26), 7, 90 * 60)
+    narrow, zone = play(city, make_readings, rows)
+    wide, _ = play(city, make_readings, rows, settings=DEFAULT)
+    same(narrow, wide)
+    assert narrow.newest() == expected(city, narrow, zone)
 
 
 def test_findings_of_a_long_cell_outlive_a_crash(make_city, make_readings):
     """What is found at the end of an hour belongs to its reading at half past, on another page of the snapshot."""
     city = make_city(("1h",) * 3, windows=("1h", "2h"))
     rows = [(s, START + 1800 + h * HOUR, {"pm10": 10.0, "pm25": 30.0 + s}) for h in range(6) for s in range(3)]
-    told, zone = play(city, make_readings, rows, range(1, len(rows)), crash=range(len(rows)))
-    assert told.newest() == windows(city, told, zone)
-    assert told.rows["b", "pm10", "2h", START // 60 + 180][3] == 2
+    log, zone = play(city, make_readings, rows, range(1, len(rows)), crash=range(len(rows)))
+    assert log.newest() == expected(city, log, zone)
+    assert log.rows["b", "pm10", "2h", START // 60 + 180][3] == 2
 
 
 def test_a_slot_closes_at_its_row_whatever_follows_in_the_batch(make_city, make_readings):

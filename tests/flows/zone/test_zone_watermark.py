@@ -4,10 +4,7 @@ import numpy as np
 import pytest
 
 from flows.state.grid import slot_of
-from flows.zone.zone import Zone
-from tests.support.zones import HOUR, START, Told, ended, play, review_after, same, steady, windows
-
-pytestmark = pytest.mark.usefixtures("small_rooms")
+from tests.support.zones import HOUR, START, ZoneLog, ended, expected, new_zone, play, same, small, steady
 
 
 def test_one_wild_sensor_moves_nothing(make_city, make_readings):
@@ -15,11 +12,11 @@ def test_one_wild_sensor_moves_nothing(make_city, make_readings):
     tame = steady(every[:3], 3)
     wild = [(3, second + 86400 * 40, {"pm10": 99.0}) for _, second, _ in tame[::3]]
     rows = sorted(tame + wild, key=lambda row: row[1] % (86400 * 40))
-    told, zone = play(make_city(every), make_readings, rows, range(100, len(rows), 100), crash=range(9))
+    log, zone = play(make_city(every), make_readings, rows, range(100, len(rows), 100), crash=range(9))
     alone, _ = play(make_city(every), make_readings, tame)
-    assert told.rows == alone.rows
-    assert zone.clock.now == START // 60 + 180
-    assert [told.verdict[i] for i, row in enumerate(rows) if row[0] == 3] == ["future"] * len(wild)
+    assert log.rows == alone.rows
+    assert zone.watermark.current == START // 60 + 180
+    assert [log.verdict[i] for i, row in enumerate(rows) if row[0] == 3] == ["future"] * len(wild)
 
 
 def test_future_when_the_clock_stays_away_for_an_hour(make_city, make_readings):
@@ -32,13 +29,13 @@ def test_future_when_the_clock_stays_away_for_an_hour(make_city, make_readings):
         at + 1, (1, START + 300 * 60, {"pm10": 1.0})
     )  # four and a half hours ahead: the clock comes near too late
     for cuts in ((), range(1, len(rows))):
-        zone = Zone(make_city(("1m",) * 3), "city")
-        told, judged_at = Told(zone, make_city(("1m",) * 3)), {}
+        zone = new_zone(make_city(("1m",) * 3))
+        log, judged_at = ZoneLog(zone, make_city(("1m",) * 3)), {}
         for begin, end in zip([0, *cuts], [*cuts, len(rows)], strict=True):
-            told.hear(zone.take(make_readings(rows[begin:end], begin)))
-            judged_at |= {koff: end - 1 for koff in told.verdict if koff not in judged_at}
-        assert told.verdict[at] == "stored"
-        assert told.verdict[at + 1] == "future"
+            log.add(zone.take(make_readings(rows[begin:end], begin)))
+            judged_at |= {koff: end - 1 for koff in log.verdict if koff not in judged_at}
+        assert log.verdict[at] == "accepted"
+        assert log.verdict[at + 1] == "future"
         if len(cuts) > 1:
             clock = [rows[judged_at[koff]][1] // 60 - START // 60 for koff in (at, at + 1)]
             assert clock == [181 - 120, 30 + 60], "as soon as it is within the horizon; when an hour has passed"
@@ -47,9 +44,9 @@ def test_future_when_the_clock_stays_away_for_an_hour(make_city, make_readings):
 @pytest.mark.parametrize("minutes_behind", [119, 120, 121])
 def test_too_late_is_older_than_the_horizon(make_city, make_readings, minutes_behind):
     rows = [*steady(("1m",) * 3, 4, value=20.0), (0, START + 240 * 60 - minutes_behind * 60 - 30, {"pm25": 1.0})]
-    told, _ = play(make_city(("1m",) * 3), make_readings, rows)
+    log, _ = play(make_city(("1m",) * 3), make_readings, rows)
     slot = int(slot_of(np.array([rows[-1][1]]))[0])
-    assert told.verdict[len(rows) - 1] == ("too_late" if slot < START // 60 + 240 - 120 else "stored")
+    assert log.verdict[len(rows) - 1] == ("too_late" if slot < START // 60 + 240 - 120 else "accepted")
     assert (slot < START // 60 + 120) == (minutes_behind == 121)
 
 
@@ -58,40 +55,39 @@ def test_too_late_is_older_than_the_horizon(make_city, make_readings, minutes_be
 def test_a_zone_of_which_few_report_gets_its_means_at_the_end(make_city, make_readings, heard, cuts):
     every = ("1m",) * 5
     rows = steady(every[:heard], 2)
-    told, zone = play(make_city(every), make_readings, rows, cuts)
-    assert set(told.verdict.values()) == {"stored"}
-    assert ended(told, "a") == list(range(10, 121, 10))
-    assert told.newest() == windows(make_city(every), told, zone)
+    log, zone = play(make_city(every), make_readings, rows, cuts)
+    assert set(log.verdict.values()) == {"accepted"}
+    assert ended(log, "a") == list(range(10, 121, 10))
+    assert log.newest() == expected(make_city(every), log, zone)
 
 
 @pytest.mark.parametrize("heard", [1, 2])
 def test_a_zone_of_which_few_report_gets_a_clock(make_city, make_readings, heard):
     every = ("1m",) * 5
     rows = steady(every[:heard], 3)
-    patch = review_after(60)
-    try:
-        told, zone = play(make_city(every), make_readings, rows, range(7, len(rows), 7), crash=range(50), last=False)
-        one, _ = play(make_city(every), make_readings, rows, last=False)
-    finally:
-        patch.undo()
-    assert zone.clock.quorum == heard
-    assert ended(told, "a") == list(range(10, 181, 10))
-    same(told, one)
+    settings, cuts = small(60), range(7, len(rows), 7)
+    log, zone = play(make_city(every), make_readings, rows, cuts, crash=range(50), last=False, settings=settings)
+    one, _ = play(make_city(every), make_readings, rows, last=False, settings=settings)
+    assert zone.watermark.quorum == heard
+    assert ended(log, "a") == list(range(10, 181, 10))
+    same(log, one)
 
 
 def test_a_wild_sensor_of_long_ago_is_no_agreement_with_the_last_one(make_city, make_readings):
     """When one station is all that is left to agree, what another said of the future is forgotten."""
     rows = [(0, START + 86400 * 2, {"pm10": 1.0}), *((1, START + 60 * m, {"pm10": 2.0}) for m in range(1, 241))]
-    patch = review_after(60)
-    try:
-        told, zone = play(
-            make_city(("1m",) * 5), make_readings, rows, range(7, len(rows), 7), crash=range(40), last=False
-        )
-    finally:
-        patch.undo()
-    assert zone.clock.quorum == 1
-    assert [told.verdict.pop(0), *set(told.verdict.values())] == ["future", "stored"]
-    assert zone.clock.now == START // 60 + 240
+    log, zone = play(
+        make_city(("1m",) * 5),
+        make_readings,
+        rows,
+        range(7, len(rows), 7),
+        crash=range(40),
+        last=False,
+        settings=small(60),
+    )
+    assert zone.watermark.quorum == 1
+    assert [log.verdict.pop(0), *set(log.verdict.values())] == ["future", "accepted"]
+    assert zone.watermark.current == START // 60 + 240
 
 
 @pytest.mark.parametrize("room", [100_000, 5])
@@ -99,23 +95,23 @@ def test_one_batch_may_hold_any_number_of_turns(make_city, make_readings, room):
     """A clock half an hour beyond the horizon ahead: each reading waits for half an hour, and goes at a row of its own."""
     every = ("1m",) * 4
     rows = [(s, t + (s == 3) * 150 * 60, measured) for s, t, measured in steady(every, 12)]
-    told, zone = play(make_city(every, room=room), make_readings, rows)
-    verdicts = [told.verdict[i] for i, row in enumerate(rows) if row[0] == 3]
+    log, zone = play(make_city(every, room=room), make_readings, rows)
+    verdicts = [log.verdict[i] for i, row in enumerate(rows) if row[0] == 3]
     if room == 5:
         assert set(verdicts) == {"future"}
     else:
-        assert verdicts == ["stored"] * 690 + ["future"] * 30
-    assert told.newest() == windows(make_city(every), told, zone)
+        assert verdicts == ["accepted"] * 690 + ["future"] * 30
+    assert log.newest() == expected(make_city(every), log, zone)
 
 
 def test_a_cadence_holds_no_other_up(make_city, make_readings):
     every = ("1m", "1m", "1m", "1h")
     rows = [row for row in steady(every, 3) if row[0] < 3 or row[1] <= START + HOUR]
-    told, _ = play(make_city(every), make_readings, rows, last=False)
-    assert ended(told, "a") == list(range(10, 181, 10))
-    assert ended(told, "d", "1h") == [60]
+    log, _ = play(make_city(every), make_readings, rows, last=False)
+    assert ended(log, "a") == list(range(10, 181, 10))
+    assert ended(log, "d", "1h") == [60]
     # Without its second hour it is evaluated 45 minutes past it; there are no values, and of two hours there is one.
-    assert ended(told, "d", "2h") == [60, 120]
+    assert ended(log, "d", "2h") == [60, 120]
 
 
 @pytest.mark.parametrize("absent", [0, 1, 2, 3])
@@ -123,11 +119,11 @@ def test_a_step_closes_when_all_that_are_awake_have_reported(make_city, make_rea
     every = ("1m",) * 4
     city = make_city(every)
     rows = [row for row in steady(every, 1) if row[0] != absent or row[1] <= START + 15 * 60]
-    zone = Zone(city, "city")
+    zone = new_zone(city)
     closed = []
     for i, row in enumerate(rows):
         zone.take(make_readings([row], i))
-        closed.append(zone.groups[0].closed - START // 60)
+        closed.append(zone.cadences[0].evaluated_until - START // 60)
     first = {step: rows[closed.index(step)][:2] for step in (10, 20, 30)}
     others = [s for s in range(4) if s != absent]
     assert first[10] == (3, START + 600), "the last of four"
@@ -138,10 +134,10 @@ def test_a_step_closes_when_all_that_are_awake_have_reported(make_city, make_rea
 def test_a_station_just_gone_is_waited_for_a_minute(make_city, make_readings):
     every = ("1m",) * 4
     rows = [row for row in steady(every, 1) if row[0] != 3 or row[1] <= START + 18 * 60]
-    zone = Zone(make_city(every), "city")
+    zone = new_zone(make_city(every))
     for i, row in enumerate(rows):
         zone.take(make_readings([row], i))
-        if zone.groups[0].closed == START // 60 + 20:
+        if zone.cadences[0].evaluated_until == START // 60 + 20:
             break
     assert row[:2] == (2, START + 21 * 60)
 
@@ -149,7 +145,7 @@ def test_a_station_just_gone_is_waited_for_a_minute(make_city, make_readings):
 @pytest.mark.parametrize("room", [2, 5])
 def test_a_full_waiting_room_refuses_the_oldest(make_city, make_readings, room):
     rows = [*steady(("1m",) * 3, 1), *((0, START + 86400 * 9 + i, {"pm10": 1.0}) for i in range(8))]
-    zone = Zone(make_city(("1m",) * 3, room=room), "city")
+    zone = new_zone(make_city(("1m",) * 3, room=room))
     outcome = zone.take(make_readings(rows))
     assert outcome.waiting.tolist() == [0] * room
     assert [(reject.offset, reject.reason) for reject in outcome.rejects] == [
