@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.state import grid as grid_module
-from flows.state.grid import LAYERS, PAGE, Grid, slot_of
+from flows.state.grid import PAGE_SLOTS, Grid, slot_of
 from schemas.measured import AIR
 from schemas.quality import Flag
 
@@ -16,6 +16,7 @@ P = len(AIR.gridded)
 START = 29_000_000
 """A slot in 2025."""
 BEHIND, AHEAD = 90, 60
+LAYERS = 5
 COUNTED = (Flag.GOOD, Flag.NOT_EVALUATED, Flag.SUSPECT)
 
 
@@ -48,23 +49,23 @@ class Written:
 
 def cells_of(grid):
     """Every cell that holds a value, by station, slot and parameter."""
-    layers = [grid.layer(name, grid.base, grid.reach()) for name in ("sums", "counts", "suspects")]
+    layers = [grid.layer(name, grid.oldest, grid.reach) for name in ("sums", "counts", "suspects")]
     return {
-        (grid.stations[s], grid.base + int(t), int(p)): tuple(int(layer[t, s, p]) for layer in layers)
+        (grid.instruments[s], grid.oldest + int(t), int(p)): tuple(int(layer[t, s, p]) for layer in layers)
         for t, s, p in np.argwhere(np.any([layer != 0 for layer in layers], axis=0)).tolist()
     }
 
 
 def found_of(grid):
-    layer = grid.layer("found", grid.base, grid.reach())
-    return {(grid.stations[s], grid.base + t, p): int(layer[t, s, p]) for t, s, p in np.argwhere(layer).tolist()}
+    layer = grid.layer("found", grid.oldest, grid.reach)
+    return {(grid.instruments[s], grid.oldest + t, p): int(layer[t, s, p]) for t, s, p in np.argwhere(layer).tolist()}
 
 
 def feed(grid, written, rows):
     """Take rows of (station id, second, {value: (quanta, flag)}) in one go, and add the fresh ones."""
     if not rows:
         return
-    station = np.array([grid.stations.index(row[0]) for row in rows], np.int32)
+    station = np.array([grid.instruments.index(row[0]) for row in rows], np.int32)
     second = np.array([row[1] for row in rows])
     values = np.full((len(rows), len(AIR.values)), np.nan, order="F")
     for i, (_, _, measured) in enumerate(rows):
@@ -99,9 +100,7 @@ def rows(ids, first, last):
 
 
 def new_grid(ids):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(grid_module, "ROOM", PAGE)
-        return Grid(list(ids), BEHIND, AHEAD)
+    return Grid(AIR, list(ids), BEHIND, AHEAD, spare=PAGE_SLOTS)
 
 
 @settings(deadline=None, max_examples=60)
@@ -122,19 +121,19 @@ def live(data, *, ids="abc"):
         st.lists(st.sampled_from(["rows", "rows", "snapshot", "crash", "move", "found"]), min_size=1, max_size=12)
     ):
         if step == "rows":
-            feed(grid, written, data.draw(rows(grid.stations, at - 60, at + 60)))
+            feed(grid, written, data.draw(rows(grid.instruments, at - 60, at + 60)))
         elif step == "found":
-            slot, station = data.draw(st.integers(at - 60, at + 60)), data.draw(st.sampled_from(grid.stations))
-            grid.layer("found", slot, slot)[0, grid.stations.index(station), 2] = 5
+            slot, station = data.draw(st.integers(at - 60, at + 60)), data.draw(st.sampled_from(grid.instruments))
+            grid.layer("found", slot, slot)[0, grid.instruments.index(station), 2] = 5
             grid.touch(np.array([slot]))
             written.found[station, slot, 2] = 5
         elif step == "snapshot":
             grid.snapshot()
         elif step == "crash":
             kept = pickle.loads(pickle.dumps(grid.snapshot()))
-            left = data.draw(st.permutations("abcde")) if data.draw(st.booleans()) else grid.stations
-            left = list(left)[: data.draw(st.integers(1, 5))] if left != grid.stations else left
-            gone = set(grid.stations) - set(left)
+            left = data.draw(st.permutations("abcde")) if data.draw(st.booleans()) else grid.instruments
+            left = list(left)[: data.draw(st.integers(1, 5))] if left != grid.instruments else left
+            gone = set(grid.instruments) - set(left)
             grid = new_grid(left)
             grid.restore(kept)
             written.taken = {key for key in written.taken if key[0] not in gone}
@@ -143,10 +142,10 @@ def live(data, *, ids="abc"):
         else:
             at += data.draw(st.sampled_from([1, 30, 59, 60, 61, 200, 5000]))
             grid.move(at)
-            written.forget(grid.base)
-        assert grid.base % PAGE == 0
-        assert grid.base <= at - 60
-        assert grid.reach() >= at + 60
+            written.forget(grid.oldest)
+        assert grid.oldest % PAGE_SLOTS == 0
+        assert grid.oldest <= at - 60
+        assert grid.reach >= at + 60
         assert cells_of(grid) == written.cells
         assert found_of(grid) == written.found
 
@@ -171,14 +170,14 @@ def test_a_move_before_the_snapshot_loses_nothing():
 def test_a_page_lives_until_the_grid_has_left_it_whole():
     grid, written = new_grid("a"), Written()
     grid.move(START)
-    feed(grid, written, [("a", (START // PAGE * PAGE + 30) * 60, {0: (7, 1)})])
+    feed(grid, written, [("a", (START // PAGE_SLOTS * PAGE_SLOTS + 30) * 60, {0: (7, 1)})])
     grid.snapshot()
-    grid.move(START // PAGE * PAGE + BEHIND)
-    assert grid.base == START // PAGE * PAGE
+    grid.move(START // PAGE_SLOTS * PAGE_SLOTS + BEHIND)
+    assert grid.oldest == START // PAGE_SLOTS * PAGE_SLOTS
     again = new_grid("a")
     again.restore(pickle.loads(pickle.dumps(grid.snapshot())))
     assert cells_of(again) == cells_of(grid) == written.cells
-    grid.move(START // PAGE * PAGE + BEHIND + PAGE)
+    grid.move(START // PAGE_SLOTS * PAGE_SLOTS + BEHIND + PAGE_SLOTS)
     assert cells_of(grid) == {}
     assert grid.snapshot()["pages"] == {}
 
@@ -195,14 +194,14 @@ def test_a_second_snapshot_packs_only_what_changed(monkeypatch):
     )
     feed(grid, written, [("b", START * 60 - 1, {1: (8, 1)})])
     second = grid.snapshot()
-    assert len(packed) == len(LAYERS), "the five layers of one page"
+    assert len(packed) == LAYERS, "the five layers of one page"
     assert len(first["pages"]) == len(second["pages"]) == 2
     grid.snapshot()
-    assert len(packed) == len(LAYERS), "nothing changed"
+    assert len(packed) == LAYERS, "nothing changed"
     again = new_grid("ab")
     again.restore(second)
     again.snapshot()
-    assert len(packed) == len(LAYERS), "restored as it was, there is nothing to pack"
+    assert len(packed) == LAYERS, "restored as it was, there is nothing to pack"
     assert cells_of(again) == written.cells
 
 
@@ -211,8 +210,7 @@ def test_an_empty_grid_comes_back_empty():
     kept = pickle.loads(pickle.dumps(grid.snapshot()))
     again = new_grid("ab")
     again.restore(kept)
-    assert again.base is None
-    assert again.reach() == np.iinfo(np.int64).max
+    assert again.reach == np.iinfo(np.int64).max
 
 
 def test_a_slot_holds_a_value_of_every_second():
@@ -228,17 +226,17 @@ def test_moving_back_or_nowhere_keeps_everything():
     grid, written = new_grid("a"), Written()
     grid.move(START)
     feed(grid, written, [("a", START * 60, {0: (7, 1)})])
-    base = grid.base
+    base = grid.oldest
     for slot in (START, START - 500):
         grid.move(slot)
-        assert grid.base == base
+        assert grid.oldest == base
         assert cells_of(grid) == written.cells
 
 
 def test_slots_that_the_grid_does_not_hold_are_a_bug_of_ours():
     grid = new_grid("a")
     grid.move(START)
-    for slot in (grid.base - 1, grid.reach() + 1):
+    for slot in (grid.oldest - 1, grid.reach + 1):
         with pytest.raises(AssertionError):
             grid.layer("sums", slot, slot)
         with pytest.raises(AssertionError):
@@ -253,3 +251,30 @@ def test_the_newest_slot_is_that_of_a_reading():
         grid.add(np.zeros(1, np.int32), np.array([slot]), *empty)
         assert grid.newest == newest
     assert cells_of(grid) == {}
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.integers(0, 2**32),
+    st.lists(st.integers(0, 400), min_size=1, max_size=6, unique=True),
+    st.lists(st.sampled_from([1, 7, 10, 60, 180]), min_size=1, max_size=3, unique=True),
+    st.sets(st.sampled_from([0, 1, 2]), min_size=1),
+)
+def test_windows_are_the_sums_of_their_cells(seed, ends, lengths, columns):
+    random = np.random.default_rng(seed)
+    grid = Grid(AIR, list("abc"), 1000, 2000)
+    grid.move(START)
+    n = 3000
+    flags = random.choice(list(Flag), (n, P)).astype(np.uint8)
+    slot = random.integers(START - 300, START + 420, n)
+    grid.add(random.integers(0, 3, n).astype(np.int32), slot, random.integers(-(10**12), 10**12, (n, P)), flags)
+    grid.layer("found", START + 5, START + 6)[:, 1] = 3
+    grid.touch(np.array([START + 5, START + 6]))
+    at, chosen = START + np.array(sorted(ends)), np.array(sorted(columns))
+    totals = grid.windows(at, np.array(lengths), chosen)
+    for e, end in enumerate(at.tolist()):
+        for w, length in enumerate(lengths):
+            cells = [grid.layer(name, end - length + 1, end)[:, chosen] for name in ("sums", "counts", "suspects")]
+            doubtful = np.where(grid.layer("found", end - length + 1, end)[:, chosen] > 0, cells[1], cells[2])
+            for total, layer in zip(totals, (cells[0], cells[1], cells[1] > 0, doubtful), strict=True):
+                np.testing.assert_array_equal(total[:, w, :, e], layer.sum(axis=0, dtype=np.int64).T)

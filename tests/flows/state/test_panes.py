@@ -1,13 +1,9 @@
-"""Totals of ten minutes against the cells themselves, whatever was added, moved or restored in between."""
+"""Running totals of panes against the cells themselves, whatever was added, moved or restored in between."""
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.analyses import evaluate
-from flows.analyses.indices import Scales
-from flows.state.cadence import Cadence
 from flows.state.grid import Grid
 from flows.state.panes import PANE_SLOTS
 from schemas.measured import AIR
@@ -16,9 +12,10 @@ from schemas.quality import Flag
 P, STATIONS = len(AIR.gridded), ["a", "b", "c"]
 START = 29_453_760
 BEHIND, AHEAD = 240, 120
+LAYERS = ("sums", "counts", "suspects", "found")
 
 
-def some(random, low, high, rows=40):
+def anything(random, low, high, rows=40):
     station = random.integers(0, len(STATIONS), rows).astype(np.int32)
     flags = random.choice([Flag.GOOD, Flag.SUSPECT, Flag.FAIL, Flag.MISSING], (rows, P)).astype(np.uint8)
     return station, random.integers(low, high + 1, rows), random.integers(-(10**12), 10**12, (rows, P)), flags
@@ -26,7 +23,7 @@ def some(random, low, high, rows=40):
 
 def oracle(grid, first, last):
     """Totals of each ten minutes, added up cell by cell."""
-    cells = {name: grid.layer(name, first + 1, last) for name in ("sums", "counts", "suspects", "found")}
+    cells = {name: grid.layer(name, first + 1, last) for name in LAYERS}
     doubt = np.where(cells["found"] > 0, cells["counts"], cells["suspects"])
     layers = (cells["sums"], cells["counts"], cells["counts"] > 0, doubt)
     return [
@@ -37,15 +34,15 @@ def oracle(grid, first, last):
 
 @given(st.integers(0, 2**32), st.lists(st.sampled_from(["add", "find", "move", "restore", "ask"]), max_size=12))
 @settings(max_examples=150, deadline=None)
-def test_blocks_are_the_sums_of_their_cells(seed, steps):
+def test_panes_are_the_sums_of_their_cells(seed, steps):
     random = np.random.default_rng(seed)
-    grid = Grid(STATIONS, BEHIND, AHEAD)
+    grid = Grid(AIR, STATIONS, BEHIND, AHEAD)
     now = START
     grid.move(now)
     for step in [*steps, "ask"]:
-        oldest = grid.base + 1
+        oldest = grid.oldest + 1
         if step == "add":
-            grid.add(*some(random, oldest, now + AHEAD))
+            grid.add(*anything(random, oldest, now + AHEAD))
         elif step == "find":
             slot = int(random.integers(oldest, now + AHEAD))
             grid.layer("found", slot, slot + 1)[:, 1] = random.integers(0, 3, P)
@@ -54,33 +51,13 @@ def test_blocks_are_the_sums_of_their_cells(seed, steps):
             now += int(random.choice([1, 60, 400, 5000]))
             grid.move(now)
         elif step == "restore":
-            kept, grid = grid.snapshot(), Grid(STATIONS, BEHIND, AHEAD)
+            kept, grid = grid.snapshot(), Grid(AIR, STATIONS, BEHIND, AHEAD)
             grid.restore(kept)
         else:
-            low = grid.base + PANE_SLOTS * int(random.integers(0, 20))
+            low = grid.oldest + PANE_SLOTS * int(random.integers(0, 20))
             high = low + PANE_SLOTS * int(random.integers(1, 15))
-            for block, expected in zip(grid.blocks(low, high), oracle(grid, low, high), strict=True):
-                np.testing.assert_array_equal(block, expected)
-            running, last = grid.running(high)
-            for sums, expected in zip(running, oracle(grid, low, high), strict=True):
-                before = last - (high - low) // PANE_SLOTS
-                np.testing.assert_array_equal(np.diff(sums[before : last + 1], axis=0), expected)
-
-
-@pytest.mark.parametrize("windows", [("10m", "1h", "3h"), ("7m", "10m", "3h")])
-@given(st.integers(0, 2**32), st.integers(1, 400), st.integers(1, 3), st.sets(st.sampled_from([0, 1, 2]), min_size=1))
-@settings(max_examples=60, deadline=None)
-def test_few_windows_are_those_of_a_long_range(make_city, windows, seed, first, few, columns):
-    random = np.random.default_rng(seed)
-    city = make_city(("1m", "1m", "1m"), step="1m", windows=windows)
-    grid = Grid(STATIONS, 1000, 2000)
-    grid.move(START)
-    grid.add(*some(random, START - 300, START + 420, rows=3000))
-    group = Cadence(city, np.arange(3), 60, Scales())
-    some_columns = np.array(sorted(columns))
-    many, ends = evaluate._windows(grid, group, some_columns, START, START + 410)
-    one, ends_of_few = evaluate._windows(grid, group, some_columns, START + first, START + first + few)
-    assert ends.size == 410
-    assert ends_of_few.tolist() == ends[first : first + few].tolist()
-    for name in ("sum", "count", "filled", "suspect"):
-        np.testing.assert_array_equal(getattr(one, name), getattr(many, name)[..., first : first + few])
+            layers = tuple(grid.layer(name, grid.oldest, grid.reach) for name in LAYERS)
+            first, last = ((slot - grid.oldest) // PANE_SLOTS for slot in (low, high))
+            running = grid._panes.running(high - grid.oldest, layers)
+            for totals, expected in zip(running, oracle(grid, low, high), strict=True):
+                np.testing.assert_array_equal(np.diff(totals[first : last + 1], axis=0), expected)
