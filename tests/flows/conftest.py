@@ -7,7 +7,7 @@ from flows import air
 from schemas.city import Light
 from schemas.city_rules import Lights
 
-pytest.register_assert_rewrite("tests.support.zones", "tests.support.signals")  # what it asserts is told as in a test
+pytest.register_assert_rewrite("tests.support.zones")  # so that what it asserts is explained
 
 
 @pytest.fixture(scope="module")

@@ -1,17 +1,16 @@
 """What the tests of lights and alerts of a zone share: air that jumps between grades, and what is said of it."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import numpy as np
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from flows.decode.batch import no_readings
-from flows.zone.zone import Zone
 from schemas.durations import seconds
-from tests.support.zones import HOUR, START, crashed
+from schemas.slots import EPOCH
+from tests.support.zones import HOUR, SMALL, START, crashed, new_zone
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 BANDS = {"pm10": (30, 80, 150), "pm25": (15, 35, 75)}
 """Upper ends of the grades 1 to 3, as the province's lights have them."""
 HEAVY = settings(
@@ -29,36 +28,36 @@ CITIES = [
 ]
 
 
-class Heard:
-    """All that a zone said of lights and alerts, and the readings it had accepted by then."""
+class SignalLog:
+    """All that a zone says of lights and alerts, and the offsets of the readings that it accepted."""
 
     def __init__(self):
-        self.states, self.alerts, self.stored = [], [], []
+        self.states, self.alerts, self.accepted = [], [], []
 
-    def hear(self, outcome):
-        self.states += outcome.said.states
-        self.alerts += outcome.said.alerts
-        for stored in outcome.stored:
-            self.stored += stored.readings.offset.tolist()
+    def add(self, result):
+        self.states += result.signals.states
+        self.alerts += result.signals.alerts
+        for accepted in result.accepted:
+            self.accepted += accepted.readings.offset.tolist()
 
-    def said(self):
+    def signals(self):
         return self.states, self.alerts
 
     def of(self, light):
         return [state for state in self.states if state.light_id == light]
 
 
-def play(city, make_readings, rows, cuts=(), *, crash=(), more=(), last=True):
-    """Take rows in batches cut before ``cuts``; crash after some; say that more is at hand after some."""
-    zone, heard = Zone(city, "city"), Heard()
+def play(city, make_readings, rows, cuts=(), *, crash=(), last=True, settings=SMALL):
+    """Take rows in batches cut before ``cuts``; crash after some."""
+    zone, log = new_zone(city, settings), SignalLog()
     bounds = [0, *cuts, len(rows)]
     for i, (begin, end) in enumerate(zip(bounds, bounds[1:], strict=False)):
         final = i == len(bounds) - 2
         readings = make_readings(rows[begin:end], begin) if end > begin else no_readings()
-        heard.hear(zone.take(readings, more=i in more and not final, last=last and final))
+        log.add(zone.take(readings, end_of_input=last and final))
         if i in crash:
-            zone = crashed(zone, city)
-    return heard
+            zone = crashed(zone, city, settings)
+    return log
 
 
 def air(seed, every, hours, *, drop=0.05, calm=False, start=START):

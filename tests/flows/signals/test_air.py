@@ -1,32 +1,30 @@
 """Lights and alerts of a zone are the same however readings came: cut, crashed, late, or around a gap."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flows.zone.zone import DEFAULT
 from tests.support.signals import CITIES, HEAVY, air, anyhow, play, steady, when
-from tests.support.zones import HOUR, START, handling, review_after, shuffled
-
-pytestmark = pytest.mark.usefixtures("small_rooms")
+from tests.support.zones import HOUR, START, handling, shuffled, small
 
 
 @HEAVY
 @given(anyhow(), st.data(), st.sampled_from([5000, 15, 40]))
-def test_no_cut_and_no_crash_changes_what_is_said(watched, make_readings, case, data, generation):
+def test_no_cut_and_no_crash_changes_what_is_said(watched, make_readings, case, data, review_rows):
     every, rows = case
     city = watched(every)
-    patch = review_after(generation)
-    try:
-        one = play(city, make_readings, rows)
-        two = play(city, make_readings, rows, **data.draw(handling(len(rows))))
-        ends = range(1, len(rows))
-        every_row = play(city, make_readings, rows, ends, crash=data.draw(st.sets(st.integers(0, len(rows)))))
-        held_back = play(city, make_readings, rows, ends, more=range(len(rows)))
-    finally:
-        patch.undo()
-    assert two.said() == one.said()
-    assert every_row.said() == one.said()
-    assert held_back.said() == one.said()
+    settings, ends = small(review_rows), range(1, len(rows))
+    one = play(city, make_readings, rows, settings=settings)
+    two = play(city, make_readings, rows, **data.draw(handling(len(rows))), settings=settings)
+    crashes = data.draw(st.sets(st.integers(0, len(rows))))
+    every_row = play(city, make_readings, rows, ends, crash=crashes, settings=settings)
+    wide = play(city, make_readings, rows, settings=replace(DEFAULT, review_rows=review_rows))
+    assert two.signals() == one.signals()
+    assert every_row.signals() == one.signals()
+    assert wide.signals() == one.signals()
 
 
 @HEAVY
@@ -37,14 +35,14 @@ def test_no_cut_of_a_day_changes_what_is_said(watched, make_readings, seed, ever
     rows = shuffled(air(seed, every, hours), seed, delay * 60)
     one = play(city, make_readings, rows)
     two = play(city, make_readings, rows, **data.draw(handling(len(rows))))
-    assert two.said() == one.said()
+    assert two.signals() == one.signals()
 
 
 @pytest.mark.parametrize(("every", "hours"), [(("1h",), 240), (("1m",), 40), (("10m",), 100)])
 def test_the_grid_moves_on_without_losing_the_reading_that_moved_it(watched, make_readings, every, hours):
     """A station alone closes its slot with its own reading, which may be the first for which there is no room."""
-    heard = play(watched(every), make_readings, steady(every, hours))
-    sure = [state for state in heard.of("light-0") if state.as_of >= when(START + HOUR)]
+    log = play(watched(every), make_readings, steady(every, hours))
+    sure = [state for state in log.of("light-0") if state.as_of >= when(START + HOUR)]
     assert {(state.color, state.coverage) for state in sure} == {("green", 1.0)}
     assert len(sure) > hours // 2
 
@@ -65,9 +63,9 @@ def test_no_cut_around_a_gap_changes_what_is_said(watched, make_readings, every,
     one = play(city, make_readings, rows)
     near = [i for i in range(1, n) if rows[i][1] - rows[i - 1][1] > HOUR] if every != ("1h",) else range(1, n)
     cuts = sorted({i for at in near for i in range(max(1, at - 3), min(n, at + 4))})
-    whole = play(city, make_readings, rows, cuts, more=range(n))
+    whole = play(city, make_readings, rows, cuts)
     each = play(city, make_readings, rows, cuts, crash=range(0, n, 2))
-    assert one.said() == whole.said() == each.said()
+    assert one.signals() == whole.signals() == each.signals()
     later = [state for state in one.of("light-0") if state.grade and state.as_of > when(START + (gap + length) * HOUR)]
     assert {state.grade for state in later} >= ({2, 4} if every == ("1h",) else {4})
     if every == ("1h",):
@@ -83,8 +81,8 @@ def test_a_reading_late_for_what_a_waiting_one_closed(watched, make_readings, mi
     at = next(i for i, row in enumerate(rows) if row[:2] == (2, START + 60 * minute))
     rows.insert(at, (2, START + 40 * 24 * HOUR, {"pm25": 1.0}))
     each = play(city, make_readings, rows, range(1, len(rows)))
-    assert play(city, make_readings, rows).said() == each.said()
-    assert play(city, make_readings, rows, [at]).said() == each.said()
+    assert play(city, make_readings, rows).signals() == each.signals()
+    assert play(city, make_readings, rows, [at]).signals() == each.signals()
 
 
 def test_a_late_reading_gets_in_between_two_closings_of_waiting_ones(watched, make_readings):
@@ -97,6 +95,6 @@ def test_a_late_reading_gets_in_between_two_closings_of_waiting_ones(watched, ma
     first = len(rows)
     rows += [(2, wild, clean), (3, wild, clean), (4, START + 71 * 60, clean), (4, START + 91 * 60, clean)]
     each = play(city, make_readings, rows, range(1, len(rows)), last=False)
-    assert play(city, make_readings, rows, last=False).said() == each.said()
-    assert play(city, make_readings, rows, [first], more={0}, last=False).said() == each.said()
+    assert play(city, make_readings, rows, last=False).signals() == each.signals()
+    assert play(city, make_readings, rows, [first], last=False).signals() == each.signals()
     assert max(state.as_of for state in each.of("light-1")) > when(START + 85 * 60)

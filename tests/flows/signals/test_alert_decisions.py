@@ -9,8 +9,6 @@ from hypothesis import strategies as st
 from tests.support.signals import HEAVY, play, when
 from tests.support.zones import HOUR, START, handling
 
-pytestmark = pytest.mark.usefixtures("small_rooms")
-
 
 def hourly(values, *, parameter="pm25", stations=1, start=START):
     """Hourly readings of reference stations: each hour a figure, None where it is missing, or one for each station."""
@@ -22,11 +20,11 @@ def hourly(values, *, parameter="pm25", stations=1, start=START):
     return rows
 
 
-def stages(heard, parameter, kind="official"):
+def stages(log, parameter, kind="official"):
     """Stage by hour, as it was said."""
     return {
         (alert.ended_at - when(START)) // timedelta(hours=1): alert.stage
-        for alert in heard.alerts
+        for alert in log.alerts
         if (alert.parameter, alert.kind) == (parameter, kind)
     }
 
@@ -53,15 +51,15 @@ def test_the_worked_vectors_as_hourly_readings(watched, make_readings, parameter
     if any(value and value > limits.get(parameter, 1000) for value in values):
         pytest.skip("above the fail span of the default city file")
     for cuts in ((), range(1, len(rows))):
-        heard = play(watched(("1h",) * stations), make_readings, rows, cuts, crash=range(0, len(rows), 2))
-        assert stages(heard, parameter) == expected
-        assert {alert.kind for alert in heard.alerts} == {"official"}
-        for alert in heard.alerts:
+        log = play(watched(("1h",) * stations), make_readings, rows, cuts, crash=range(0, len(rows), 2))
+        assert stages(log, parameter) == expected
+        assert {alert.kind for alert in log.alerts} == {"official"}
+        for alert in log.alerts:
             hour = (alert.ended_at - when(START)) // timedelta(hours=1)
             assert alert.value == values[hour - 1]
             if not (parameter == "o3" and alert.stage == "none"):
                 assert alert.stations == ["a", "b", "c"][:stations]
-        assert len({alert.alert_id for alert in heard.alerts}) == len(heard.alerts)
+        assert len({alert.alert_id for alert in log.alerts}) == len(log.alerts)
 
 
 def test_an_hour_that_nobody_sent_breaks_the_row(watched, make_readings):
@@ -70,8 +68,8 @@ def test_an_hour_that_nobody_sent_breaks_the_row(watched, make_readings):
     clean = [(s, START + 60 * m, {"humidity": 40.0}) for m in range(1, 421) for s in range(3)]
     known = {1: 80.0, 3: 80.0, 4: 80.0, 5: 20.0}
     rows = sorted([*clean, *((3, START + h * HOUR, {"pm25": v}) for h, v in known.items())], key=lambda row: row[1])
-    heard = play(watched(every), make_readings, rows)
-    assert stages(heard, "pm25") == {4: "advisory", 5: "none"}
+    log = play(watched(every), make_readings, rows)
+    assert stages(log, "pm25") == {4: "advisory", 5: "none"}
 
 
 @pytest.mark.parametrize(("minutes_there", "expected"), [(44, {}), (45, {2: "advisory"})])
@@ -89,16 +87,16 @@ def test_official_alerts_come_from_reference_stations_only(watched, make_reading
     rows = [(s, START + 60 * m, {"pm25": 200.0, "pm10": 20.0}) for m in range(1, 301) for s in range(3)]
     rows += [(3, START + h * HOUR, {"pm25": 20.0, "pm10": 400.0}) for h in range(1, 6)]
     rows.sort(key=lambda row: row[1])
-    heard = play(watched(every), make_readings, rows)
-    assert stages(heard, "pm25") == {}
-    assert stages(heard, "pm25", "early_sign") == {2: "warning"}
-    assert stages(heard, "pm10") == {2: "warning"}
-    assert stages(heard, "pm10", "early_sign") == {}
-    assert {(alert.kind, *alert.stations) for alert in heard.alerts} == {
+    log = play(watched(every), make_readings, rows)
+    assert stages(log, "pm25") == {}
+    assert stages(log, "pm25", "early_sign") == {2: "warning"}
+    assert stages(log, "pm10") == {2: "warning"}
+    assert stages(log, "pm10", "early_sign") == {}
+    assert {(alert.kind, *alert.stations) for alert in log.alerts} == {
         ("official", "d"),
         ("early_sign", "a", "b", "c"),
     }
-    texts = {state.text for state in heard.of("light-0") if state.as_of > when(START + 3 * HOUR)}
+    texts = {state.text for state in log.of("light-0") if state.as_of > when(START + 3 * HOUR)}
     assert texts == {"미세먼지 경보"}, "an early sign is no alert for the public"
 
 
@@ -114,8 +112,8 @@ def test_official_alerts_come_from_reference_stations_only(watched, make_reading
 def test_alerts_are_those_of_the_zones_mean_hour_by_hour(watched, make_readings, hours, data):
     hours = [[30.0] * 3, *hours]  # what sets the clock of a city waits, and comes after the decisions of its hour
     rows = hourly(hours, parameter="pm10", stations=3)
-    heard = play(watched(("1h",) * 3), make_readings, rows, **data.draw(handling(len(rows))))
-    assert stages(heard, "pm10") == replay(hours)
+    log = play(watched(("1h",) * 3), make_readings, rows, **data.draw(handling(len(rows))))
+    assert stages(log, "pm10") == replay(hours)
 
 
 def replay(hours):
@@ -157,6 +155,6 @@ def test_hours_before_a_gap_are_judged_however_long_it_was(watched, make_reading
         start += 2 * HOUR + gap * 7 * HOUR
         rows += [(s, start + h * HOUR, {"pm25": 20.0}) for h in (1, 2) for s in range(3)]
         start += 3 * HOUR
-    heard = play(watched(every), make_readings, rows)
-    assert [alert.stage for alert in heard.alerts] == ["advisory", "none"] * len(days)
-    assert play(watched(every), make_readings, rows, range(1, len(rows))).said() == heard.said()
+    log = play(watched(every), make_readings, rows)
+    assert [alert.stage for alert in log.alerts] == ["advisory", "none"] * len(days)
+    assert play(watched(every), make_readings, rows, range(1, len(rows))).signals() == log.signals()

@@ -9,26 +9,24 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from flows.kernels import lights
-from flows.signals import lights as watch_module
+from flows.signals import lights as lights_module
 from schemas.durations import minutes, seconds
 from schemas.light import COLORS
 from tests.support.signals import BANDS, CITIES, EPOCH, HEAVY, air, anyhow, play, steady, when
 from tests.support.zones import HOUR, START, handling, shuffled
 
-pytestmark = pytest.mark.usefixtures("small_rooms")
 
-
-def promises(city, heard, rows):
+def promises(city, log, rows):
     """What must hold of every single state, against the readings alone: nobody else is asked."""
     ids = {station.id: (i, station) for i, station in enumerate(city.stations)}
     cells = defaultdict(dict)
-    for koff in heard.stored:
+    for koff in log.accepted:
         station, second, measured = rows[koff]
         for name in BANDS:
             if measured.get(name, 9999) <= 1000:
                 cells[station, name].setdefault(-(-second // 60), []).append(measured[name])
     seqs = defaultdict(int)
-    for state in heard.states:
+    for state in log.states:
         assert state.seq == seqs[state.light_id], "one more each time"
         seqs[state.light_id] += 1
         slot = (state.as_of - EPOCH) // timedelta(minutes=1)
@@ -62,8 +60,8 @@ def grade(parameter, value):
 def test_no_light_lies(watched, make_readings, seed, every, delay, data):
     city = watched(every)
     rows = shuffled(air(seed, every, 20 if every[0] == "1h" else 3), seed, delay * 60)
-    heard = play(city, make_readings, rows, **data.draw(handling(len(rows))))
-    promises(city, heard, rows)
+    log = play(city, make_readings, rows, **data.draw(handling(len(rows))))
+    promises(city, log, rows)
 
 
 @HEAVY
@@ -134,14 +132,14 @@ def test_a_light_is_what_plain_python_makes_of_its_station(watched, make_reading
     every = ("1m",) * 5  # so many that the clock never waits for one
     city = watched(every)
     rows = returning_first(air(seed, every, 4, drop=0.02))
-    heard = play(city, make_readings, rows)
-    assume(len(heard.stored) == len(rows))
-    first = (min(state.as_of for state in heard.states) - EPOCH) // timedelta(minutes=1)
+    log = play(city, make_readings, rows)
+    assume(len(log.accepted) == len(rows))
+    first = (min(state.as_of for state in log.states) - EPOCH) // timedelta(minutes=1)
     newest = max(row[1] for row in rows) // 60
     expected = slow_light(city, rows, first, newest)
     for index in range(5):
         said = []
-        for state in heard.of(f"light-{index}"):
+        for state in log.of(f"light-{index}"):
             slot = (state.as_of - EPOCH) // timedelta(minutes=1)
             whole = (state.seq, state.color, slot, state.pm10, state.pm25, state.coverage)
             said.append(whole[: 6 if state.grade else 3])
@@ -153,7 +151,7 @@ def test_worse_air_shows_within_one_closed_slot(watched, make_readings, every):
     """The first closed hour whose mean is worse is the one that says so."""
     jump = 185 if "1h" not in every else 180
     rows = steady(every, 9, lambda _, m: 20.0 if m <= jump else 200.0)
-    heard = play(watched(every), make_readings, rows)
+    log = play(watched(every), make_readings, rows)
     for index, cadence in enumerate(every):
         each = seconds(cadence) // 60
         if cadence == "1h":
@@ -165,7 +163,7 @@ def test_worse_air_shows_within_one_closed_slot(watched, make_readings, every):
                 for e in ends
                 if sum(20 if m <= jump else 200 for m in range(e - 60 + each, e + 1, each)) * each / 60 >= 75.5
             )
-        red = [state for state in heard.of(f"light-{index}") if state.color == "red"]
+        red = [state for state in log.of(f"light-{index}") if state.color == "red"]
         assert red[0].as_of == EPOCH + timedelta(minutes=START // 60 + worse)
 
 
@@ -176,9 +174,9 @@ def test_noise_at_a_boundary_makes_at_most_four_changes_an_hour(watched, make_re
     every = (cadence,) * 3
     city = watched(every)
     rows = steady(every, 8, lambda *_: round(edge + float(random.normal(0, 8)), 2))
-    heard = play(city, make_readings, rows)
+    log = play(city, make_readings, rows)
     for light in city.lights:
-        states = heard.of(light.id)
+        states = log.of(light.id)
         at = [state.as_of for state, before in zip(states[1:], states, strict=False) if state.color != before.color]
         for i, moment in enumerate(at):
             assert sum(moment <= other < moment + timedelta(hours=1) for other in at[i:]) <= 4
@@ -198,7 +196,7 @@ def test_a_heartbeat_at_least_every_five_minutes_of_air(watched, make_readings, 
         return after, sent
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(watch_module.lights, "decide", seen)
+        patch.setattr(lights_module.kernel, "decide", seen)
         play(city, make_readings, rows, **data.draw(handling(len(rows))))
     for slots in told.values():
         assert set(np.diff(slots)) <= {1, 2, 3, 4, 5}

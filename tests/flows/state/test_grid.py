@@ -271,10 +271,11 @@ def test_windows_are_the_sums_of_their_cells(seed, ends, lengths, columns):
     grid.layer("found", START + 5, START + 6)[:, 1] = 3
     grid.touch(np.array([START + 5, START + 6]))
     at, chosen = START + np.array(sorted(ends)), np.array(sorted(columns))
-    totals = grid.windows(at, np.array(lengths), chosen)
+    windows = grid.windows(at, np.array(lengths), chosen)
+    totals = (windows.sum, windows.count, windows.filled, windows.suspect)
     for e, end in enumerate(at.tolist()):
         for w, length in enumerate(lengths):
             cells = [grid.layer(name, end - length + 1, end)[:, chosen] for name in ("sums", "counts", "suspects")]
             doubtful = np.where(grid.layer("found", end - length + 1, end)[:, chosen] > 0, cells[1], cells[2])
-            for total, layer in zip(totals, (cells[0], cells[1], cells[1] > 0, doubtful), strict=True):
+            for total, layer in zip(totals, (*cells[:2], cells[1] > 0, doubtful), strict=True):
                 np.testing.assert_array_equal(total[:, w, :, e], layer.sum(axis=0, dtype=np.int64).T)
