@@ -25,8 +25,6 @@ GRADES = np.array([2, 3, 4])
 """Grades that a better one may have to wait for, in the order of columns of ``State.below``."""
 FIRST_STATION, ANOTHER_STATION, GRAY = 0, 1, 2
 """Marks of a decision, which people read beside the color: columns of ``Texts.sets``."""
-
-
 Arrays = tuple[Any, ...]
 """Columns of one of the classes below, as compiled functions take them."""
 
@@ -188,7 +186,7 @@ def decide(rules: Rules, state: State, airs: Airs, texts: Texts) -> tuple[State,
     """
     most = airs.slots.size * len(rules.lights)
     whole, measured = np.empty((most, 12), np.int64), np.empty((most, 3))
-    grade, seq, last, decided, below = (
+    grade, seq, sent, decided, below = (
         column.copy() for column in (state.grade, state.seq, state.sent, state.decided, state.below)
     )
     code = np.array([texts.codes.get(text, -1) for text in state.text], np.int64)
@@ -197,23 +195,22 @@ def decide(rules: Rules, state: State, airs: Airs, texts: Texts) -> tuple[State,
         (rules.candidates, rules.life, rules.bands, rules.needs, *limits),
         (airs.slots, np.maximum(published(airs.mean, 0), 0.0), airs.coverage, airs.as_of, airs.fault),
         (texts.sets, texts.index),
-        (grade, seq, last, decided, below, code),
+        (grade, seq, sent, decided, below, code),
         (whole, measured),
     )
     strings = list(texts.codes)
     text = [strings[new] if new >= 0 else old for new, old in zip(code.tolist(), state.text, strict=True)]
     of_rows = [strings[new] for new in whole[:rows, 11].tolist()]
     columns: list[Any] = [*whole[:rows, :11].T.copy(), *measured[:rows].T.copy(), of_rows]
-    return State(grade, seq, last, decided, below, text), Sent(*columns)
+    return State(grade, seq, sent, decided, below, text), Sent(*columns)
 
 
 _RULES = "Tuple((const int32[:, :], const int64[:], const float64[:, :], const bool_[:], float64, int64, int64, int64))"
-_AIRS = (
-    "Tuple((const int64[:], const float64[:, :, :], const float64[:, :, :], const int64[:, :], const bool_[:, :, :]))"
-)
+_VALUES = "const float64[:, :, :]"
+_AIRS = f"Tuple((const int64[:], {_VALUES}, {_VALUES}, const int64[:, :], const bool_[:, :, :]))"
 _TEXTS = "Tuple((const int64[:, :, :], const int64[:]))"
 _STATE = "Tuple((int64[::1], int64[::1], int64[::1], int64[::1], int64[:, ::1], int64[::1]))"
-_SENT = "Tuple((int64[:, ::1], float64[:, ::1]))"
+_OUT = "Tuple((int64[:, ::1], float64[:, ::1]))"
 
 
 @jitable
@@ -270,8 +267,18 @@ def _color(below: I64, true: int, now: int, dwell: int) -> int:
     return shown
 
 
-@compiled(f"int64({_RULES}, {_AIRS}, {_TEXTS}, {_STATE}, {_SENT})")
-def _decide(rules: Arrays, airs: Arrays, texts: Arrays, state: Arrays, sent: Arrays) -> int:
+@callable_there
+def _smaller(number: F64, coverage: F64) -> float:
+    """Smaller coverage of the two numbers; NaN where there is none."""
+    smaller = np.nan
+    for p in range(2):
+        if not np.isnan(number[p]):
+            smaller = np.fmin(smaller, coverage[p])
+    return smaller
+
+
+@compiled(f"int64({_RULES}, {_AIRS}, {_TEXTS}, {_STATE}, {_OUT})")
+def _decide(rules: Arrays, airs: Arrays, texts: Arrays, state: Arrays, out: Arrays) -> int:
     """Decide slot by slot, light by light; return the number of states to be sent.
 
     Args:
@@ -279,13 +286,13 @@ def _decide(rules: Arrays, airs: Arrays, texts: Arrays, state: Arrays, sent: Arr
         airs: slots, numbers as published, coverage, as_of and fault.
         texts: sets and index.
         state: grade, seq, sent, decided, below, and codes of texts, -1 for one without. Written to.
-        sent: takes the columns of ``Sent`` from ``at`` to ``station`` and the code of the text, shape (n * L, 12),
+        out: takes the columns of ``Sent`` from ``at`` to ``station`` and the code of the text, shape (n * L, 12),
             and those from ``pm10`` to ``coverage``, shape (n * L, 3).
     """
     candidates, life, bands, _, _, gray_life, heartbeat, dwell = rules
     (slots, _, coverage, as_of, _), (sets, index) = airs, texts
-    grade, seq, newest, decided, below, text = state
-    whole, measured = sent
+    grade, seq, sent, decided, below, text = state
+    whole, measured = out
     number, usable = np.full((life.size + 1, 2), np.nan), np.empty(life.size, np.bool_)  # number[-1] is gray's
     rows = 0
     for at in range(slots.size):
@@ -300,33 +307,18 @@ def _decide(rules: Arrays, airs: Arrays, texts: Arrays, state: Arrays, sent: Arr
             coarse, fine = _grade(number[station, 0], bands[0]), _grade(number[station, 1], bands[1])
             true = max(coarse, fine)
             shown = _color(below[light], true, now, dwell)
-            code = sets[index[at], light, GRAY if choice < 0 else min(choice, ANOTHER_STATION)]
-            if shown == grade[light] and code == text[light] and now - newest[light] < heartbeat:
+            mark = GRAY if choice < 0 else FIRST_STATION if choice == 0 else ANOTHER_STATION
+            code = sets[index[at], light, mark]
+            if shown == grade[light] and code == text[light] and now - sent[light] < heartbeat:
                 continue
-            grade[light], newest[light], text[light] = shown, now, code
+            grade[light], sent[light], text[light] = shown, now, code
             seq[light] += 1
             waits = now - below[light, shown - 2] if true < shown else 0
+            pm25 = 1 if coarse <= fine > 0 else 0
             end, lasts = (as_of[at, station], life[station]) if choice >= 0 else (now, gray_life)
-            parameter = 1 if coarse <= fine > 0 else 0
-            whole[rows] = (
-                at,
-                light,
-                seq[light],
-                shown,
-                true,
-                waits,
-                parameter,
-                end,
-                end + lasts,
-                choice,
-                station,
-                code,
-            )
+            whole[rows] = (at, light, seq[light], shown, true, waits, pm25, end, end + lasts, choice, station, code)
             measured[rows, :2] = number[station]
-            measured[rows, 2] = np.nan
-            for p in range(2):
-                if not np.isnan(number[station, p]):
-                    measured[rows, 2] = np.fmin(measured[rows, 2], coverage[at, station, p])
+            measured[rows, 2] = _smaller(number[station], coverage[at, station])
             rows += 1
     return rows
 

@@ -12,7 +12,7 @@ from flows.kernels.light_rules import PM, Rules
 from flows.kernels.lights import Airs, Sent, SentRow, Texts
 from schemas.alert import Stage
 from schemas.light import COLORS, LightState
-from schemas.slots import NEVER, end_of
+from schemas.slots import NEVER, SLOT_S
 
 MAX_TEXT_SETS = 64
 """Text sets that ``TextSets`` keeps from batch to batch; a zone has one or two at a time."""
@@ -119,7 +119,7 @@ def messages(rules: Rules, sent: Sent, airs: Airs, timezone: tzinfo) -> list[Lig
         timezone: in which times are written.
     """
     slots = {*sent.as_of.tolist(), *sent.valid_until.tolist()}  # few, and shared by many lights
-    times = {slot: end_of(slot).astimezone(timezone) for slot in slots}
+    times = {slot: datetime.fromtimestamp(slot * SLOT_S, timezone) for slot in slots}
     return [
         _colored(rules, row, times) if row.grade else _gray(rules, row, times, _why_gray(rules, row, airs))
         for row in sent.rows()

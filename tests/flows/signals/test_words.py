@@ -23,6 +23,37 @@ def test_texts_of_alerts_and_operators():
     assert light_words.texts(english, {"pm25": "warning"}, {}, 0)[0] == "PM2.5 warning"
 
 
+def strings(texts, slot):
+    """Texts of each light at a slot, by mark."""
+    names = list(texts.codes)
+    return [[names[code] for code in of_light] for of_light in texts.sets[texts.index[slot]].tolist()]
+
+
+def test_slots_share_the_text_set_of_the_same_alerts_and_messages():
+    rules = made("1m", ("a", "a"))
+    sets = light_words.TextSets(rules)
+    message = {"light-1": ("산불 조심", 102)}
+    slots = [({}, {}, 99), ({"pm10": "warning"}, message, 100), ({"pm10": "warning"}, message, 101), ({}, message, 102)]
+    index = [sets.at(*slot) for slot in slots]
+    assert index == [0, 1, 1, 0]
+    texts = sets.texts(np.array(index))
+    assert texts.codes[""] == 0
+    assert list(texts.codes.values()) == list(range(len(texts.codes)))
+    for slot, (stages, messages, now) in enumerate(slots):
+        people = light_words.texts(rules, stages, messages, now)
+        marks = ("", "인근 측정소", "점검중")
+        assert strings(texts, slot) == [[light_words.join(text, mark) for mark in marks] for text in people]
+
+
+def test_text_sets_of_long_ago_are_let_go():
+    sets = light_words.TextSets(made("1m", "a"))
+    index = [sets.at({}, {"light-0": (f"message {i}", 100)}, 99) for i in range(light_words.MAX_TEXT_SETS + 1)]
+    texts = sets.texts(np.array(index))
+    assert sets.at({}, {}, 99) == 0, "from the start again"
+    assert [strings(texts, slot)[0][0] for slot in index] == [f"message {i}" for i in index]
+    assert list(sets.texts(np.array([0])).codes) == ["", "인근 측정소", "점검중"]
+
+
 def test_a_text_is_told_at_once_and_goes_at_its_end():
     rules = made("1m", ("a", "a"))
     said = {"light-1": ("산불 조심", HOUR_0 + 3)}
