@@ -1,14 +1,17 @@
 """Parquet as input: its rows are wire messages, and what does not fit is refused."""
 
 import json
+from copy import copy
 from datetime import UTC, datetime
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from flows.sources.files.parquet import ParquetReader
 from schemas.errors import ConfigurationError
-from tests.flows.sources.parquet import EPOCH
+from schemas.measured import AIR
+from tests.support.parquet_files import BEGIN_S
 
 
 def test_parquet_rows_are_wire_messages(tmp_path, read):
@@ -41,12 +44,23 @@ def test_parquet_rows_are_wire_messages(tmp_path, read):
     assert json.loads(out.rejects[1][4]) == {"station_id": "b", "pm10": 2, "o3": 1.0, "status": 0}
 
 
+def test_a_row_of_another_kind_of_reading_names_its_instrument(tmp_path, decoder):
+    path, other = tmp_path / "x.parquet", copy(decoder)
+    other.measured = AIR._replace(id_field="sensor_id")
+    at = pa.array([0, 60], pa.timestamp("s", "UTC"))
+    pq.write_table(pa.table({"sensor_id": ["a", "who"], "observed_at": at, "pm10": [1.0, 2.0]}), path)
+    block = ParquetReader(path, 0, other).read(10)
+    assert block.readings.observed.tolist() == [0]
+    (reject,) = block.rejects
+    assert json.loads(reject.payload) == {"sensor_id": "who", "observed_at": "1970-01-01T00:01:00+00:00", "pm10": 2.0}
+
+
 def test_parquet_times_may_be_texts(tmp_path, read):
     path = tmp_path / "x.parquet"
     stamps = ["2026-03-01T10:00:00+09:00", "yesterday", None, "2026-03-01T01:00:00Z"]
     pq.write_table(pa.table({"station_id": ["a"] * 4, "observed_at": stamps, "pm10": [1.0] * 4}), path)
     out = read(path)
-    assert {row[3] for row in out.rows} == {int((EPOCH + 3600) * 1e6)}
+    assert {row[3] for row in out.rows} == {int((BEGIN_S + 3600) * 1e6)}
     assert [(x[1], x[3]) for x in out.rejects] == [
         (1, "Expected a time with its offset, got 'yesterday' - at column `observed_at`"),
         (2, "Expected a time with its offset, got None - at column `observed_at`"),
