@@ -22,7 +22,7 @@ from flows.sources.files.ndjson import NdjsonReader
 from flows.sources.merge import BEFORE_ALL_US, EventTimeMerge, PartitionBuffer, ReadAhead
 from flows.sources.tables.column_map import ColumnMap, load_map
 from schemas.errors import ConfigurationError
-from schemas.snapshots import VERSION
+from schemas.snapshots import VERSION, check_version
 
 HEAD_BYTES = 64 << 10
 """Bytes of a file's beginning whose hash identifies it."""
@@ -97,8 +97,11 @@ class FileSource(FixedPartitionedSource[Item, SourceState]):
         """Go on where a snapshot was taken.
 
         Raises:
-            ConfigurationError: a file changed, or vanished, since then; or it was standard input.
+            ConfigurationError: a file changed, or vanished, since then; or it was standard input; or another version
+                took the snapshot.
         """
+        if resume_state is not None:
+            check_version(resume_state, "input")
         if self._files is None:
             if resume_state is not None:
                 raise ConfigurationError(
@@ -112,10 +115,6 @@ class FileSource(FixedPartitionedSource[Item, SourceState]):
         if resume_state is not None and "files" not in resume_state:
             raise ConfigurationError(
                 "this recovery store has read standard input, or topics; start a new lake and store for files"
-            )
-        if resume_state is not None and resume_state["v"] != VERSION:
-            raise ConfigurationError(
-                f"the recovery store is of another version of cityair (v{resume_state['v']}); {REMEDY}"
             )
         states, files = _resume(self._files, resume_state["files"] if resume_state else [], self._decoder)
         parts = [InputPartition(state["path"], state["kpart"]) for state in states]

@@ -71,6 +71,16 @@ def halfway(source):
     return run
 
 
+def test_a_snapshot_of_another_version_is_refused(tmp_path, write, source, halfway, wire):
+    path = write(tmp_path / "x.ndjson", [wire(i) for i in range(9)])
+    state = halfway(path)
+    assert state["v"] == 1
+    with pytest.raises(ConfigurationError, match="snapshot of input has version 2, and this cityair reads 1"):
+        source(path).build_part("", "", state | {"v": 2})
+    with pytest.raises(ConfigurationError, match="snapshot of input has version None"):
+        source("-").build_part("", "", {"stdin": 3})
+
+
 def test_a_changed_head_is_refused(tmp_path, write, source, halfway, wire):
     path = write(tmp_path / "x.ndjson", [wire(i) for i in range(9)])
     state = halfway(path)
