@@ -101,8 +101,7 @@ class ParquetRows(RawMessages):
         fields: dict[str, Any] = {}
         for name, column in zip(self._batch.schema.names, self._batch.columns, strict=True):
             if name == "observed_at" and pa.types.is_timestamp(column.type):
-                at = int(_micros(column.slice(row, 1))[0]) if column[row].is_valid else None
-                fields[name] = at and _rfc3339(at)
+                fields[name] = _rfc3339(int(_micros(column.slice(row, 1))[0])) if column[row].is_valid else None
             else:
                 fields[name] = column[row].as_py()
         return msgspec.json.encode({name: value for name, value in fields.items() if value is not None})

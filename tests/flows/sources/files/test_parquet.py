@@ -55,6 +55,13 @@ def test_a_row_of_another_kind_of_reading_names_its_instrument(tmp_path, decoder
     assert json.loads(reject.payload) == {"sensor_id": "who", "observed_at": "1970-01-01T00:01:00+00:00", "pm10": 2.0}
 
 
+def test_the_first_moment_of_1970_is_a_time(tmp_path, read):
+    path = tmp_path / "x.parquet"
+    at = pa.array([0], pa.timestamp("s", "UTC"))
+    pq.write_table(pa.table({"station_id": ["who"], "observed_at": at, "pm10": [1.0]}), path)
+    assert json.loads(read(path).rejects[0][4])["observed_at"] == "1970-01-01T00:00:00+00:00"
+
+
 def test_parquet_times_may_be_texts(tmp_path, read):
     path = tmp_path / "x.parquet"
     stamps = ["2026-03-01T10:00:00+09:00", "yesterday", None, "2026-03-01T01:00:00Z"]
