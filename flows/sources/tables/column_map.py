@@ -28,7 +28,7 @@ NAMED_PATTERNS = {"YYYYMMDDHH": "%Y%m%d%H"}
 """Patterns known by a name of their own."""
 ZONED_FORMATS = ("unix", "unix_ms", "rfc3339")
 """Formats that are no pattern, and whose stamps are times of UTC or bear their offset."""
-DIRECTIVES = set("YymdbHIMSfpz%")
+KNOWN_DIRECTIVES = set("YymdbHIMSfpz%")
 UTC_OFFSET = r"^[+-]\d\d:\d\d$"
 
 Text = Annotated[str, Meta(min_length=1)]
@@ -85,7 +85,7 @@ class TimeColumn(Strict, frozen=True, kw_only=True):
         if self.pattern in ZONED_FORMATS:
             return
         directives = set(re.findall(r"%(.)", self.pattern))
-        if directives - DIRECTIVES or "%" not in self.pattern:
+        if directives - KNOWN_DIRECTIVES or "%" not in self.pattern:
             raise ValueError(
                 f"format {self.format!r}: known are {', '.join((*ZONED_FORMATS, *NAMED_PATTERNS))}, "
                 "and texts of %Y %y %m %d %b %H %I %p %M %S %f %z"

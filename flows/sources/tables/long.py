@@ -1,4 +1,13 @@
-"""Rows in long form: a row is one value, and several rows make a reading."""
+"""Rows in long form: a row is one value, and several rows make a reading.
+
+These four make two readings, of the stations ``a`` and ``b``::
+
+    station,time,item,value
+    a,3600,PM10,41
+    a,3600,O3,30
+    b,3600,PM10,42
+    b,3600,O3,28
+"""
 
 from collections.abc import Sequence
 from pathlib import Path

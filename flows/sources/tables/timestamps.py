@@ -24,7 +24,7 @@ RFC3339 = (
     r"^(?P<Y>\d{4})-(?P<m>\d{2})-(?P<d>\d{2})[Tt ](?P<H>[01]\d|2[0-3]):(?P<M>\d{2}):(?P<S>\d{2})"
     r"(?:\.(?P<f>\d{1,9})\d*)?(?P<z>[Zz]|[+-]\d{2}:?\d{2})$"
 )
-DIRECTIVES = {
+DIRECTIVE_PATTERNS = {
     "Y": r"\d{4}", "f": r"\d{1,9}", "p": "[AaPp][Mm]", "z": r"[Zz]|[+-]\d{2}:?\d{2}", "b": "[A-Za-z]{3}", "y": r"\d{2}",
 }  # fmt: skip
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -92,7 +92,7 @@ def _regex(pattern: str) -> str:
             # Digits may be left out where something else ends a number: 8/1/2019 7:11.
             packed = any(0 <= j < len(words) and words[j].startswith("%") for j in (i - 1, i + 1))
             digits = r"\d{2}" if packed else r"\d{1,2}"
-            parts.append(f"(?P<{word[1]}>{DIRECTIVES.get(word[1], digits)})")
+            parts.append(f"(?P<{word[1]}>{DIRECTIVE_PATTERNS.get(word[1], digits)})")
     return "".join([*parts, "$"])
 
 
