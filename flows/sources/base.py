@@ -129,11 +129,12 @@ class SortedReader:
         self._reader.pause()
 
     def _sort(self) -> tuple[Readings, list[Reject]]:
-        runs, rejects = [no_readings()], []
+        runs: list[Readings] = []
+        rejects: list[Reject] = []
         while (read := self._reader.read(SORTED_ROWS)) is not None:
             runs.append(read.readings)
             rejects += read.rejects
-        readings = concatenate(runs)
+        readings = concatenate(runs) if runs else no_readings()
         readings = readings.take(np.argsort(readings.observed, kind="stable"))
         n = len(readings)
         return replace(readings, offset=np.arange(n)), [r._replace(offset=n + i) for i, r in enumerate(rejects)]

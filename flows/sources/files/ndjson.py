@@ -29,9 +29,9 @@ class NdjsonReader:
         end = first + chunk.lines
         self.place = {"koff": end, "offset": chunk.end, "unended": int(self._lines.unended)}
         if chunk.too_large:
-            return block(no_readings(), [too_large(self._part, first, chunk)], first, end, place)
+            return block(no_readings(self._decoder.measured), [too_large(self._part, first, chunk)], first, end, place)
         if not chunk.lines:
-            return block(no_readings(), [], first, first, place)
+            return block(no_readings(self._decoder.measured), [], first, first, place)
         readings, rejects, _ = self._decoder.lines(self._part, first, chunk.data)
         return block(readings, rejects, first, end, place)
 

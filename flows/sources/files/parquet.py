@@ -10,10 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from flows import arrays
-from flows.arrays import F64, I32, I64, U8
+from flows.arrays import F64, I32, I64, U8, Whole
 from flows.decode.batch import RawMessages
 from flows.decode.decoder import Columns, Decoder
 from flows.sources.base import START, Block, Place, block, decode_columns
@@ -93,7 +92,7 @@ class ParquetRows(RawMessages):
     def __init__(self, batch: pa.RecordBatch) -> None:
         self._batch = batch
 
-    def take(self, rows: Sequence[int] | NDArray[np.integer]) -> list[bytes]:
+    def take(self, rows: Sequence[int] | Whole) -> list[bytes]:
         """Return the bytes of each of ``rows``."""
         return [self._message(int(row)) for row in rows]
 

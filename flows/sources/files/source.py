@@ -200,7 +200,9 @@ class FilesPartition(StatefulSourcePartition[Item, SourceState]):
         return {"v": VERSION, "files": [state.copy() for state in self._states]}
 
 
-def _resume(files: list[InputFile], snapshot: list[FileState], decoder: Decoder) -> tuple[list[FileState], list[ReadAhead]]:
+def _resume(
+    files: list[InputFile], snapshot: list[FileState], decoder: Decoder
+) -> tuple[list[FileState], list[ReadAhead]]:
     """Match the files with those that a snapshot knows; new ones come after them."""
     states = [state.copy() for state in snapshot]
     unmatched = {file.topic: file for file in files}

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.arrays import B1, F64, I32, I64, U8
+from flows.arrays import B1, F64, I32, I64, U8, Whole
 from flows.decode.batch import RawMessages, no_readings
 from flows.decode.decoder import Columns, Decoder
 from flows.sources.base import START, Block, block, decode_columns, too_large
@@ -103,7 +103,7 @@ class LongReader:
             self._open = self._open.append(new) if self._open else new
             self._rows_read += chunk.lines
         if self._open is None:
-            return block(no_readings(), [], self._messages_made, self._messages_made, START)
+            return block(no_readings(self._measured), [], self._messages_made, self._messages_made, START)
         return self._join(self._open)
 
     def pause(self) -> None:
@@ -196,7 +196,7 @@ class MultiLine(RawMessages):
         self._order = np.argsort(message, kind="stable")
         self._bounds = np.searchsorted(message[self._order], np.arange(count + 1))
 
-    def take(self, rows: Sequence[int] | NDArray[np.integer]) -> list[bytes]:
+    def take(self, rows: Sequence[int] | Whole) -> list[bytes]:
         """Return the bytes of each of ``rows``."""
         spans = [self._order[self._bounds[row] : self._bounds[row + 1]] for row in map(int, rows)]
         return [b"\n".join(self._lines[span].tolist()) for span in spans]

@@ -40,9 +40,9 @@ class WideReader:
         end = first + chunk.lines
         self.place = {"koff": end, "offset": chunk.end, "unended": int(self._rows.unended)}
         if chunk.too_large:
-            return block(no_readings(), [too_large(self._part, first, chunk)], first, end, place)
+            return block(no_readings(self._decoder.measured), [too_large(self._part, first, chunk)], first, end, place)
         if not chunk.lines:
-            return block(no_readings(), [], first, first, place)
+            return block(no_readings(self._decoder.measured), [], first, first, place)
         cells = self._rows.cut(chunk)
         columns = read_wide(cells, self._layout, self._decoder.measured)
         payloads = InMemory(chunk.data.split(b"\n"))

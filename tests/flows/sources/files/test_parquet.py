@@ -1,13 +1,13 @@
 """Parquet as input: its rows are wire messages, and what does not fit is refused."""
 
 import json
-from copy import copy
 from datetime import UTC, datetime
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from flows.decode.decoder import Decoder
 from flows.sources.files.parquet import ParquetReader
 from schemas.errors import ConfigurationError
 from schemas.measured import AIR
@@ -44,12 +44,12 @@ def test_parquet_rows_are_wire_messages(tmp_path, read):
     assert json.loads(out.rejects[1][4]) == {"station_id": "b", "pm10": 2, "o3": 1.0, "status": 0}
 
 
-def test_a_row_of_another_kind_of_reading_names_its_instrument(tmp_path, decoder):
-    path, other = tmp_path / "x.parquet", copy(decoder)
-    other.measured = AIR._replace(id_field="sensor_id")
+def test_a_row_of_another_kind_of_reading_names_its_instrument(tmp_path):
+    path = tmp_path / "x.parquet"
+    decoder = Decoder(AIR._replace(id_field="sensor_id"), ["a"], [[-999.0]] * len(AIR.gridded))
     at = pa.array([0, 60], pa.timestamp("s", "UTC"))
     pq.write_table(pa.table({"sensor_id": ["a", "who"], "observed_at": at, "pm10": [1.0, 2.0]}), path)
-    block = ParquetReader(path, 0, other).read(10)
+    block = ParquetReader(path, 0, decoder).read(10)
     assert block.readings.observed.tolist() == [0]
     (reject,) = block.rejects
     assert json.loads(reject.payload) == {"sensor_id": "who", "observed_at": "1970-01-01T00:01:00+00:00", "pm10": 2.0}

@@ -2,6 +2,10 @@
 
 import pytest
 
+from flows.decode.decoder import Decoder
+from flows.sources.tables.column_map import parse
+from flows.sources.tables.wide import WideReader
+from schemas.measured import Measured
 from schemas.rejected import MAX_MESSAGE_BYTES
 
 WIDE = """
@@ -74,3 +78,16 @@ def test_a_line_too_large_is_its_own_reject(tmp_path, write, read):
     out = read(write(tmp_path / "x.csv.gz", [HEADER, good, b"q" * (MAX_MESSAGE_BYTES + 1), good]), WIDE)
     assert [x[1:3] for x in out.rejects] == [(1, "too_large")]
     assert [row[1] for row in out.rows] == [0, 2]
+
+
+def test_another_kind_of_reading(tmp_path, write):
+    odor = Measured("env.odor.v1", "odors", "sensor_id", gridded=("h2s", "nh3"), carried=("wind",))
+    toml = (
+        WIDE[: WIDE.index("[values]")] + '[values]\nnh3 = { column = "PM10", status = "A" }\nwind = { column = "O3" }'
+    )
+    layout = parse(toml.encode(), "odor.toml", odor).layout("x.csv")
+    path = write(tmp_path / "x.csv", [HEADER, b"n,2026-03-01 1:00,41,30,2,,,8,", b"n,never,1,1,,,,0,"])
+    block = WideReader(path, 0, Decoder(odor, ["n"], [[-999.0]] * 2), layout).read(10)
+    assert block.readings.values[0, 1:].tolist() == [41, 30]
+    assert block.readings.status.tolist() == [[8, 2]]
+    assert [reject.reason for reject in block.rejects] == ["contract"]
