@@ -4,7 +4,7 @@ Unknown keys are refused, because in a configuration they are typos. Limits chec
 """
 
 import re
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -14,7 +14,7 @@ from schemas.city_rules import Alerts, Lights
 from schemas.durations import Duration, seconds
 from schemas.errors import ConfigurationError
 from schemas.measured import AIR
-from schemas.strict import Strict
+from schemas.strict import Strict, convert
 
 Id = Annotated[str, Meta(pattern=r"^\w[\w.-]{0,63}$", description="letters, digits, '_', '.', '-'")]
 Latitude = Annotated[float, Meta(ge=-90, le=90)]
@@ -284,7 +284,6 @@ class City(Strict, frozen=True, kw_only=True):
         return [self.parameters.get(name, DEFAULT_PARAMETERS[name]) for name in AIR.gridded]
 
 
-T = TypeVar("T", bound=Struct)
 LISTS: dict[str, type[Struct]] = {
     "stations": Station,
     "lights": Light,
@@ -304,21 +303,14 @@ def parse(toml: bytes, name: str = "city file") -> City:
         raw = msgspec.toml.decode(toml)
         for kind, shape in LISTS.items():  # one by one, because an error path has no ids
             for i, entry in enumerate(raw.get(kind, [])):
-                _convert(
+                convert(
                     entry, shape, f"{kind}[{i}] ({entry.get('id', 'no id') if isinstance(entry, dict) else entry!r})"
                 )
         for key, entry in raw.get("parameters", {}).items():
             if key not in AIR.gridded:
                 raise ValueError(f"parameters.{key}: unknown; known are {', '.join(AIR.gridded)}")
             raw["parameters"][key] = {**msgspec.to_builtins(DEFAULT_PARAMETERS[key]), **entry}
-            _convert(raw["parameters"][key], Parameter, f"parameters.{key}")
+            convert(raw["parameters"][key], Parameter, f"parameters.{key}")
         return msgspec.convert(raw, City)
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as err:
         raise CityError(f"{name}: {re.sub(r' - at `[$]`$', '', str(err))}") from err
-
-
-def _convert(entry: object, shape: type[T], where: str) -> T:
-    try:
-        return msgspec.convert(entry, shape)
-    except msgspec.ValidationError as err:
-        raise ValueError(f"{where}: {err}") from err

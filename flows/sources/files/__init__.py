@@ -1,1 +1,1 @@
-"""Files as input: discovery, lines, NDJSON, Parquet."""
+"""Files as input: NDJSON, Parquet and tables, each partition a file."""

@@ -1,4 +1,4 @@
-"""Whole lines of a file, many at a time, in bounded memory: what NDJSON and CSV have in common."""
+"""Whole lines of a file or a pipe, many at a time, in bounded memory: what NDJSON and CSV have in common."""
 
 import gzip
 import os
@@ -8,26 +8,27 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from flows.arrays import B1
 from schemas.errors import ConfigurationError
 from schemas.rejected import MAX_KEPT_BYTES, MAX_MESSAGE_BYTES
 
 NEWLINE = 10
 BYTES_PER_ROW = 128
 """A block of 16,384 rows reads about 2 MiB."""
-LEAST_BYTES = 8 << 10
-COUNT_BYTES = 256 << 10
+MIN_READ_BYTES = 8 << 10
+COUNTED_BYTES = 256 << 10
+"""Newlines are counted in runs of so many bytes, whose mask stays in the processor's cache."""
 
 
 class ByteSource(Protocol):
-    """Where bytes come from."""
+    """Bytes of a file or a pipe, from some offset on."""
 
     def readinto(self, room: memoryview) -> int | None:
-        """Fill some of ``room`` and return how much: 0 at the end, None where nothing has come yet."""
+        """Fill ``room`` from its start and return how far: 0 at the end, None where nothing has come yet."""
 
     def seek(self, offset: int) -> None:
-        """Go on at ``offset``, and give back what the operating system lends until then."""
+        """Go on at ``offset``, and release what the operating system lends until then."""
 
 
 class PlainBytes:
@@ -37,12 +38,12 @@ class PlainBytes:
         self._path, self._offset = path, offset
 
     def readinto(self, room: memoryview) -> int:
-        """Fill some of ``room`` and return how much: 0 at the end."""
+        """Fill ``room`` from its start and return how far: 0 at the end."""
         with self._path.open("rb", buffering=0) as file:
             file.seek(self._offset)
-            found = file.readinto(room) or 0
-        self._offset += found
-        return found
+            count = file.readinto(room) or 0
+        self._offset += count
+        return count
 
     def seek(self, offset: int) -> None:
         """Go on at ``offset``."""
@@ -57,7 +58,7 @@ class GzipBytes:
         self._file: gzip.GzipFile | None = None
 
     def readinto(self, room: memoryview) -> int:
-        """Fill some of ``room`` and return how much: 0 at the end.
+        """Fill ``room`` from its start and return how far: 0 at the end.
 
         Raises:
             ConfigurationError: the file is cut off or no gzip file.
@@ -66,14 +67,14 @@ class GzipBytes:
             if self._file is None:
                 self._file = gzip.GzipFile(self._path, "rb")
                 self._file.seek(self._offset)
-            found = self._file.readinto(room)
+            count = self._file.readinto(room)
         except (EOFError, gzip.BadGzipFile, zlib.error) as err:
             self.seek(self._offset)
             raise ConfigurationError(f"{self._path}: not a whole gzip file ({err}); get it again") from err
-        if not found:
+        if not count:
             self.seek(self._offset)
-        self._offset += found
-        return found
+        self._offset += count
+        return count
 
     def seek(self, offset: int) -> None:
         """Close the file; the next read unpacks from its start to ``offset``."""
@@ -84,22 +85,22 @@ class GzipBytes:
 
 
 class PipedBytes:
-    """Bytes of a pipe or terminal, without ever waiting for them."""
+    """Bytes of a pipe or terminal; reading never waits for more to come."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
     def readinto(self, room: memoryview) -> int | None:
-        """Fill some of ``room`` and return how much: 0 at the end, None where nothing has come yet."""
+        """Fill ``room`` from its start and return how far: 0 at the end, None where nothing has come yet."""
         filled = 0
         while filled < len(room):
             ready, _, _ = select.select([self._descriptor], [], [], 0)
             if not ready:
                 return filled or None
-            found = os.readv(self._descriptor, [room[filled:]])
-            if not found:
+            count = os.readv(self._descriptor, [room[filled:]])
+            if not count:
                 break
-            filled += found
+            filled += count
         return filled
 
     def seek(self, offset: int) -> None:
@@ -107,8 +108,13 @@ class PipedBytes:
         raise RuntimeError(f"a pipe cannot go to {offset}")
 
 
-class Piece(NamedTuple):
-    """Subset whole lines."""
+def open_bytes(path: Path, offset: int) -> ByteSource:
+    """Open a file, plain or .gz, at an offset of its content."""
+    return GzipBytes(path, offset) if path.suffix == ".gz" else PlainBytes(path, offset)
+
+
+class Chunk(NamedTuple):
+    """Whole lines that were read together."""
 
     offset: int
     """Where they begin in the file's (unpacked) content."""
@@ -121,10 +127,17 @@ class Piece(NamedTuple):
     """Bytes of the one line that is too large; 0 otherwise."""
 
 
-class Lines:
-    """Cuts bytes into pieces of whole lines. The last line may lack its newline.
+class LineSplitter:
+    r"""Cuts bytes into chunks of whole lines. The last line may lack its newline.
 
-    One buffer is filled again and again: pieces of fresh memory cost more than reading the file into them.
+    One buffer is filled again and again: fresh memory for each read would cost more than reading the file into it.
+
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile() as file:
+    ...     _ = Path(file.name).write_bytes(b"one\ntwo\nthree")
+    ...     lines = LineSplitter(PlainBytes(Path(file.name), 0))
+    ...     [lines.read(2).data, lines.read(2).data, lines.read(2)]
+    [b'one\ntwo\n', b'three\n', None]
 
     Args:
         source: where the bytes come from, already at ``offset``.
@@ -143,15 +156,15 @@ class Lines:
         self._large: tuple[bytes, int] | None = None
 
     def pause(self) -> None:
-        """Give back memory and what the operating system lends, until the next read."""
+        """Release memory and what the operating system lends, until the next read."""
         self._source.seek(self.offset)
         self._buffer = bytearray()
         self._begin = self._end = 0
         self._ended = False
 
-    def read(self, rows: int) -> Piece | None:
+    def read(self, rows: int) -> Chunk | None:
         """Return up to ``rows`` lines, none where nothing has come yet, None at the end."""
-        size = max(LEAST_BYTES, rows * BYTES_PER_ROW)
+        size = max(MIN_READ_BYTES, rows * BYTES_PER_ROW)
         while self._large is None:
             end = self._buffer.rfind(b"\n", self._begin, self._end) + 1
             if end:
@@ -163,27 +176,27 @@ class Lines:
                 self._large = head, self._end - self._begin
                 self._begin = self._end
             elif not self._fill(size):
-                return Piece(self.offset, self.offset, b"", 0)
+                return Chunk(self.offset, self.offset, b"", 0)
         return self._pass_over(size)
 
     def _fill(self, size: int) -> bool:
         """Read more; False where nothing has come yet."""
-        held = self._end - self._begin
-        self._buffer[:held] = self._buffer[self._begin : self._end]
-        if len(self._buffer) < held + size:
-            self._buffer.extend(bytes(held + size - len(self._buffer)))
-        with memoryview(self._buffer) as buffer, buffer[held : held + size] as room:
-            found = self._source.readinto(room)
-        self._begin, self._end = 0, held + (found or 0)
-        self._ended = found == 0
-        if found and self.unended:
+        unread = self._end - self._begin
+        self._buffer[:unread] = self._buffer[self._begin : self._end]
+        if len(self._buffer) < unread + size:
+            self._buffer.extend(bytes(unread + size - len(self._buffer)))
+        with memoryview(self._buffer) as buffer, buffer[unread : unread + size] as room:
+            read = self._source.readinto(room)
+        self._begin, self._end = 0, unread + (read or 0)
+        self._ended = read == 0
+        if read and self.unended:
             self.unended = False
             if self._buffer[0] == NEWLINE:
                 self._begin = 1
                 self.offset += 1
-        return found is not None
+        return read is not None
 
-    def _cut(self, end: int, rows: int) -> Piece:
+    def _cut(self, end: int, rows: int) -> Chunk:
         """Take whole lines up to ``end``: not more than ``rows``, and none too large."""
         span = _too_long(self._buffer, self._begin, end)
         if span is not None and span[0] == self._begin:
@@ -193,32 +206,32 @@ class Lines:
         if span is not None:
             end = span[0]
         count = 0
-        for at in range(self._begin, end, COUNT_BYTES):
-            found = _ends(self._buffer, at, min(end, at + COUNT_BYTES))
-            more = int(np.count_nonzero(found))  # five times as fast as bytes.count
-            if count + more >= rows:
-                end = at + int(np.flatnonzero(found)[rows - count - 1]) + 1
+        for at in range(self._begin, end, COUNTED_BYTES):
+            newlines = _newlines(self._buffer, at, min(end, at + COUNTED_BYTES))
+            number = int(np.count_nonzero(newlines))  # five times as fast as bytes.count
+            if count + number >= rows:
+                end = at + int(np.flatnonzero(newlines)[rows - count - 1]) + 1
                 count = rows
                 break
-            count += more
+            count += number
         with memoryview(self._buffer) as buffer:
             data = bytes(buffer[self._begin : end])
         return self._take(end, data, count)
 
-    def _last(self) -> Piece | None:
+    def _last(self) -> Chunk | None:
         """Take the last line, which lacks its newline."""
         if self._begin == self._end:
             return None
         self.unended = True
         return self._take(self._end, bytes(self._buffer[self._begin : self._end]) + b"\n", 1)
 
-    def _take(self, end: int, data: bytes, lines: int, too_large: int = 0) -> Piece:
+    def _take(self, end: int, data: bytes, lines: int, too_large: int = 0) -> Chunk:
         begin, self.offset = self.offset, self.offset + end - self._begin
         self._begin = end
-        return Piece(begin, self.offset, data, lines, too_large)
+        return Chunk(begin, self.offset, data, lines, too_large)
 
-    def _pass_over(self, size: int) -> Piece:
-        """Drop the rest of a line too large, keeping its head and its length."""
+    def _pass_over(self, size: int) -> Chunk:
+        """Drop the rest of a line that is too large, and return its head and length."""
         assert self._large is not None
         head, length = self._large
         at = -1
@@ -226,19 +239,19 @@ class Lines:
             self._begin = self._end
             if not self._fill(size):
                 self._large = head, length
-                return Piece(self.offset, self.offset, b"", 0)
+                return Chunk(self.offset, self.offset, b"", 0)
             at = self._buffer.find(b"\n", 0, self._end)
             length += at if at >= 0 else self._end
         self._large = None
         self.unended = at < 0
         self._begin = at + 1
         begin, self.offset = self.offset, self.offset + length + (at >= 0)
-        return Piece(begin, self.offset, head, 1, length)
+        return Chunk(begin, self.offset, head, 1, length)
 
 
-def _ends(buffer: bytearray, begin: int, end: int) -> NDArray[np.bool_]:
-    ends: NDArray[np.bool_] = np.frombuffer(buffer, np.uint8, end - begin, begin) == NEWLINE
-    return ends
+def _newlines(buffer: bytearray, begin: int, end: int) -> B1:
+    newlines: B1 = np.frombuffer(buffer, np.uint8, end - begin, begin) == NEWLINE
+    return newlines
 
 
 def _too_long(buffer: bytearray, begin: int, end: int) -> tuple[int, int] | None:
@@ -247,7 +260,7 @@ def _too_long(buffer: bytearray, begin: int, end: int) -> tuple[int, int] | None
     # A line over the limit covers at least one whole step, and looking for its newline there costs next to nothing.
     if all(buffer.find(b"\n", at, at + step) >= 0 for at in range(begin, end - step + 1, step)):
         return None
-    ends = np.flatnonzero(_ends(buffer, begin, end))
+    ends = np.flatnonzero(_newlines(buffer, begin, end))
     lengths = np.diff(ends, prepend=-1) - 1
     long = np.flatnonzero(lengths > MAX_MESSAGE_BYTES)
     if not long.size:

@@ -1,1 +1,1 @@
-"""CSV and TSV through column maps."""
+"""Rows of columns through a column map: CSV and TSV, in wide and in long form."""

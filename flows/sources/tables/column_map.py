@@ -1,30 +1,35 @@
-"""Column maps: how the columns of somebody's CSV files become readings, told in TOML.
+"""Column maps: what the columns of a source's rows mean, written in TOML.
 
-A map says which columns hold station, time and values, in what units and notation. Unknown keys are refused, because
-in a configuration they are typos. ``[[files]]`` entries change the map for files whose name fits a pattern, so that
-several files with different columns may give readings of one station; the grid joins them by second.
+A map names the columns that hold instrument, time and values, with their units and notation; for text files it also
+says how they are cut into rows. Unknown keys are refused, because in a configuration they are typos. ``[[files]]``
+entries change the map for files whose name fits a pattern, so that several files with different columns may give
+readings of one station; the grid joins them by second.
 """
 
 import codecs
 import re
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 from flows.resources import shipped
 from schemas.durations import Duration, seconds
 from schemas.errors import ConfigurationError
-from schemas.measured import AIR
+from schemas.measured import AIR, Measured
+from schemas.slots import SECOND_US
+from schemas.strict import Strict, convert
 
 DEFAULT_MISSING: tuple[str | float, ...] = ("", "-", "NA", "N/A", "NaN", "nan", "null", "NULL", -999)
-FORMATS = {"YYYYMMDDHH": "%Y%m%d%H"}
-"""Formats known by a name of their own."""
-NAMED_FORMATS = ("unix", "unix_ms", "rfc3339")
-OFFSET = r"^[+-]\d\d:\d\d$"
+NAMED_PATTERNS = {"YYYYMMDDHH": "%Y%m%d%H"}
+"""Patterns known by a name of their own."""
+ZONED_FORMATS = ("unix", "unix_ms", "rfc3339")
+"""Formats that are no pattern, and whose stamps are times of UTC or bear their offset."""
+KNOWN_DIRECTIVES = set("YymdbHIMSfpz%")
+UTC_OFFSET = r"^[+-]\d\d:\d\d$"
 
 Text = Annotated[str, Meta(min_length=1)]
 Code = Annotated[int, Meta(ge=0, le=255)]
@@ -34,19 +39,15 @@ class MapError(ConfigurationError):
     """A column map that does not hold together; the message names file and key."""
 
 
-class Strict(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Unknown keys are refused."""
-
-
-class Station(Strict, frozen=True, kw_only=True):
-    """Which station a row belongs to: a column, or the same for the whole file."""
+class StationColumn(Strict, frozen=True, kw_only=True):
+    """Table ``[station]``: which instrument a row belongs to, by a column or the same for the whole file."""
 
     column: Text | None = None
     id: Text | None = None
     prefix: str = ""
     """Put before what the column holds."""
     lower: bool = False
-    ids: dict[str, str] = {}
+    ids: dict[str, str] = field(default_factory=dict)
     """Other names for what the column holds; taken before ``lower`` and ``prefix``."""
 
     def __post_init__(self) -> None:
@@ -54,8 +55,12 @@ class Station(Strict, frozen=True, kw_only=True):
             raise ValueError("give either column or id")
 
 
-class Time(Strict, frozen=True, kw_only=True):
-    """When a row was measured."""
+class TimeColumn(Strict, frozen=True, kw_only=True):
+    """Table ``[time]``: when a row was measured.
+
+    >>> TimeColumn(column="Date", format="YYYYMMDDHH", timezone="Asia/Seoul", marks="start", interval="1h").to_end_us
+    3600000000
+    """
 
     column: Text | None = None
     columns: Annotated[list[Text], Meta(min_length=1)] | None = None
@@ -73,21 +78,28 @@ class Time(Strict, frozen=True, kw_only=True):
             raise ValueError("give either column or columns")
         if self.marks != "end" and self.interval is None:
             raise ValueError(f"interval is needed, because stamps mark the {self.marks} of theirs")
-        if self.pattern not in NAMED_FORMATS:
-            unknown = set(re.findall(r"%(.)", self.pattern)) - set("YymdbHIMSfpz%")
-            if unknown or "%" not in self.pattern:
-                raise ValueError(
-                    f"format {self.format!r}: known are {', '.join((*NAMED_FORMATS, *FORMATS))}, "
-                    "and texts of %Y %y %m %d %b %H %I %p %M %S %f %z"
-                )
-            if not {"d", "m", "b"} & set(re.findall(r"%(.)", self.pattern)):
-                raise ValueError(f"format {self.format!r} has neither month nor day")
-        if self.pattern in NAMED_FORMATS or "%z" in self.pattern:
+        self._check_format()
+        self._check_timezone()
+
+    def _check_format(self) -> None:
+        if self.pattern in ZONED_FORMATS:
+            return
+        directives = set(re.findall(r"%(.)", self.pattern))
+        if directives - KNOWN_DIRECTIVES or "%" not in self.pattern:
+            raise ValueError(
+                f"format {self.format!r}: known are {', '.join((*ZONED_FORMATS, *NAMED_PATTERNS))}, "
+                "and texts of %Y %y %m %d %b %H %I %p %M %S %f %z"
+            )
+        if not {"d", "m", "b"} & directives:
+            raise ValueError(f"format {self.format!r} has neither month nor day")
+
+    def _check_timezone(self) -> None:
+        if self.pattern in ZONED_FORMATS or "%z" in self.pattern:
             if self.timezone is not None:
                 raise ValueError(f"timezone is not used, because format {self.format!r} says it itself")
         elif self.timezone is None:
             raise ValueError(f"timezone is needed, because format {self.format!r} has no offset")
-        elif not re.match(OFFSET, self.timezone):
+        elif not re.match(UTC_OFFSET, self.timezone):
             try:
                 ZoneInfo(self.timezone)
             except (ZoneInfoNotFoundError, ValueError, OSError) as err:
@@ -95,8 +107,8 @@ class Time(Strict, frozen=True, kw_only=True):
 
     @property
     def pattern(self) -> str:
-        """The format without names of our own."""
-        return FORMATS.get(self.format, self.format)
+        """The format, with ``NAMED_PATTERNS`` written out."""
+        return NAMED_PATTERNS.get(self.format, self.format)
 
     @property
     def sources(self) -> list[str]:
@@ -104,14 +116,14 @@ class Time(Strict, frozen=True, kw_only=True):
         return self.columns if self.columns is not None else [str(self.column)]
 
     @property
-    def to_end(self) -> int:
+    def to_end_us(self) -> int:
         """Microseconds from a stamp to the end of its interval."""
-        whole = seconds(self.interval) * 1_000_000 if self.interval else 0
-        return {"start": whole, "middle": whole // 2, "end": 0}[self.marks]
+        interval_us = seconds(self.interval) * SECOND_US if self.interval else 0
+        return {"start": interval_us, "middle": interval_us // 2, "end": 0}[self.marks]
 
 
-class Value(Strict, frozen=True, kw_only=True):
-    """Where a value comes from: ``sent × scale + offset`` in the wire's unit."""
+class ValueColumn(Strict, frozen=True, kw_only=True):
+    """Entry of ``[values]``: where a value comes from, ``sent × scale + offset`` in the wire's unit."""
 
     column: Text | None = None
     columns: Annotated[list[Text], Meta(min_length=1)] | None = None
@@ -135,8 +147,8 @@ class Value(Strict, frozen=True, kw_only=True):
         return self.columns if self.columns is not None else [self.column] if self.column is not None else []
 
 
-class Long(Strict, frozen=True, kw_only=True):
-    """Long form: one value a row. Rows of one station and time that stand near each other make one reading."""
+class LongForm(Strict, frozen=True, kw_only=True):
+    """Table ``[long]``: one value a row. Rows of one station and time that stand near each other make one reading."""
 
     item: Text
     """Column that says what was measured; items that no value names are passed over."""
@@ -144,16 +156,65 @@ class Long(Strict, frozen=True, kw_only=True):
     status: Text | None = None
 
 
-class Status(Strict, frozen=True, kw_only=True):
-    """The instrument's status: of the wire (0 normal, 1, 2, 4, 8, 9), or translated by ``codes``."""
+class StatusColumn(Strict, frozen=True, kw_only=True):
+    """Table ``[status]``: the instrument's status, of the wire (0, 1, 2, 4, 8, 9) or translated by ``codes``."""
 
     column: Text | None = None
     """A column for the whole row; long form and single values name their own."""
-    codes: dict[str, Code] = {}
+    codes: dict[str, Code] = field(default_factory=dict)
 
 
-class Layout(Strict, frozen=True, kw_only=True):
-    """How one kind of file is read."""
+class RowMap(Strict, frozen=True, kw_only=True):
+    """What the columns of a row mean, whatever brought the row."""
+
+    station: StationColumn
+    time: TimeColumn
+    values: dict[str, ValueColumn]
+    long: LongForm | None = None
+    status: StatusColumn = StatusColumn()
+    missing: tuple[str | float, ...] = DEFAULT_MISSING
+    """Texts and numbers that mean *not measured*; an empty cell always does."""
+
+    def columns(self) -> dict[str, str]:
+        """Return the columns it reads, each with the key that names it."""
+        keys: list[tuple[str, list[str | None]]] = [
+            ("station.column", [self.station.column]),
+            ("time", [*self.time.sources]),
+            ("status.column", [self.status.column]),
+            ("long", [self.long.item, self.long.value, self.long.status] if self.long else []),
+            *((f"values.{name}", [*value.sources, value.status]) for name, value in self.values.items()),
+        ]
+        key_of: dict[str, str] = {}
+        for key, names in keys:
+            for column in names:
+                if column is not None:
+                    key_of.setdefault(column, key)
+        return key_of
+
+    def check(self, measured: Measured) -> None:
+        """Check that the values are those of a kind of reading, and fit the form of the rows.
+
+        Raises:
+            ValueError: naming the key.
+        """
+        if not self.values:
+            raise ValueError(f"values: name at least one of {', '.join(measured.values)}")
+        for name, value in self.values.items():
+            if self.long and value.item is None:
+                raise ValueError(f"values.{name}: a long form needs item")
+            if not self.long and value.item is not None:
+                raise ValueError(f"values.{name}: item belongs to a long form, which a [long] table tells of")
+            if value.status is not None and (self.long or name not in measured.gridded):
+                raise ValueError(f"values.{name}: status is for pollutants in wide form; long form has long.status")
+        items = [value.item for value in self.values.values()]
+        if self.long and len(set(items)) < len(items):
+            raise ValueError("values: two of them have the same item")
+        if self.long and self.status.column is not None:
+            raise ValueError("status.column: in long form the column is long.status")
+
+
+class Layout(RowMap, frozen=True, kw_only=True):
+    """How one kind of text file is cut into rows, and what their columns mean."""
 
     encoding: str = "utf-8"
     delimiter: Annotated[str, Meta(min_length=1, max_length=1)] | None = None
@@ -162,15 +223,8 @@ class Layout(Strict, frozen=True, kw_only=True):
     """Lines before the header, or before the first row."""
     names: list[str] | None = None
     """Names of the columns of a file without a header line."""
-    missing: tuple[str | float, ...] = DEFAULT_MISSING
-    """InMemory and numbers that mean *not measured*; an empty cell always does."""
     sort: bool = False
     """The file is in no order of time: read it whole and sort it. An export may be; a stream never is."""
-    station: Station
-    time: Time
-    values: dict[str, Value]
-    long: Long | None = None
-    status: Status = Status()
 
     def __post_init__(self) -> None:
         try:
@@ -179,45 +233,15 @@ class Layout(Strict, frozen=True, kw_only=True):
             raise ValueError(f"encoding: {err}") from err
         if newline != b"\n":
             raise ValueError(f"encoding: {self.encoding!r} does not write a line end as one byte; convert to utf-8")
-        if not self.values:
-            raise ValueError(f"values: name at least one of {', '.join(AIR.values)}")
-        for name, value in self.values.items():
-            if self.long and value.item is None:
-                raise ValueError(f"values.{name}: a long form needs item")
-            if not self.long and value.item is not None:
-                raise ValueError(f"values.{name}: item belongs to a long form, which a [long] table tells of")
-            if value.status is not None and (self.long or name not in AIR.gridded):
-                raise ValueError(f"values.{name}: status is for pollutants in wide form; long form has long.status")
-        items = [value.item for value in self.values.values()]
-        if self.long and len(set(items)) < len(items):
-            raise ValueError("values: two of them have the same item")
-        if self.long and self.status.column is not None:
-            raise ValueError("status.column: in long form the column is long.status")
 
     @property
     def utf8(self) -> bool:
         """Whether texts need no conversion."""
         return codecs.lookup(self.encoding).name in ("utf-8", "utf-8-sig", "ascii")
 
-    def columns(self) -> dict[str, str]:
-        """Return the columns it reads, each with the key that names it."""
-        found: dict[str, str] = {}
-        keys: list[tuple[str, list[str | None]]] = [
-            ("station.column", [self.station.column]),
-            ("time", [*self.time.sources]),
-            ("status.column", [self.status.column]),
-            ("long", [self.long.item, self.long.value, self.long.status] if self.long else []),
-            *((f"values.{name}", [*value.sources, value.status]) for name, value in self.values.items()),
-        ]
-        for key, names in keys:
-            for column in names:
-                if column is not None:
-                    found.setdefault(column, key)
-        return found
 
-
-class _Files(Strict, frozen=True, kw_only=True):
-    """Files whose path or name fits ``match``, with ``*`` and ``?``."""
+class FilePattern(Strict, frozen=True, kw_only=True):
+    """Head of a ``[[files]]`` entry: files whose path or name fits ``match``, with ``*`` and ``?``."""
 
     match: Text
     skip: bool = False
@@ -225,7 +249,21 @@ class _Files(Strict, frozen=True, kw_only=True):
 
 
 class ColumnMap(Struct, frozen=True):
-    """A whole map: the layout of each kind of file, the first that fits."""
+    """A whole map: the layout of each kind of file, the first that fits.
+
+    >>> toml = b'''
+    ... [station]
+    ... id = "busan-choryang"
+    ... [time]
+    ... column = "Date"
+    ... format = "YYYYMMDDHH"
+    ... timezone = "Asia/Seoul"
+    ... [values]
+    ... o3 = { column = "O3", scale = 0.001 }
+    ... '''
+    >>> parse(toml, "busan.toml").layout("2021.csv").columns()
+    {'Date': 'time', 'O3': 'values.o3'}
+    """
 
     name: str
     files: list[tuple[str, Layout | None]]
@@ -250,12 +288,21 @@ class ColumnMap(Struct, frozen=True):
         return layout
 
 
-T = TypeVar("T", bound=Struct)
-SECTIONS: dict[str, type[Struct]] = {"station": Station, "time": Time, "long": Long, "status": Status}
+SECTIONS: dict[str, type[Struct]] = {
+    "station": StationColumn,
+    "time": TimeColumn,
+    "long": LongForm,
+    "status": StatusColumn,
+}
 
 
-def parse(toml: bytes, name: str) -> ColumnMap:
+def parse(toml: bytes, name: str, measured: Measured = AIR) -> ColumnMap:
     """Read a column map.
+
+    Args:
+        toml: its text.
+        name: of the map, for messages.
+        measured: the kind of reading that it makes; its values are what ``[values]`` may name.
 
     Raises:
         MapError: naming the file, the key or line, and what was expected.
@@ -265,19 +312,19 @@ def parse(toml: bytes, name: str) -> ColumnMap:
         entries = raw.pop("files", [])
         if not isinstance(entries, list):
             raise ValueError("files: write [[files]], once for each pattern")
-        base = _layout(raw, "") if "values" in raw or not entries else None
+        base = _layout(raw, "", measured) if "values" in raw or not entries else None
         files: list[tuple[str, Layout | None]] = []
         for i, entry in enumerate(entries):
-            where = f"files[{i}] ({entry.get('match', 'no match') if isinstance(entry, dict) else entry!r}): "
-            head = _convert({k: entry[k] for k in ("match", "skip") if k in entry}, _Files, where.removesuffix(": "))
+            where = f"files[{i}] ({entry.get('match', 'no match') if isinstance(entry, dict) else entry!r})"
+            pattern = convert({key: entry[key] for key in ("match", "skip") if key in entry}, FilePattern, where)
             own = {key: part for key, part in entry.items() if key not in ("match", "skip")}
-            files.append((head.match, None if head.skip else _layout(_over(raw, own), where)))
+            files.append((pattern.match, None if pattern.skip else _layout(_merge(raw, own), f"{where}: ", measured)))
         return ColumnMap(name, files, base)
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError, TypeError, AttributeError) as err:
         raise MapError(f"{name}: {re.sub(r' - at `[$]`', '', str(err))}") from err
 
 
-def load_map(name_or_path: str | Path) -> ColumnMap:
+def load_map(name_or_path: str | Path, measured: Measured = AIR) -> ColumnMap:
     """Read a column map from a file, or one that ships with cityair by its name.
 
     Raises:
@@ -292,7 +339,7 @@ def load_map(name_or_path: str | Path) -> ColumnMap:
             raise MapError(
                 f"no column map {str(name_or_path)!r}: neither a file nor one of those shipped: {known}"
             ) from err
-    return parse(path.read_bytes(), str(name_or_path))
+    return parse(path.read_bytes(), str(name_or_path), measured)
 
 
 def known_maps() -> list[str]:
@@ -300,28 +347,27 @@ def known_maps() -> list[str]:
     return [path.stem for path in shipped("maps").glob("*.toml")]
 
 
-def _layout(raw: dict[str, Any], where: str) -> Layout:
+def _layout(raw: dict[str, Any], where: str, measured: Measured) -> Layout:
+    """Read one layout; ``where`` begins the messages, with a colon and a space where it is not empty."""
     raw = dict(raw)
     for key, shape in SECTIONS.items():  # one by one, because an error path does not tell tables apart
         if key in raw:
-            raw[key] = _convert(raw[key], shape, f"{where}{key}")
+            raw[key] = convert(raw[key], shape, f"{where}{key}")
     values = raw.get("values")
     if isinstance(values, dict):
         for name in values:
-            if name not in AIR.values:
-                raise ValueError(f"{where}values.{name}: unknown; known are {', '.join(AIR.values)}")
-        raw["values"] = {name: _convert(value, Value, f"{where}values.{name}") for name, value in values.items()}
-    return _convert(raw, Layout, where.removesuffix(": "))
-
-
-def _convert(entry: object, shape: type[T], where: str) -> T:
+            if name not in measured.values:
+                raise ValueError(f"{where}values.{name}: unknown; known are {', '.join(measured.values)}")
+        raw["values"] = {name: convert(value, ValueColumn, f"{where}values.{name}") for name, value in values.items()}
+    layout = convert(raw, Layout, where.removesuffix(": "))
     try:
-        return msgspec.convert(entry, shape)
-    except msgspec.ValidationError as err:
-        raise ValueError(f"{where}: {err}" if where else str(err)) from err
+        layout.check(measured)
+    except ValueError as err:
+        raise ValueError(f"{where}{err}") from err
+    return layout
 
 
-def _over(raw: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+def _merge(raw: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     """Lay a file entry's keys over the map's; tables key by key, but values as a whole."""
     merged = {**raw, **own}
     for key in SECTIONS:

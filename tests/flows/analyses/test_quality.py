@@ -1,7 +1,5 @@
 """Tests of cells with the limits of a city file."""
 
-from pathlib import Path
-
 import msgspec
 import numpy as np
 import pandas as pd
@@ -14,9 +12,10 @@ from schemas.city import Parameter, Quality
 from schemas.measured import AIR
 from schemas.quality import Test
 from tests.support.cells import CITY, as_cells, column
+from tests.support.recorded import DATA
 from tests.support.slow_surroundings import by_the_rules
 
-SEOUL = Path(__file__).resolve().parents[4] / "shared" / "data" / "seoul" / "readings_2017.tsv.gz"
+SEOUL = DATA / "seoul" / "readings_2017.tsv.gz"
 PM_RATIO = CITY.quality.pm25_over_pm10
 
 
@@ -72,9 +71,7 @@ def plain(x, first, limits, ratio):
     return bits
 
 
-@pytest.mark.skipif(
-    not SEOUL.exists(), reason="the Seoul readings lie beside the repository only where it is developed"
-)
+@pytest.mark.data("seoul/readings_2017.tsv.gz")
 def test_a_month_of_seoul():
     table = pd.read_csv(SEOUL, sep="\t", header=None, na_values=["null"], parse_dates=[0])
     month = table[table[0].dt.strftime("%Y-%m") == "2017-05"].groupby([0, 1]).first()

@@ -60,8 +60,8 @@ class Pass:
         for topic, _, first, last in self.taken:
             assert first == nexts.get(topic, 0)
             nexts[topic] = last + 1
-        found = sorted((row[0], row[1]) for row in self.rows + self.rejects)
-        assert found == sorted((topic, koff) for topic, n in nexts.items() for koff in range(n))
+        out = sorted((row[0], row[1]) for row in self.rows + self.rejects)
+        assert out == sorted((topic, koff) for topic, n in nexts.items() for koff in range(n))
         return self
 
     def values(self, name):

@@ -1,11 +1,10 @@
 """Column maps: typos are refused with file and key, and every shipped map reads the data it was written for."""
 
-from pathlib import Path
-
 import pytest
 
 from flows.resources import shipped
 from flows.sources.tables.column_map import MapError, known_maps, load_map, parse
+from schemas.measured import Measured
 
 WHOLE = """
 [station]
@@ -61,6 +60,16 @@ def test_files_change_the_map():
     assert not column_map.skips("x1.csv")
 
 
+def test_a_map_makes_another_kind_of_reading():
+    odor = Measured("env.odor.v1", "odors", "sensor_id", gridded=("h2s",), carried=("wind",))
+    toml = WHOLE.replace("o3 = {", "h2s = {")
+    assert list(parse(toml.encode(), "test.toml", odor).layout("x.csv").values) == ["h2s"]
+    with pytest.raises(MapError, match=r"test\.toml: values\.o3: unknown; known are h2s, wind"):
+        parse(WHOLE.encode(), "test.toml", odor)
+    with pytest.raises(MapError, match=r"values\.wind: status is for pollutants"):
+        parse((WHOLE.replace("o3 = {", "wind = { status = 's',")).encode(), "test.toml", odor)
+
+
 def test_without_a_whole_base_each_file_needs_an_entry():
     toml = (
         WHOLE.replace('[values]\no3 = { column = "O3" }', "")
@@ -88,20 +97,3 @@ def test_an_unknown_map_names_those_that_ship(tmp_path):
         load_map("soul")
     (tmp_path / "soul.toml").write_text(WHOLE)
     assert load_map(tmp_path / "soul.toml").base is not None
-
-
-def test_a_wheel_s_folder_comes_first(tmp_path, monkeypatch):
-    import schemas
-
-    package = tmp_path / "schemas"
-    (package / "config").mkdir(parents=True)
-    (tmp_path / "config").mkdir()
-    (tmp_path / "config" / "only.toml").touch()
-    for place in (package, tmp_path):
-        (place / "config" / "both.toml").touch()
-    monkeypatch.setattr(schemas, "__file__", str(package / "__init__.py"))
-    assert shipped("both.toml") == package / "config" / "both.toml"
-    assert shipped("only.toml") == tmp_path / "config" / "only.toml"
-    with pytest.raises(FileNotFoundError, match="cityair ships no 'neither'"):
-        shipped("neither")
-    assert Path(shipped("both.toml")).is_absolute()

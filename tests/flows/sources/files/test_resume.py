@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.errors import ConfigurationError
-from tests.flows.sources.parquet import EPOCH, parquet
+from tests.support.parquet_files import BEGIN_S, parquet
 
 CSV_MAP = """
 [station]
@@ -28,7 +28,8 @@ def build(folder, write, wire, kind, contents):
             parquet(name, whole, ["abc"[m % 3] for m in whole], values, row_group_size=3)
         elif kind.startswith("csv"):
             rows = [
-                b"junk" if m is None else b"%s,%d,%d" % (b"abc"[m % 3 : m % 3 + 1], EPOCH + 60 * m, m) for m in minutes
+                b"junk" if m is None else b"%s,%d,%d" % (b"abc"[m % 3 : m % 3 + 1], BEGIN_S + 60 * m, m)
+                for m in minutes
             ]
             write(name, [b"id,time,pm10", *rows])
         else:
@@ -70,6 +71,16 @@ def halfway(source):
     return run
 
 
+def test_a_snapshot_of_another_version_is_refused(tmp_path, write, source, halfway, wire):
+    path = write(tmp_path / "x.ndjson", [wire(i) for i in range(9)])
+    state = halfway(path)
+    assert state["v"] == 1
+    with pytest.raises(ConfigurationError, match="snapshot of input has version 2, and this cityair reads 1"):
+        source(path).build_part("", "", state | {"v": 2})
+    with pytest.raises(ConfigurationError, match="snapshot of input has version None"):
+        source("-").build_part("", "", {"stdin": 3})
+
+
 def test_a_changed_head_is_refused(tmp_path, write, source, halfway, wire):
     path = write(tmp_path / "x.ndjson", [wire(i) for i in range(9)])
     state = halfway(path)
@@ -99,22 +110,22 @@ def test_a_file_that_vanished_unread_is_refused(tmp_path, write, source, halfway
 
 def test_a_folder_grows(tmp_path, write, source, wire):
     def drain(state):
-        part, found = source(tmp_path, rows=4).build_part("", "", state), []
+        part, taken = source(tmp_path, rows=4).build_part("", "", state), []
         while True:
             try:
-                found += [(a.parts[t.part], t.first, t.number) for _, a in part.next_batch() for t in a.offsets]
+                taken += [(a.parts[t.part], t.first, t.number) for _, a in part.next_batch() for t in a.offsets]
             except StopIteration:
-                return part.snapshot(), found
+                return part.snapshot(), taken
 
     gone = write(tmp_path / "b.ndjson", [wire(1), wire(2)])
     grown = write(tmp_path / "c.ndjson", [wire(1)], end=b"")
-    state, found = drain(None)
-    assert found == [(("b.ndjson", 0), 0, 2), (("c.ndjson", 1), 0, 1)]
+    state, taken = drain(None)
+    assert taken == [(("b.ndjson", 0), 0, 2), (("c.ndjson", 1), 0, 1)]
     gone.unlink()
     write(grown, [wire(1), wire(2)])
     write(tmp_path / "a.ndjson", [wire(9)])
-    state, found = drain(state)
-    assert found == [(("c.ndjson", 1), 1, 1), (("a.ndjson", 2), 0, 1)]
+    state, taken = drain(state)
+    assert taken == [(("c.ndjson", 1), 1, 1), (("a.ndjson", 2), 0, 1)]
     assert drain(state)[1] == []
 
 
@@ -131,5 +142,5 @@ def test_plain_lines_are_sought_not_read_again(tmp_path, write, source, wire):
     part = source(path, rows=10).build_part("", "", None)
     part.next_batch()
     part.next_batch()
-    (one,) = part.snapshot()["files"]
-    assert one["place"] == {"koff": 20, "offset": 20 * (len(wire(0)) + 1), "unended": 0}
+    (state,) = part.snapshot()["files"]
+    assert state["place"] == {"koff": 20, "offset": 20 * (len(wire(0)) + 1), "unended": 0}

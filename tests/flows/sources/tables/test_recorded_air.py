@@ -1,7 +1,5 @@
 """The shipped maps on the files they were written for, against pandas."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,9 +8,9 @@ from flows import air
 from flows.sources.files.source import open_input
 from schemas.city import parse
 from schemas.measured import AIR
+from tests.support.recorded import DATA
 
-DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
-pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="recorded air is not beside this checkout")
+pytestmark = pytest.mark.data
 
 
 @pytest.fixture(scope="module")
@@ -23,14 +21,14 @@ def recorded():
         places = "".join(f'[[stations]]\nid = "{s}"\nlat = 35\nlon = 128\nevery = "1h"\n' for s in stations)
         city = parse(f'[city]\nid = "t"\nname = "T"\ntimezone = "UTC"\n{places}'.encode())
         part = open_input(str(DATA / path), name, air.decoder(city), lambda: False, lambda: 7).build_part("", "", None)
-        found = []
+        batches = []
         while True:
             try:
-                found += [arrivals for _, arrivals in part.next_batch()]
+                batches += [batch for _, batch in part.next_batch()]
             except StopIteration:
                 break
-        rejects = [reject for arrivals in found for reject in arrivals.rejects]
-        readings = [arrivals.readings for arrivals in found]
+        rejects = [reject for batch in batches for reject in batch.rejects]
+        readings = [batch.readings for batch in batches]
         frame = pd.DataFrame(np.concatenate([r.values for r in readings]), columns=list(AIR.values))
         frame["station"] = np.array(stations)[np.concatenate([r.station for r in readings])]
         frame["at"] = pd.to_datetime(np.concatenate([r.observed for r in readings]), unit="us", utc=True)

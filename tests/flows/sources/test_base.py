@@ -49,6 +49,6 @@ def test_rows_come_in_time_and_a_resume_goes_on(tmp_path):
     assert [kind for kind, *_ in whole] == ["reading"] * 10 + ["reject"]
     assert [koff for _, koff, _ in whole] == list(range(11))
     assert all(a < b for a, b in zip(whole[:10], whole[1:10], strict=False))
-    first, kept = read(path, 3, stop_after=4)
-    rest, _ = read(path, 3, snapshot=kept)
+    first, snapshot = read(path, 3, stop_after=4)
+    rest, _ = read(path, 3, snapshot=snapshot)
     assert first + rest == whole

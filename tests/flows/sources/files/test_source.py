@@ -1,4 +1,4 @@
-"""Files as input: lines, folders read merged, and standard input."""
+"""Files as input: read to their end, folders merged by time, and standard input."""
 
 import contextlib
 import os
@@ -8,32 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.sources.files.source import open_input
+from flows.sources.files.source import FileSource, open_input
 from flows.sources.merge import MAX_SPAN_US
 from schemas.errors import ConfigurationError
-from schemas.rejected import MAX_KEPT_BYTES, MAX_MESSAGE_BYTES
-from tests.flows.sources.parquet import parquet
-
-# NDJSON
-
-
-def test_one_bad_line_costs_only_itself(tmp_path, write, read, wire):
-    lines = [wire(1, pm10=1.0), b"{", b"", wire(2, pm10=2.0), wire(3, station="who"), wire(4, pm10=4.0) + b"\r"]
-    out = read(write(tmp_path / "x.ndjson", lines, end=b""))
-    assert [(row[0], row[1]) for row in out.rows] == [("x.ndjson", 0), ("x.ndjson", 3), ("x.ndjson", 5)]
-    assert out.values("pm10") == [1, 2, 4]
-    assert [(x[1], x[2], x[4]) for x in out.rejects] == [
-        (1, "undecodable", b"{"), (2, "undecodable", b""), (4, "unknown_station", lines[4]),
-    ]  # fmt: skip
-    assert out.last == 1
-
-
-@pytest.mark.parametrize("name", ["x.ndjson", "x.jsonl.gz", "x.json"])
-def test_a_line_too_large_is_refused_with_its_head(tmp_path, write, read, wire, name):
-    out = read(write(tmp_path / name, [wire(1), b"q" * (MAX_MESSAGE_BYTES + 5), wire(2)]))
-    assert [row[1] for row in out.rows] == [0, 2]
-    (reject,) = out.rejects
-    assert reject[1:] == (1, "too_large", "a line of 1,048,581 bytes, over 1,048,576", b"q" * MAX_KEPT_BYTES)
 
 
 def test_items_have_at_most_so_many_rows(tmp_path, write, read, wire):
@@ -74,40 +51,6 @@ def test_a_finished_run_says_its_end_again(tmp_path, write, source, wire):
 
 
 # Folders
-
-
-def test_a_folder_is_read_by_its_relative_paths(tmp_path, write, read, wire):
-    write(tmp_path / "b.ndjson", [wire(1)])
-    write(tmp_path / "a" / "z.ndjson.gz", [wire(1)])
-    parquet(tmp_path / "a" / "c.parquet", [1])
-    for hidden in (tmp_path / ".x.swp", tmp_path / ".git" / "y.ndjson"):
-        write(hidden, [b"no"])
-    assert read(tmp_path).taken == [("a/c.parquet", 0, 0, 0), ("a/z.ndjson.gz", 1, 0, 0), ("b.ndjson", 2, 0, 0)]
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("x.xlsx", r"x\.xlsx: cannot tell what it holds from its name; known are \.ndjson"),
-        ("README", r"README: cannot tell"),
-        ("x.gz", r"x\.gz: cannot tell"),
-        ("x.csv", r"x\.csv: needs a column map: --map FILE, or one of those shipped: airkorea-year, beijing"),
-    ],
-)
-def test_what_cannot_be_read_is_refused(tmp_path, write, source, name, message):
-    write(tmp_path / name, [b"x"])
-    with pytest.raises(ConfigurationError, match=message):
-        source(tmp_path)
-
-
-def test_missing_and_empty_inputs(tmp_path, source):
-    with pytest.raises(ConfigurationError, match="nowhere: no such file or folder"):
-        source(tmp_path / "nowhere")
-    with pytest.raises(ConfigurationError, match="nothing to read in it"):
-        source(tmp_path)
-    os.mkfifo(tmp_path / "pipe.ndjson")
-    with pytest.raises(ConfigurationError, match="--input -"):
-        source(tmp_path / "pipe.ndjson")
 
 
 def test_two_files_may_fill_one_station(tmp_path, write, read):
@@ -183,8 +126,6 @@ def test_what_leaves_together_spans_few_days(tmp_path, source, write, wire):
 
 @pytest.fixture
 def piped(decoder):
-    from flows.sources.files.source import FileSource
-
     get, put = os.pipe()
     yield FileSource("-", decoder, None, stop=lambda: False, now=lambda: 7, descriptor=get), put
     os.close(get)

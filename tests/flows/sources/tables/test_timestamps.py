@@ -1,6 +1,7 @@
-"""Cells to numbers and times: against the standard library, and at the edges of calendars."""
+"""Timestamps: at the edges of calendars and clocks, and against the standard library."""
 
-from datetime import UTC, datetime, timedelta
+import zoneinfo
+from datetime import UTC, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -9,16 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.sources.tables import cells as cell
-from flows.sources.tables.cells import Cells, instants
-from flows.sources.tables.column_map import Status, Time
+from flows.sources.tables.timestamps import WallClock, read_timestamps, wall_clock
+from schemas.slots import EPOCH, MICROSECOND, micros
 
 
 def read(texts, pattern, timezone=None):
-    observed, bad = instants(pa.array(texts, pa.string()), pattern, timezone)
-    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    observed, bad = read_timestamps(pa.array(texts, pa.string()), pattern, timezone)
     return [
-        None if wrong else (epoch + timedelta(microseconds=at)).isoformat()
+        None if wrong else (EPOCH + at * MICROSECOND).isoformat()
         for at, wrong in zip(observed.tolist(), bad, strict=True)
     ]
 
@@ -58,41 +57,51 @@ def test_times(text, pattern, timezone, expected):
     assert read([text, "no time", text], pattern, timezone) == [expected, None, expected]
 
 
+ZONES = [
+    "Asia/Seoul", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca", "Europe/Dublin", "Antarctica/Troll",
+    "Pacific/Apia", "+05:45",
+]  # fmt: skip
+
+
+def tzinfo(zone):
+    return ZoneInfo(zone) if zone[0] != "+" else timezone(timedelta(hours=int(zone[1:3]), minutes=int(zone[4:])))
+
+
+def by_standard_library(local, zone):
+    """The instant of a wall clock's time, the first of two; None where the clock never shows it."""
+    instant = local.replace(tzinfo=tzinfo(zone), fold=0).astimezone(UTC)
+    return instant if instant.astimezone(tzinfo(zone)).replace(tzinfo=None, fold=0) == local else None
+
+
+def agree(local, zone):
+    utc, never = WallClock(zone).to_utc(np.array([micros(at.replace(tzinfo=UTC)) for at in local]))
+    expected = [by_standard_library(at, zone) for at in local]
+    assert never.tolist() == [at is None for at in expected]
+    assert utc[~never].tolist() == [micros(at) for at in expected if at is not None]
+
+
 @given(
+    st.sampled_from(ZONES),
     st.lists(st.datetimes(datetime(1901, 1, 1), datetime(2199, 12, 31)), min_size=1, max_size=5),
-    st.sampled_from(["Asia/Seoul", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca", "Europe/London"]),
 )
-def test_local_times_are_those_of_the_standard_library(stamps, zone):
-    stamps = [stamp.replace(second=0, microsecond=0) for stamp in stamps]
-    expected = []
-    for stamp in stamps:
-        at = stamp.replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
-        there = at.astimezone(ZoneInfo(zone)).replace(tzinfo=None, fold=0) == stamp
-        expected.append(at.isoformat() if there else None)
-    assert read([f"{stamp:%Y-%m-%d %H:%M}" for stamp in stamps], "%Y-%m-%d %H:%M", zone) == expected
+def test_wall_clocks_are_those_of_the_standard_library(zone, local):
+    agree(local, zone)
 
 
-@pytest.mark.parametrize(("marks", "minutes"), [("start", 60), ("middle", 30), ("end", 0)])
-def test_observed_at_is_the_end_of_the_interval(marks, minutes):
-    rule = Time(column="t", format="unix", marks=marks, interval="1h")
-    cells = Cells({"t": pa.array(["3600", "0"])}, 2, {})
-    assert cell.times(cells, rule).tolist() == [(60 + minutes) * 60_000_000, minutes * 60_000_000]
+@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize("year", [2018, 2083])
+def test_every_quarter_of_a_year_is_that_of_the_standard_library(zone, year):
+    """Both changes of the clock, if there are any, and today's rules long after 2037, where tables of files end."""
+    agree([datetime(year, 1, 1) + quarter * timedelta(minutes=15) for quarter in range(366 * 96)], zone)
 
 
-def test_numbers_faults_and_sentinels():
-    texts = ["1", " -2.5 ", "1e3", "-999", "-999.0", "NA", "", "abc", "nan", "inf", "1_0", "0x1", "+5", "١٢"]
-    cells = Cells({"v": pa.array(texts)}, len(texts), {3: "before"})
-    found = cell.numbers(cells, "v", ("NA", -999))
-    np.testing.assert_array_equal(found, [1, -2.5, 1000] + [np.nan] * 9 + [5, np.nan])
-    assert sorted(cells.faults) == [3, 7, 8, 9, 10, 11, 13]
-    assert cells.faults[3] == "before"
-    assert cells.faults[7] == "Expected a number, got 'abc' - at column `v`"
-
-
-def test_status_with_and_without_codes():
-    cells = Cells({"s": pa.array(["0", "9", "", "-", "256", "x"])}, 6, {})
-    assert cell.status(cells, "s", Status(), ("-",)).tolist() == [0, 9, 0, 0, 0, 0]
-    assert sorted(cells.faults) == [4, 5]
-    coded = Cells({"s": pa.array(["ok", "broken", "0"])}, 3, {})
-    assert cell.status(coded, "s", Status(codes={"ok": 0, "broken": 8}), ()).tolist() == [0, 8, 0]
-    assert sorted(coded.faults) == [2]
+def test_a_system_without_time_zones_has_those_of_tzdata():
+    zoneinfo.reset_tzpath(to=[])
+    ZoneInfo.clear_cache()
+    wall_clock.cache_clear()
+    try:
+        assert read(["2018-03-11 02:30", "2083-07-01 00:00"], "%Y-%m-%d %H:%M", "America/New_York") == [
+            None, "2083-07-01T04:00:00+00:00",
+        ]  # fmt: skip
+    finally:
+        zoneinfo.reset_tzpath()

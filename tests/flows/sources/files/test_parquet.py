@@ -7,8 +7,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from flows.decode.decoder import Decoder
+from flows.sources.files.parquet import ParquetReader
 from schemas.errors import ConfigurationError
-from tests.flows.sources.parquet import EPOCH
+from schemas.measured import AIR
+from tests.support.parquet_files import BEGIN_S
 
 
 def test_parquet_rows_are_wire_messages(tmp_path, read):
@@ -41,12 +44,30 @@ def test_parquet_rows_are_wire_messages(tmp_path, read):
     assert json.loads(out.rejects[1][4]) == {"station_id": "b", "pm10": 2, "o3": 1.0, "status": 0}
 
 
+def test_a_row_of_another_kind_of_reading_names_its_instrument(tmp_path):
+    path = tmp_path / "x.parquet"
+    decoder = Decoder(AIR._replace(id_field="sensor_id"), ["a"], [[-999.0]] * len(AIR.gridded))
+    at = pa.array([0, 60], pa.timestamp("s", "UTC"))
+    pq.write_table(pa.table({"sensor_id": ["a", "who"], "observed_at": at, "pm10": [1.0, 2.0]}), path)
+    block = ParquetReader(path, 0, decoder).read(10)
+    assert block.readings.observed.tolist() == [0]
+    (reject,) = block.rejects
+    assert json.loads(reject.payload) == {"sensor_id": "who", "observed_at": "1970-01-01T00:01:00+00:00", "pm10": 2.0}
+
+
+def test_the_first_moment_of_1970_is_a_time(tmp_path, read):
+    path = tmp_path / "x.parquet"
+    at = pa.array([0], pa.timestamp("s", "UTC"))
+    pq.write_table(pa.table({"station_id": ["who"], "observed_at": at, "pm10": [1.0]}), path)
+    assert json.loads(read(path).rejects[0][4])["observed_at"] == "1970-01-01T00:00:00+00:00"
+
+
 def test_parquet_times_may_be_texts(tmp_path, read):
     path = tmp_path / "x.parquet"
     stamps = ["2026-03-01T10:00:00+09:00", "yesterday", None, "2026-03-01T01:00:00Z"]
     pq.write_table(pa.table({"station_id": ["a"] * 4, "observed_at": stamps, "pm10": [1.0] * 4}), path)
     out = read(path)
-    assert {row[3] for row in out.rows} == {int((EPOCH + 3600) * 1e6)}
+    assert {row[3] for row in out.rows} == {int((BEGIN_S + 3600) * 1e6)}
     assert [(x[1], x[3]) for x in out.rejects] == [
         (1, "Expected a time with its offset, got 'yesterday' - at column `observed_at`"),
         (2, "Expected a time with its offset, got None - at column `observed_at`"),
