@@ -26,8 +26,8 @@ def check_version(kept: Mapping[str, Any], store: str, known: tuple[int, ...] = 
     if version not in known:
         readable = " or ".join(map(str, known))
         raise ConfigurationError(
-            f"recovery store: snapshot of {store} has version {version!r}, and this cityair reads {readable}: the store "
-            "was written by another version; start that version again, or make a store that fits from the lake: move "
-            "this one away, then cityair rebuild --recovery"
+            f"recovery store: snapshot of {store} has version {version!r}, and this cityair reads {readable}: the "
+            "store was written by another version; start that version again, or make a store that fits from the lake: "
+            "move this one away, then cityair rebuild --recovery"
         )
     return int(version)

@@ -9,7 +9,7 @@ from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 from flows.outputs.events import Message
 from schemas.errors import ConfigurationError
 from sinks import recovery_store as store
-from sinks.failpoints import point
+from sinks.failpoints import failpoint
 
 
 class NdjsonSink(FixedPartitionedSink[list[Message], dict[str, Any]]):
@@ -86,7 +86,7 @@ class _File(StatefulSinkPartition[list[Message], dict[str, Any]]):
         file = self._file()
         file.flush()
         os.fsync(file.fileno())
-        point("files.after_sync")
+        failpoint("files.after_sync")
         return {"v": 1, "length": file.tell()}
 
     def close(self) -> None:

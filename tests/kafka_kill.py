@@ -4,7 +4,7 @@
 
 A producer writes what 48 stations say by the minute over four partitions, keyed by station, with duplicates, garbage
 and minutes of silence. The real command reads and writes topics in epochs of 0.1 s and dies, at planted points
-(``sinks/crash.py``) and at random times. Then the input is copied byte for byte, with its partitions and time stamps,
+(``sinks/failpoints.py``) and at random times. Then the input is copied byte for byte, with its partitions and time stamps,
 and a second flow reads it undisturbed. The lake's tables, the books, the messages and the dead letters must be equal.
 
 Partitions are read as they come, so within a minute their order is free. Where a late reading arrives in the very

@@ -3,7 +3,7 @@
     python -m tests.kill --kills 100 [--minutes N] [--seed N]
 
 A recording of 50 stations, with late readings, duplicates and garbage, is played through the real command in epochs of
-0.1 s. Processes die at planted points (``sinks/crash.py``) and at random times, most of them between start-up and the
+0.1 s. Processes die at planted points (``sinks/failpoints.py``) and at random times, most of them between start-up and the
 first epochs; each restart goes on. Then every table, the books and the output files must equal an undisturbed run's.
 """
 

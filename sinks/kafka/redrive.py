@@ -27,7 +27,7 @@ from flows.broker import connection
 from flows.outputs.events import DEAD_LETTER, DEAD_LETTER_ID, without_ours
 from schemas.errors import BrokerError
 from schemas.topics import dead_letters
-from sinks.failpoints import point
+from sinks.failpoints import failpoint
 
 GROUP = "cityair-redrive"
 REASON, CUT, MARK = f"{DEAD_LETTER}reason", f"{DEAD_LETTER}cut", f"{DEAD_LETTER}redriven"
@@ -170,9 +170,9 @@ class DeadLetters:
             group = self._consumer.consumer_group_metadata()
             connection.retry(lambda limit: producer.send_offsets_to_transaction(offsets, group, limit), self._errors)
             producer.flush(OPEN)
-            point("redrive.before_commit")
+            failpoint("redrive.before_commit")
             connection.retry(producer.commit_transaction, self._errors)
-            point("redrive.after_commit")
+            failpoint("redrive.after_commit")
         except BaseException as err:
             with contextlib.suppress(KafkaException):
                 producer.abort_transaction(OPEN / 2)  # else readers of the topic wait until it times out

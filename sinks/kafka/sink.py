@@ -22,7 +22,7 @@ from flows.outputs.events import DEAD_LETTER_ID, EVENT_ID, SEQUENCE, Message
 from schemas.errors import BrokerError, ConfigurationError
 from schemas.topics import TOPICS
 from sinks import recovery_store as store
-from sinks.failpoints import point
+from sinks.failpoints import failpoint
 
 MOST_UNSENT = 100_000
 """Messages on their way at once; then the worker waits for the broker."""
@@ -137,12 +137,12 @@ class _Topic(StatefulSinkPartition[list[Message], dict[str, Any]]):
                     self._send(message)
         self._producer.poll(0)
         self._check()
-        point("topics.after_write")
+        failpoint("topics.after_write")
 
     def snapshot(self) -> dict[str, Any]:
-        point("topics.before_flush")
+        failpoint("topics.before_flush")
         self._wait(lambda: self._producer.flush(0.2))
-        point("topics.after_flush")
+        failpoint("topics.after_flush")
         return {"v": 1, "offsets": dict(self._offsets)}
 
     def close(self) -> None:

@@ -28,7 +28,7 @@ from schemas.city import City
 from schemas.errors import ConfigurationError
 from schemas.tables import TABLES
 from sinks import recovery_store as store
-from sinks.failpoints import point
+from sinks.failpoints import failpoint
 from sinks.lake.dates import LocalDates
 from sinks.lake.files import EpochFiles
 from sinks.lake.ledger import EpochLedger
@@ -195,9 +195,9 @@ class _Lake(StatefulSinkPartition[DeferredRows, dict[str, Any]]):
         ledger = self._books.close()
         if ledger is not None:
             self._files.add(LEDGER_TABLE, ledger)
-        point("lake.before_files")
+        failpoint("lake.before_files")
         files = self._files.finish()
-        point("lake.after_files")
+        failpoint("lake.after_files")
         if files:
             self._p += 1
             before = {table: self._tables.get(table) for table in files}
@@ -350,7 +350,7 @@ class Committer:
                 f"table {table} of lake {self._root} is at commit {found} of flow {self._flow!r}, "
                 f"not {pending['before'][table]}: another process writes under this flow's name; stop it"
             )
-        point("lake.before_commit")
+        failpoint("lake.before_commit")
         now = int(time.time() * 1000)
         actions = [
             AddAction(path, size, {"dt": dt}, now, True, stats) for path, size, dt, stats in pending["files"][table]
@@ -366,4 +366,4 @@ class Committer:
         log = self._root / table / "_delta_log"
         store.fsync(log / f"{delta.version():020}.json")
         store.fsync(log)
-        point("lake.after_commit")
+        failpoint("lake.after_commit")
