@@ -4,6 +4,8 @@ A table is partitioned by ``dt``, the local date of (the row's time - 1 µs), so
 column stands in the folder's name, not in the files. Times are UTC with zone, in microseconds.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -15,13 +17,43 @@ NAME = pa.dictionary(pa.int32(), pa.string())
 """A text with few different values; plain strings in the file."""
 
 
+DELTA = "DELTA_BINARY_PACKED"
+"""Parquet encoding of whole numbers that rise, or differ little from row to row."""
+SPLIT = "BYTE_STREAM_SPLIT"
+"""Parquet encoding of numbers that hardly repeat: byte 0 of all rows, then byte 1 …, which packs better."""
+RECORD_KEY = ("topic", "kpart", "koff")
+"""Key of a table with a row for each message of an input."""
+REJECTS = "rejects"
+"""Table of the messages that were refused."""
+
+
+class Storage(NamedTuple):
+    """How the columns of a table are written to Parquet files, where the default would be larger or slower.
+
+    Texts of type ``NAME`` always have a dictionary, the table's time always has statistics and a range. What is not
+    named is written plainly: repeats are left to the compression.
+    """
+
+    dictionary: tuple[str, ...] = ()
+    """Numbers of few different values. Looking each up costs more than writing other numbers does."""
+    encodings: Mapping[str, str] = MappingProxyType({})
+    """Parquet encoding of other columns."""
+    statistics: tuple[str, ...] = ()
+    """Columns by whose least and greatest value a reader may skip row groups."""
+    ranges: tuple[str, ...] = ()
+    """Columns by whose least and greatest value, kept in the Delta log, a reader may skip files; never null."""
+    nullable: tuple[str, ...] | None = None
+    """Columns that may hold nulls, so that the others are written without marks for them; None: all may."""
+
+
 class Table(NamedTuple):
-    """A lake table: what one row is, the time that dates it, the key its revisions share, and its columns."""
+    """A lake table: what one row is, the time that dates it, the key its revisions share, its columns, its storage."""
 
     doc: str
     time: str
     key: tuple[str, ...]
     schema: pa.Schema
+    storage: Storage = Storage()
 
     @property
     def revised(self) -> bool:
@@ -45,7 +77,7 @@ TABLES: dict[str, Table] = {
     "air_readings": Table(
         "a reading accepted, its values as sent",
         "observed_at",
-        ("topic", "kpart", "koff"),
+        RECORD_KEY,
         _schema(
             ("zone", NAME, "zone of the station"),
             ("station_id", NAME, "station"),
@@ -61,6 +93,13 @@ TABLES: dict[str, Table] = {
             ),
             *ORIGIN,
         ),
+        Storage(
+            dictionary=AIR.values,
+            encodings={"koff": DELTA},
+            statistics=("station_id", "koff"),
+            ranges=("koff", "station_id"),
+            nullable=AIR.values,
+        ),
     ),
     "flags": Table(
         "what a test of a value's surroundings found; only where not good",
@@ -75,6 +114,7 @@ TABLES: dict[str, Table] = {
             ("tests", NAME, "names of the tests, joined by commas"),
             ("revision", pa.int32(), "grows with each re-evaluation; the highest holds"),
         ),
+        Storage(statistics=("station_id", "parameter", "revision"), ranges=("revision", "station_id")),
     ),
     "rolling": Table(
         "a rolling window of one station and parameter",
@@ -93,6 +133,13 @@ TABLES: dict[str, Table] = {
             ("suspect", pa.int32(), "values in the mean that some test suspects"),
             ("valid", pa.bool_(), "coverage of at least 0.75"),
             ("revision", pa.int32(), "0 when first closed; grows with each re-evaluation; the highest holds"),
+        ),
+        Storage(
+            dictionary=("coverage",),
+            encodings={"mean": SPLIT, "count": DELTA},
+            statistics=("station_id", "parameter", "revision"),
+            ranges=("revision", "station_id"),
+            nullable=(),
         ),
     ),
     "cai": Table(
@@ -116,6 +163,7 @@ TABLES: dict[str, Table] = {
             ("missing_pm25", pa.int8(), "likewise"),
             ("revision", pa.int32(), "0 when first closed; grows with each re-evaluation; the highest holds"),
         ),
+        Storage(dictionary=GASES, statistics=("station_id", "revision"), ranges=("revision", "station_id")),
     ),
     "aqi": Table(
         "an hour of one station and pollutant on another scale, such as the US index of 2024",
@@ -138,6 +186,7 @@ TABLES: dict[str, Table] = {
             ("over_range", pa.bool_(), "above the last band"),
             ("revision", pa.int32(), "0 when first closed; grows with each re-evaluation; the highest holds"),
         ),
+        Storage(statistics=("station_id", "parameter", "revision"), ranges=("revision", "station_id")),
     ),
     "alerts": Table(
         "a stage that a zone's alert reached; history, never revised",
@@ -153,6 +202,7 @@ TABLES: dict[str, Table] = {
             ("value", pa.float64(), "what was compared with the levels: PM in µg/m³, ozone in ppm"),
             ("stations", pa.list_(pa.string()), "whose values went into it"),
         ),
+        Storage(statistics=("parameter",)),
     ),
     "light_states": Table(
         "what a light was told; history, never revised",
@@ -173,11 +223,12 @@ TABLES: dict[str, Table] = {
             ("reason", pa.string(), "why"),
             ("text", pa.string(), "beside the color: alerts, words of people; null: none"),
         ),
+        Storage(dictionary=("pm10", "pm25", "coverage"), statistics=("parameter",)),
     ),
-    "rejects": Table(
+    REJECTS: Table(
         "a message refused, a duplicate, or one too late",
         "received_at",
-        ("topic", "kpart", "koff"),
+        RECORD_KEY,
         _schema(
             *ORIGIN,
             ("received_at", TIME, "when it reached the pipeline"),
@@ -185,6 +236,7 @@ TABLES: dict[str, Table] = {
             ("detail", pa.string(), "the field's path and what was expected"),
             ("payload", pa.binary(), "the original bytes, at most 64 KiB of them"),
         ),
+        Storage(encodings={"koff": DELTA}, statistics=("koff",), ranges=("koff",)),
     ),
     "ledger": Table(
         "an epoch of one input partition",
@@ -206,3 +258,12 @@ TABLES: dict[str, Table] = {
         ),
     ),
 }
+
+
+def record_tables() -> list[str]:
+    """Tables whose rows are accepted records: a message is a row of one of them, or of ``rejects``.
+
+    >>> record_tables()
+    ['air_readings']
+    """
+    return [name for name, table in TABLES.items() if table.key == RECORD_KEY and name != REJECTS]

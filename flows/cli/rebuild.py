@@ -11,7 +11,8 @@ from flows.air import FLOW
 from flows.cli.run import Wanted, open_input
 from flows.engine import rebuild as making
 from schemas.errors import UsageError
-from sinks.lake.sink import HOME, exclusive
+from sinks.lake.layout import META_FOLDER
+from sinks.lake.tables import exclusive
 
 
 def rebuild(
@@ -43,7 +44,7 @@ def rebuild(
             "no input; give --input PATH, the file or folder that the flow reads (standard input cannot be read again)"
         )
     known = settings.load_city(city)
-    place = recovery or lake / HOME / "recovery"
+    place = recovery or lake / META_FOLDER / "recovery"
     with exclusive(lake, place, FLOW):
         source = open_input(known, Wanted(input, map, stop_at_end=True), lambda: False)
         made = making.rebuild(known, source, lake, place)

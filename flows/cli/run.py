@@ -30,7 +30,9 @@ from schemas.light import LightMessage, LightState
 from schemas.topics import dead_letters
 from sinks import recovery_store as store
 from sinks.kafka.sink import TopicSink, read_messages
-from sinks.lake.sink import HOME, LakeSink, exclusive
+from sinks.lake.layout import META_FOLDER
+from sinks.lake.sink import LakeSink
+from sinks.lake.tables import exclusive
 from sinks.ndjson import NdjsonSink
 
 KNOWN = (air.FLOW,)
@@ -102,7 +104,7 @@ def run(
     if map and input == KAFKA:
         raise UsageError("--map is for CSV and TSV files; a topic holds JSON")
     wanted = Wanted(input, map, output, stop_at_end=stop_at_end, accept_gaps=accept_gaps)
-    stopped = play(settings.load_city(city), wanted, lake, recovery or lake / HOME / "recovery", tally)
+    stopped = play(settings.load_city(city), wanted, lake, recovery or lake / META_FOLDER / "recovery", tally)
     tally.report(time.monotonic() - began, as_json=as_json, stopped=stopped)
     if stopped:
         raise KeyboardInterrupt

@@ -38,7 +38,8 @@ from schemas.rejected import Reject
 from schemas.tables import TABLES
 from sinks import recovery_store as store
 from sinks.catalog import catalog
-from sinks.lake.sink import LakeSink, create_tables
+from sinks.lake.sink import LakeSink
+from sinks.lake.tables import create_tables
 
 SLOT_US = 60_000_000
 LOST = "it waited for the clock when the recovery store was lost; send it again from the input"

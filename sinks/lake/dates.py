@@ -1,24 +1,21 @@
-"""The local date that a row belongs to: of its time - 1 µs, so that hour 24 belongs to its day."""
+"""The local date of a row: of its time - 1 µs, so that hour 24 belongs to its day."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
-from numpy.typing import NDArray
 
-MINUTE = 60_000_000
-"""Microseconds of a minute: offsets have changed at one past midnight."""
-EPOCH = date(1970, 1, 1)
-EPOCH_TIME = datetime(1970, 1, 1, tzinfo=UTC)
-DAY = 86_400_000_000
-WEEK = 7 * DAY
+from flows.arrays import I64
+from schemas.slots import DAY_US, EPOCH, MICROSECOND, SECOND_US, SLOT_US
+
+WEEK_US = 7 * DAY_US
 """No zone of tzdata has changed its offset twice within less."""
-LONGEST_TABLE = 1 << 17
-"""Minutes looked up in a table: three months; times farther apart are sorted."""
+MAX_TABLE_MINUTES = 1 << 17
+"""Span of times, three months, whose dates are looked up in a table; those of longer spans are sorted."""
 
 
 class LocalDates:
-    """Dates of a time zone, remembered by the minute.
+    """Dates of a time zone, as days since 1970. They are remembered by the minute: offsets change at whole minutes.
 
     >>> LocalDates("Asia/Seoul").of(np.array([1767193200_000_000, 1767193200_000_001]))
     array([20453, 20454])
@@ -26,39 +23,43 @@ class LocalDates:
 
     def __init__(self, timezone: str) -> None:
         self._zone = ZoneInfo(timezone)
-        self._known: dict[int, int] = {}
+        self._day_of_minute: dict[int, int] = {}
 
-    def of(self, times: NDArray[np.int64]) -> NDArray[np.int64]:
+    def of(self, times: I64) -> I64:
         """Days since 1970 of times in microseconds since 1970 UTC, shape (n,)."""
         if not times.size:
             return np.empty(0, np.int64)
         begin, end = int(times.min()) - 1, int(times.max()) - 1
-        if end - begin < WEEK and self._offset(begin) == (offset := self._offset(end)):
-            first, last = (begin + offset) // DAY, (end + offset) // DAY
-            return np.full(times.size, first) if first == last else (times + (offset - 1)) // DAY
-        instants = (times - 1) // MINUTE
-        begin = int(instants.min())
-        if int(instants.max()) - begin < LONGEST_TABLE:
-            seen = np.flatnonzero(np.bincount(instants - begin))
-            table = np.zeros(int(seen[-1]) + 1, np.int64)
-            table[seen] = [self._day(begin + int(minute)) for minute in seen]
-            return table[instants - begin]
-        distinct, where = np.unique(instants, return_inverse=True)
-        return np.array([self._day(int(minute)) for minute in distinct])[where]
+        if end - begin < WEEK_US and self._offset(begin) == (offset := self._offset(end)):
+            first, last = (begin + offset) // DAY_US, (end + offset) // DAY_US
+            return np.full(times.size, first) if first == last else (times + (offset - 1)) // DAY_US
+        minutes = (times - 1) // SLOT_US
+        begin = int(minutes.min())
+        if int(minutes.max()) - begin < MAX_TABLE_MINUTES:
+            present = np.flatnonzero(np.bincount(minutes - begin))
+            table = np.zeros(int(present[-1]) + 1, np.int64)
+            table[present] = [self._day(begin + int(minute)) for minute in present]
+            return table[minutes - begin]
+        distinct, inverse = np.unique(minutes, return_inverse=True)
+        return np.array([self._day(int(minute)) for minute in distinct])[inverse]
 
-    def _offset(self, instant: int) -> int:
+    def _offset(self, time: int) -> int:
         """Microseconds that local time is ahead of UTC."""
-        ahead = (EPOCH_TIME + timedelta(microseconds=instant)).astimezone(self._zone).utcoffset()
-        assert ahead is not None
-        return ahead // timedelta(microseconds=1)
+        offset = (EPOCH + timedelta(microseconds=time)).astimezone(self._zone).utcoffset()
+        assert offset is not None
+        return offset // MICROSECOND
 
     def _day(self, minute: int) -> int:
-        if minute not in self._known:
-            at = datetime.fromtimestamp(minute * MINUTE / 1_000_000, UTC).astimezone(self._zone)
-            self._known[minute] = (at.date() - EPOCH).days
-        return self._known[minute]
+        if minute not in self._day_of_minute:
+            moment = datetime.fromtimestamp(minute * SLOT_US / SECOND_US, UTC).astimezone(self._zone)
+            self._day_of_minute[minute] = (moment.date() - EPOCH.date()).days
+        return self._day_of_minute[minute]
 
 
-def name(day: int) -> str:
-    """ISO name of a day since 1970."""
-    return (EPOCH + timedelta(days=int(day))).isoformat()
+def iso_date(day: int) -> str:
+    """ISO text of a day since 1970, as in the name of its folder.
+
+    >>> iso_date(20453)
+    '2025-12-31'
+    """
+    return (EPOCH + timedelta(days=int(day))).date().isoformat()

@@ -1,87 +1,116 @@
-"""The books of a flow: what was taken of each input partition, and what became of it."""
+"""The ledger of a flow: which offsets of each input partition were read, and what became of their messages."""
 
 from collections import Counter
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
-from flows.decode.batch import InputPartition
+from flows.decode.batch import InputPartition, OffsetRange
 from flows.outputs.lake_rows import LakeBatch, ledger
+
+DISPOSITIONS = ("stored", "rejected", "duplicate", "too_late")
+"""What becomes of a message; each is a column of the ledger."""
+
+
+@dataclass(slots=True)
+class _EpochOffsets:
+    """Offsets of one partition that were read in the epoch."""
+
+    first: int
+    last: int
+    messages: int = 0
+    gap: int = 0
+
+    def add(self, offsets: OffsetRange) -> None:
+        self.last = offsets.last
+        self.messages += offsets.number
+        self.gap += offsets.gap
 
 
 class EpochLedger:
-    """Of each input partition what was taken, what became of it, and what still waits.
+    """Offset accounting per epoch: of each input partition what was read, what became of it, and what still waits.
 
     Args:
-        kept: as ``plain`` gave it.
+        kept: as ``snapshot`` gave it; empty in a new store.
+
+    >>> air = InputPartition("air", 0)
+    >>> accounts = EpochLedger({})
+    >>> accounts.add(LakeBatch(7, offsets=[(air, OffsetRange(0, 0, 2, 3))], dispositions=Counter({(air, "stored"): 3})))
+    >>> [row] = accounts.close().to_pylist()
+    >>> row["first_offset"], row["last_offset"], row["received"], row["stored"], row["waiting"]
+    (0, 2, 3, 3, 0)
     """
 
     def __init__(self, kept: dict[str, Any]) -> None:
-        self._last: dict[InputPartition, int] = {InputPartition(*key): last for key, last in kept.get("last", [])}
-        self._waiting: dict[str, Counter[InputPartition]] = {
-            zone: Counter({InputPartition(*key): n for key, n in waits}) for zone, waits in kept.get("waiting", [])
+        self._last_offset: dict[InputPartition, int] = {
+            InputPartition(*key): offset for key, offset in kept.get("last", [])
         }
-        self._before = self._total()
-        self._taken: dict[InputPartition, list[int]] = {}
-        self._judged: Counter[tuple[InputPartition, str]] = Counter()
-        self._received = 0
+        self._waiting: dict[str, Counter[InputPartition]] = {
+            zone: Counter({InputPartition(*key): count for key, count in counts})
+            for zone, counts in kept.get("waiting", [])
+        }
+        """By zone, the messages in its early buffer."""
+        self._waiting_before = self._total_waiting()
+        """Messages that waited when the epoch began."""
+        self._offsets: dict[InputPartition, _EpochOffsets] = {}
+        self._dispositions: Counter[tuple[InputPartition, str]] = Counter()
+        self._received_at = 0
 
-    def enter(self, landing: LakeBatch) -> None:
-        """Enter what one item says."""
-        self._received = max(self._received, landing.received)
-        for partition, taken in landing.offsets:
-            entry = self._taken.setdefault(partition, [taken.first, taken.last, 0, 0])
-            entry[1] = taken.last
-            entry[2] += taken.number
-            entry[3] += taken.gap
-        self._judged.update(landing.dispositions)
-        if landing.waiting:
-            self._waiting[landing.waiting[0]] = landing.waiting[1]
+    def add(self, batch: LakeBatch) -> None:
+        """Enter the messages behind a batch of rows."""
+        self._received_at = max(self._received_at, batch.received)
+        for partition, offsets in batch.offsets:
+            self._offsets.setdefault(partition, _EpochOffsets(offsets.first, offsets.last)).add(offsets)
+        self._dispositions.update(batch.dispositions)
+        if batch.waiting:
+            zone, counts = batch.waiting
+            self._waiting[zone] = counts
 
     def close(self) -> pa.RecordBatch | None:
-        """Close the books of an epoch: its rows of the ledger.
+        """End the epoch; return its rows of the table ``ledger``, None if nothing happened.
 
         Raises:
-            AssertionError: a message disappeared, or came twice: a bug of ours.
+            AssertionError: a message was lost or doubled: a bug of ours.
         """
-        now, before = self._total(), self._before
-        rows: list[dict[str, Any]] = []
-        touched = (
-            set(self._taken)
-            | {partition for partition, _ in self._judged}
-            | {p for p in now | before if now[p] != before[p]}
-        )
-        for partition in sorted(touched):
-            last = self._last.get(partition, -1)
-            first, last, count, gap = self._taken.get(partition, [last + 1, last, 0, 0])
-            self._last[partition] = last
-            became = {name: self._judged[partition, name] for name in ("stored", "rejected", "duplicate", "too_late")}
-            received = count + before[partition] - now[partition]
-            assert received == sum(became.values()), (
-                f"the books of {partition} do not balance: received {received}, became {became}"
-            )
-            rows.append(
-                {
-                    "topic": partition.topic,
-                    "kpart": partition.number,
-                    "first_offset": first,
-                    "last_offset": last,
-                    "received": received,
-                    **became,
-                    "gap": gap,
-                    "waiting": now[partition],
-                    "received_at": self._received,
-                }
-            )
-        self._taken, self._judged, self._before = {}, Counter(), now
+        waiting = self._total_waiting()
+        changed = {p for p in waiting | self._waiting_before if waiting[p] != self._waiting_before[p]}
+        judged = {partition for partition, _ in self._dispositions}
+        rows = [self._row(partition, waiting[partition]) for partition in sorted({*self._offsets, *judged, *changed})]
+        self._offsets, self._dispositions, self._waiting_before = {}, Counter(), waiting
         return ledger(rows) if rows else None
 
-    def plain(self) -> dict[str, Any]:
-        """As plain data, for a snapshot."""
+    def snapshot(self) -> dict[str, Any]:
+        """Return the newest offset of each partition, and what waits, as plain data."""
         return {
-            "last": [(tuple(partition), last) for partition, last in self._last.items()],
-            "waiting": [(zone, [(tuple(key), n) for key, n in waits.items()]) for zone, waits in self._waiting.items()],
+            "last": [(tuple(partition), offset) for partition, offset in self._last_offset.items()],
+            "waiting": [
+                (zone, [(tuple(partition), count) for partition, count in counts.items()])
+                for zone, counts in self._waiting.items()
+            ],
         }
 
-    def _total(self) -> Counter[InputPartition]:
+    def _row(self, partition: InputPartition, waiting: int) -> dict[str, Any]:
+        """Balance a partition's epoch: what was read, and what waited, became something, or waits now."""
+        last = self._last_offset.get(partition, -1)
+        offsets = self._offsets.get(partition, _EpochOffsets(last + 1, last))
+        self._last_offset[partition] = offsets.last
+        counts = {name: self._dispositions[partition, name] for name in DISPOSITIONS}
+        received = offsets.messages + self._waiting_before[partition] - waiting
+        assert received == sum(counts.values()), (
+            f"the books of {partition} do not balance: received {received}, became {counts}"
+        )
+        return {
+            "topic": partition.topic,
+            "kpart": partition.number,
+            "first_offset": offsets.first,
+            "last_offset": offsets.last,
+            "received": received,
+            **counts,
+            "gap": offsets.gap,
+            "waiting": waiting,
+            "received_at": self._received_at,
+        }
+
+    def _total_waiting(self) -> Counter[InputPartition]:
         return sum(self._waiting.values(), Counter())

@@ -25,7 +25,7 @@ from flows.resources import index, shipped
 from flows.simulate.simulator import Truth, write
 from schemas.city import City
 from schemas.errors import UsageError
-from sinks.lake.sink import HOME
+from sinks.lake.layout import META_FOLDER
 
 STARTS = (2026, 11, 21)
 SEED = 8
@@ -115,7 +115,7 @@ def clear(folder: Path) -> None:
 
 def _play(city: City, source: Path, column_map: str | None, lake: Path, output: Path | None, tally: Tally) -> None:
     wanted = Wanted(str(source), column_map, str(output) if output else None)
-    if play(city, wanted, lake, lake / HOME / "recovery", tally):
+    if play(city, wanted, lake, lake / META_FOLDER / "recovery", tally):
         raise KeyboardInterrupt
 
 

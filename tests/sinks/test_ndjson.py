@@ -19,11 +19,6 @@ def lines(*texts):
     return [Message(text.decode(), b"key", text, ()) for text in texts]
 
 
-def ended(part):
-    """A part as a crash leaves it, with all of its bytes on disk."""
-    part.close()
-
-
 def test_a_topic_is_a_partition(sink, tmp_path):
     made = sink()
     assert made.list_parts() == ["a.v1", "b.v1"]
@@ -37,23 +32,23 @@ def test_a_resume_cuts_what_no_snapshot_covers(sink, tmp_path):
     kept = part.snapshot()
     assert path.read_bytes() == b"1\n2\n3\n"
     part.write_batch([lines(b"4")])
-    ended(part)
+    part.close()  # as a crash leaves it, with all of its bytes on disk
     assert path.read_bytes() == b"1\n2\n3\n4\n"
     part = sink().build_part("topics", "a.v1", kept)
     assert path.read_bytes() == b"1\n2\n3\n4\n", "nothing is cut before the lake has agreed to go on"
     part.write_batch([lines(b"five")])
     assert part.snapshot()["length"] == 11
-    ended(part)
+    part.close()
     assert path.read_bytes() == b"1\n2\n3\nfive\n"
 
 
 def test_without_a_snapshot_a_first_epoch_is_cut_off(sink, tmp_path):
     part = sink().build_part("topics", "a.v1", None)
     part.write_batch([lines(b"1")])
-    ended(part)
+    part.close()
     part = sink().build_part("topics", "a.v1", None)
     assert part.snapshot()["length"] == 0
-    ended(part)
+    part.close()
     assert (tmp_path / "out" / "a.v1.ndjson").read_bytes() == b""
 
 
@@ -61,7 +56,7 @@ def test_a_file_that_lost_bytes_is_refused(sink, tmp_path):
     part = sink().build_part("topics", "a.v1", None)
     part.write_batch([lines(b"1", b"2")])
     kept = part.snapshot()
-    ended(part)
+    part.close()
     path = tmp_path / "out" / "a.v1.ndjson"
     path.write_bytes(b"1\n")
     with pytest.raises(ConfigurationError, match="has 2 bytes, but 4 were written") as refused:
@@ -70,11 +65,25 @@ def test_a_file_that_lost_bytes_is_refused(sink, tmp_path):
     assert path.read_bytes() == b"1\n"
 
 
+def test_a_snapshot_of_an_unknown_version_is_refused_and_the_file_stays(sink, tmp_path):
+    part = sink().build_part("topics", "a.v1", None)
+    part.write_batch([lines(b"1")])
+    kept = part.snapshot()
+    part.close()
+    path = tmp_path / "out" / "a.v1.ndjson"
+    with pytest.raises(ConfigurationError, match="snapshot of output file .* has version 2, and this") as refused:
+        sink().build_part("topics", "a.v1", {**kept, "v": 2})
+    assert refused.value.status == 3
+    assert str(path) in str(refused.value)
+    assert "cityair rebuild --recovery" in str(refused.value)
+    assert path.read_bytes() == b"1\n"
+
+
 def test_files_of_another_store_are_refused_and_stay(sink, tmp_path):
     part = sink().build_part("topics", "a.v1", None)
     part.write_batch([lines(b"1")])
     part.snapshot()
-    ended(part)
+    part.close()
     for _ in range(2):
         with pytest.raises(ConfigurationError, match="written with another recovery store"):
             sink("foreign")
@@ -92,6 +101,6 @@ def test_closing_gives_the_file_back(sink):
     part = sink().build_part("topics", "a.v1", None)
     part.close()
     part.write_batch([lines(b"1")])
-    file = part._file()
+    file = part._opened()
     part.close()
     assert file.closed

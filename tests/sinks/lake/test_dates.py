@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sinks.lake.dates import LocalDates, name
-from tests.sinks.epochs import DAY
+from schemas.slots import DAY_US
+from sinks.lake.dates import LocalDates, iso_date
 
 ZONES = (
     "UTC",
@@ -37,20 +37,20 @@ def local_day(time, zone):
 )
 def test_dates_are_the_zones(zone, times, beside):
     quarters = [time // 900_000_000 * 900_000_000 + by for time, by in zip(times, beside, strict=False)]
-    found = LocalDates(zone).of(np.array(times + quarters))
-    assert found.tolist() == [local_day(time, zone) for time in times + quarters]
+    days = LocalDates(zone).of(np.array(times + quarters))
+    assert days.tolist() == [local_day(time, zone) for time in times + quarters]
 
 
 @pytest.mark.parametrize("zone", ZONES)
 def test_dates_on_the_days_that_clocks_change(zone):
     begin = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
-    times = np.arange(begin, begin + 366 * DAY, 3_600_000_000) + 1
+    times = np.arange(begin, begin + 366 * DAY_US, 3_600_000_000) + 1
     assert LocalDates(zone).of(times).tolist() == [local_day(int(time), zone) for time in times]
 
 
 def test_hour_24_belongs_to_its_day():
     midnight = int(datetime(2026, 3, 3, tzinfo=ZoneInfo("Asia/Seoul")).timestamp()) * 1_000_000
-    assert [name(day) for day in LocalDates("Asia/Seoul").of(np.array([midnight, midnight + 1]))] == [
+    assert [iso_date(day) for day in LocalDates("Asia/Seoul").of(np.array([midnight, midnight + 1]))] == [
         "2026-03-02",
         "2026-03-03",
     ]
