@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from schemas.city import City
 from schemas.durations import seconds
 from schemas.tables import Table
-from sinks.catalog.snapshot import DataFile
+from sinks.catalog.snapshot import TableFile
 
 TYPES = {
     pa.string(): "VARCHAR",
@@ -80,13 +80,13 @@ def literal(value: object) -> str:
             return "'" + str(value).replace("'", "''") + "'"
 
 
-def scan(paths: Collection[DataFile], options: str) -> str:
+def scan(paths: Collection[TableFile], options: str) -> str:
     """Write a relation over these Parquet files; their days become the column ``dt``."""
     names = ", ".join(literal(glob.escape(str(file.path))) for file in paths)
     return f"read_parquet([{names}], hive_partitioning = true, hive_types = {{'dt': DATE}}{options})"
 
 
-def options_of(paths: Collection[DataFile], columns: Collection[str]) -> str:
+def options_of(paths: Collection[TableFile], columns: Collection[str]) -> str:
     """Write the options that a table's files need.
 
     Columns are only ever added, so where the oldest file has all ``columns``, every file has. Else DuckDB must open
@@ -96,7 +96,7 @@ def options_of(paths: Collection[DataFile], columns: Collection[str]) -> str:
     return "" if {*columns} <= {*pq.read_schema(oldest.path).names, "dt"} else ", union_by_name = true"
 
 
-def fenced(relation: str, table: Table, paths: Collection[DataFile]) -> str:
+def fenced(relation: str, table: Table, paths: Collection[TableFile]) -> str:
     """Say which times a relation holds, so that a query about others never opens its files."""
     spans = [file.span for file in paths if file.span]
     if len(spans) < len(paths):
@@ -105,7 +105,7 @@ def fenced(relation: str, table: Table, paths: Collection[DataFile]) -> str:
     return f"(FROM {relation} WHERE {table.time} BETWEEN make_timestamptz({low}) AND make_timestamptz({high}))"
 
 
-def parts(paths: Collection[DataFile]) -> list[list[DataFile]]:
+def parts(paths: Collection[TableFile]) -> list[list[TableFile]]:
     """Split files, given in the order of their days, by every second month.
 
     Of a year that had late readings every day, a station's day takes a quarter of the time of one part, because the
@@ -114,12 +114,12 @@ def parts(paths: Collection[DataFile]) -> list[list[DataFile]]:
     return [list(part) for _, part in groupby(paths, key=lambda file: (file.dt.year, (file.dt.month - 1) // 2))]
 
 
-def everything(table: Table, paths: Collection[DataFile], options: str) -> list[str]:
+def everything(table: Table, paths: Collection[TableFile], options: str) -> list[str]:
     """Write relations that together hold every row."""
     return [fenced(scan(part, options), table, part) for part in parts(paths)]
 
 
-def newest(table: Table, paths: Collection[DataFile], options: str) -> list[str]:
+def newest(table: Table, paths: Collection[TableFile], options: str) -> list[str]:
     """Write relations that together hold the newest revision of every row.
 
     Days without a revision are scanned plainly. The others are joined with their few revised rows, which is cheaper
@@ -135,7 +135,7 @@ def newest(table: Table, paths: Collection[DataFile], options: str) -> list[str]
     return relations
 
 
-def _joined(table: Table, paths: Collection[DataFile], key: Collection[str], options: str) -> list[str]:
+def _joined(table: Table, paths: Collection[TableFile], key: Collection[str], options: str) -> list[str]:
     revised = [file for file in paths if file.revised]
     if not revised:
         return everything(table, paths, options)

@@ -14,13 +14,12 @@ from deltalake.exceptions import CommitFailedError
 from deltalake.transaction import AddAction
 
 from schemas.errors import ConfigurationError
+from schemas.tables import LEDGER_TABLE
 from sinks.failpoints import failpoint
 from sinks.lake import commit_log
 from sinks.lake.files import PendingFile
 from sinks.lake.settings import LakeSettings
 
-LEDGER_TABLE = "ledger"
-"""Committed last: the catalog opens it first, so that other tables are never behind it."""
 MAX_PAUSE_S = 1.0
 """Longest pause between two attempts at a commit."""
 

@@ -19,10 +19,10 @@ from flows.outputs.lake_rows import DeferredRows, LakeBatch
 from schemas.city import City
 from schemas.errors import ConfigurationError
 from schemas.snapshots import VERSION, check_version
-from schemas.tables import TABLES
+from schemas.tables import LEDGER_TABLE, TABLES
 from sinks.failpoints import failpoint
 from sinks.lake import commit_log
-from sinks.lake.committer import LEDGER_TABLE, Committer, PendingEpoch
+from sinks.lake.committer import Committer, PendingEpoch
 from sinks.lake.dates import LocalDates
 from sinks.lake.files import EpochFiles
 from sinks.lake.layout import DataFileName, check_writer, file_prefix

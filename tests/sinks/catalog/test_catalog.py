@@ -17,7 +17,7 @@ from schemas.tables import TABLES
 from sinks.catalog import catalog, snapshot
 from sinks.catalog.relations import sql_type
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 NOON = datetime(2026, 3, 2, 3, tzinfo=UTC)
 
 
