@@ -10,6 +10,7 @@ import pytest
 from flows.decode.batch import InMemory, Readings
 from schemas.city import DEFAULT_PARAMETERS, City, Identity, Late, Quality, Station, Windows
 from schemas.measured import AIR
+from tests.support import recorded
 
 KEPT = "CITYAIR_KAFKA"
 """It asks for tests; all others would change what is tested."""
@@ -18,6 +19,14 @@ KEPT = "CITYAIR_KAFKA"
 def pytest_configure():
     """A planted crash is read when the lake is imported, which is before any fixture."""
     os.environ.pop("CITYAIR_CRASH", None)
+
+
+def pytest_runtest_setup(item):
+    """Skip tests of recorded air where there is none."""
+    marks = list(item.iter_markers("data"))
+    reason = recorded.reason_to_skip(tuple(path for mark in marks for path in mark.args)) if marks else None
+    if reason:
+        pytest.skip(reason)
 
 
 @pytest.fixture(autouse=True)

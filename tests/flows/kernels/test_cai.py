@@ -4,7 +4,6 @@ import csv
 import itertools
 import math
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,11 +13,12 @@ from hypothesis import strategies as st
 from flows.kernels import bands, cai
 from flows.resources import index
 from schemas.measured import AIR
+from tests.support.recorded import DATA
 
 KOREA = index("korea")
 TABLE, FOUR = KOREA.table("three-decimal"), KOREA.table("four-decimal")
 SCALES = bands.bands_of(TABLE)
-VECTORS = Path(__file__).resolve().parents[4] / "shared" / "data" / "vectors" / "airkorea_khai.csv"
+VECTORS = DATA / "vectors" / "airkorea_khai.csv"
 
 
 def combine(table=TABLE, **inputs):
@@ -334,7 +334,7 @@ def half_a_digit(text):
     return 0.5 * 10.0 ** -len(text.partition(".")[2])
 
 
-@pytest.mark.skipif(not VECTORS.exists(), reason="no shared data beside the repository")
+@pytest.mark.data("vectors/airkorea_khai.csv")
 def test_every_official_row_is_exact_or_explained():
     exact = explained = without = 0
     for row in official():

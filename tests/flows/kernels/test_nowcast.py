@@ -2,7 +2,6 @@
 
 import csv
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,11 +13,12 @@ from flows.kernels import bands, cai, nowcast, nowcast_o3
 from flows.resources import index
 from schemas import indices
 from schemas.measured import AIR
+from tests.support.recorded import DATA
 
 US = index("us-aqi").table()
 US_BY_SURROGATE = Scales().others["us-aqi"]
 SCALES = bands.bands_of(US)
-VECTORS = Path(__file__).resolve().parents[4] / "shared" / "data" / "vectors" / "nowcast_pm25.csv"
+VECTORS = DATA / "vectors" / "nowcast_pm25.csv"
 NA = math.nan
 
 
@@ -66,7 +66,7 @@ def test_pm_nowcast(hours, expected):
         assert newest_first(hours, "pm10") == math.floor(expected + 1e-9)
 
 
-@pytest.mark.skipif(not VECTORS.exists(), reason="no shared data beside the repository")
+@pytest.mark.data("vectors/nowcast_pm25.csv")
 def test_official_nowcasts():
     with VECTORS.open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))

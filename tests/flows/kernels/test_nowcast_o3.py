@@ -2,7 +2,6 @@
 
 import gzip
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +11,9 @@ from hypothesis import strategies as st
 from flows.kernels import nowcast_o3 as o3
 from flows.kernels.nowcast_o3 import LOOKBACK, nowcast_o3
 from tests.flows.kernels.epa_o3 import NA, STEP, air, fine, gappy, plain, pls
+from tests.support.recorded import DATA
 
-SEOUL = Path(__file__).resolve().parents[4] / "shared" / "data" / "seoul" / "readings_2017.tsv.gz"
+SEOUL = DATA / "seoul" / "readings_2017.tsv.gz"
 
 
 def newest(hours):
@@ -47,7 +47,7 @@ def test_every_way_is_taken_as_epa_takes_it(seed, share, tail):
     assert newest(hours) == pytest.approx(plain(hours[0].tolist(), fine), abs=STEP, nan_ok=True)
 
 
-@pytest.mark.skipif(not SEOUL.exists(), reason="needs the recorded air of Seoul beside the repository")
+@pytest.mark.data("seoul/readings_2017.tsv.gz")
 def test_recorded_air():
     """Three weeks of one station, a few hours skipped: as EPA reckons, and nearer than the surrogate to the mean it is to foretell."""
     with gzip.open(SEOUL, "rt") as lines:

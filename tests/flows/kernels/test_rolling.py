@@ -1,7 +1,6 @@
 """Rolling means against pandas and against Python's whole numbers."""
 
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,8 +10,9 @@ from hypothesis import strategies as st
 
 from flows.kernels.rolling import QUANTUM, coverage, mean, prefix, quantise, trailing, windows
 from schemas.city import LARGEST
+from tests.support.recorded import DATA
 
-SEOUL = Path(__file__).resolve().parents[4] / "shared" / "data" / "seoul" / "readings_2017.tsv.gz"
+SEOUL = DATA / "seoul" / "readings_2017.tsv.gz"
 SECONDS_A_DAY = 86_400
 
 
@@ -110,9 +110,7 @@ def test_means_are_those_of_pandas(gaps):
     assert_means_are_pandas(values, (1, 6, 48, 144))
 
 
-@pytest.mark.skipif(
-    not SEOUL.exists(), reason="the Seoul readings lie beside the repository only where it is developed"
-)
+@pytest.mark.data("seoul/readings_2017.tsv.gz")
 def test_means_of_a_month_of_seoul_are_those_of_pandas():
     table = pd.read_csv(SEOUL, sep="\t", header=None, na_values=["null"], parse_dates=[0])
     month = table[table[0].dt.strftime("%Y-%m") == "2017-05"].groupby([0, 1]).first()

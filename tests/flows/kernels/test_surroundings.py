@@ -1,7 +1,5 @@
 """Tests of the surroundings against a plain oracle, however a range was cut, and what near cells rule out."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,8 +11,9 @@ from flows.kernels.rolling import mean, quantise
 from flows.kernels.surroundings import LOOKAHEAD, Limits, limits, lookback, surroundings
 from schemas.quality import Test
 from tests.flows.kernels.cells import CITY
+from tests.support.recorded import DATA
 
-SEOUL = Path(__file__).resolve().parents[4] / "shared" / "data" / "seoul" / "readings_2017.tsv.gz"
+SEOUL = DATA / "seoul" / "readings_2017.tsv.gz"
 
 
 def behind(x, cells):
@@ -148,9 +147,7 @@ def test_before_the_start_is_missing(case):
     np.testing.assert_array_equal(surroundings(x, first, spans), surroundings(padded, first + lookback(spans), spans))
 
 
-@pytest.mark.skipif(
-    not SEOUL.exists(), reason="the Seoul readings lie beside the repository only where it is developed"
-)
+@pytest.mark.data("seoul/readings_2017.tsv.gz")
 def test_a_month_of_seoul_with_the_limits_of_a_city_file():
     table = pd.read_csv(SEOUL, sep="\t", header=None, na_values=["null"], parse_dates=[0])
     month = table[table[0].dt.strftime("%Y-%m") == "2017-05"].groupby([0, 1]).first()

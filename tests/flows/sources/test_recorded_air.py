@@ -1,7 +1,5 @@
 """The shipped maps on the files they were written for, against pandas."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,9 +8,9 @@ from flows.decode.decoder import Decoder
 from flows.sources.files.source import open_input
 from schemas.city import parse
 from schemas.measured import AIR
+from tests.support.recorded import DATA
 
-DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
-pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="recorded air is not beside this checkout")
+pytestmark = pytest.mark.data
 
 
 @pytest.fixture(scope="module")

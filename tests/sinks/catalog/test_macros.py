@@ -3,7 +3,6 @@
 import gzip
 import math
 from datetime import date
-from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -17,8 +16,9 @@ from schemas import indices
 from schemas.measured import AIR
 from sinks.catalog import catalog
 from sinks.catalog import macros as twins
+from tests.support.recorded import DATA
 
-SEOUL = Path(__file__).resolve().parents[3] / "shared" / "data" / "seoul" / "readings_2017.tsv.gz"
+SEOUL = DATA / "seoul" / "readings_2017.tsv.gz"
 KOREA = index("korea")
 
 
@@ -238,7 +238,7 @@ o3 = { average = "8h", factor = 1995.7, digits = 0, bands = [[0, 50], [50, 100]]
             assert [bool(over) for _, _, over in found] == bands.beyond(values, scale).tolist()
 
 
-@pytest.mark.skipif(not SEOUL.exists(), reason="no shared data beside the repository")
+@pytest.mark.data("seoul/readings_2017.tsv.gz")
 def test_seoul_can_be_recomputed_in_sql(con):
     """Three weeks of five stations, from their hours to the index: nothing is taken from the kernels but to compare."""
     with gzip.open(SEOUL, "rt") as file:

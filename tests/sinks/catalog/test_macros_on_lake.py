@@ -13,10 +13,10 @@ import pytest
 
 from flows.resources import every_index
 from sinks.catalog import catalog
+from tests.support.recorded import DATA
 
-DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 COMMAND = Path(sys.executable).with_name("cityair")
-pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="recorded air is not beside this checkout")
+pytestmark = pytest.mark.data
 KST = timezone(timedelta(hours=9))
 HOUR = timedelta(hours=1)
 SEOUL = [f"seoul-{number}" for number in range(101, 126)]
