@@ -44,6 +44,24 @@ class LakeSink(FixedPartitionedSink[DeferredRows, dict[str, Any]]):
     Raises:
         ConfigurationError: the lake cannot be written.
         ValueError: file names cannot bear the writer's id.
+
+    >>> import tempfile
+    >>> from collections import Counter
+    >>> from flows.decode.batch import InputPartition, OffsetRange
+    >>> from schemas.city import Identity
+    >>> city = City(city=Identity(id="gimhae", name="Gimhae", timezone="Asia/Seoul"), stations=[])
+    >>> air = InputPartition("air", 0)
+    >>> batch = LakeBatch(7, [], [(air, OffsetRange(0, 0, 2, 3))], Counter({(air, "rejected"): 3}))
+    >>> with tempfile.TemporaryDirectory() as lake:
+    ...     sink = LakeSink(Path(lake), "air", city)
+    ...     partition = sink.build_part("lake", "lake", None)
+    ...     partition.write_batch([DeferredRows(lambda: batch)])
+    ...     kept = partition.snapshot()  # the epoch's files are durable, and pending
+    ...     sink.finish()  # the epoch is durable: they are committed
+    ...     committed = DeltaTable(f"{lake}/ledger").transaction_version("air")
+    ...     sink.abandon()
+    >>> kept["p"], [*kept["pending"][0]["files"]], committed
+    (0, ['ledger'], 0)
     """
 
     def __init__(
