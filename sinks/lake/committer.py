@@ -51,10 +51,10 @@ class PendingEpoch:
         return {"p": self.p, "before": dict(self.before), "files": files, "given": False}
 
     @classmethod
-    def restore(cls, kept: dict[str, Any]) -> "PendingEpoch":
+    def restore(cls, snapshot: dict[str, Any]) -> "PendingEpoch":
         """Make it again from a snapshot."""
-        files = {table: [PendingFile(*file) for file in listed] for table, listed in kept["files"].items()}
-        return cls(kept["p"], dict(kept["before"]), files)
+        files = {table: [PendingFile(*file) for file in listed] for table, listed in snapshot["files"].items()}
+        return cls(snapshot["p"], dict(snapshot["before"]), files)
 
     def paths(self, table: str) -> frozenset[str]:
         """Paths of a table's files, relative to the table."""

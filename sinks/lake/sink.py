@@ -152,7 +152,7 @@ class LakePartition(StatefulSinkPartition[DeferredRows, dict[str, Any]]):
         """Sequence of the newest epoch that had rows."""
         self._tables: dict[str, int] = dict(state["tables"])
         """By table, the P of the newest epoch that had rows of it."""
-        self._pending = [PendingEpoch.restore(kept) for kept in state["pending"]]
+        self._pending = [PendingEpoch.restore(epoch) for epoch in state["pending"]]
         self._ledger = EpochLedger(state["books"])
         self._check_identity(state["lake"])
         for table in TABLES:

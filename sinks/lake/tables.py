@@ -63,7 +63,7 @@ def create_tables(root: Path) -> str:
 
 
 def keep_city(root: Path, city: City) -> None:
-    """Keep the city beside the tables, for those who ask the lake."""
+    """Keep the city beside the tables, for readers of the lake."""
     recovery_store.write_durably(root / CITY_FILE, msgspec.json.encode(city))
 
 

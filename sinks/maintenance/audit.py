@@ -97,10 +97,10 @@ def audit(lake: str | Path, *, settle: float = 0.5) -> AuditReport:
         con.execute("SET memory_limit = '1GB'")
         while True:
             relations = catalog.sources(con.snapshot)
-            held = " UNION ALL ".join(
+            offsets = " UNION ALL ".join(
                 f"SELECT topic, kpart, koff FROM {relations[table]}" for table in (*record_tables(), REJECTS_TABLE)
             )
-            con.execute(f"CREATE OR REPLACE TEMP VIEW {OFFSETS} AS {held}")
+            con.execute(f"CREATE OR REPLACE TEMP VIEW {OFFSETS} AS {offsets}")
             report = AuditReport(partitions=_balances(con, relations))
             for proof in (_epoch_faults, _sum_faults, _offset_faults):
                 report.faults += proof(con, report.partitions)

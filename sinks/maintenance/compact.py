@@ -117,7 +117,7 @@ def _join_once(lake: Path, name: str, day: date) -> int:
             path.stat().st_size,
             {"dt": str(day)},
             int(time.time() * 1000),
-            False,  # the same rows as before, for whoever follows changes
+            False,  # the same rows as before: readers of changes may skip it
             json.dumps(_statistics(rows)),
         )
         table.create_write_transaction(
