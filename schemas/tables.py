@@ -17,14 +17,16 @@ NAME = pa.dictionary(pa.int32(), pa.string())
 """A text with few different values; plain strings in the file."""
 
 
-DELTA = "DELTA_BINARY_PACKED"
+DELTA_PACKED = "DELTA_BINARY_PACKED"
 """Parquet encoding of whole numbers that rise, or differ little from row to row."""
-SPLIT = "BYTE_STREAM_SPLIT"
+BYTE_SPLIT = "BYTE_STREAM_SPLIT"
 """Parquet encoding of numbers that hardly repeat: byte 0 of all rows, then byte 1 …, which packs better."""
 RECORD_KEY = ("topic", "kpart", "koff")
 """Key of a table with a row for each message of an input."""
-REJECTS = "rejects"
+REJECTS_TABLE = "rejects"
 """Table of the messages that were refused."""
+LEDGER_TABLE = "ledger"
+"""Table of what became of all messages. A flow commits it last, and readers open it first, so none is behind it."""
 
 
 class Storage(NamedTuple):
@@ -95,7 +97,7 @@ TABLES: dict[str, Table] = {
         ),
         Storage(
             dictionary=AIR.values,
-            encodings={"koff": DELTA},
+            encodings={"koff": DELTA_PACKED},
             statistics=("station_id", "koff"),
             ranges=("koff", "station_id"),
             nullable=AIR.values,
@@ -136,7 +138,7 @@ TABLES: dict[str, Table] = {
         ),
         Storage(
             dictionary=("coverage",),
-            encodings={"mean": SPLIT, "count": DELTA},
+            encodings={"mean": BYTE_SPLIT, "count": DELTA_PACKED},
             statistics=("station_id", "parameter", "revision"),
             ranges=("revision", "station_id"),
             nullable=(),
@@ -225,7 +227,7 @@ TABLES: dict[str, Table] = {
         ),
         Storage(dictionary=("pm10", "pm25", "coverage"), statistics=("parameter",)),
     ),
-    REJECTS: Table(
+    REJECTS_TABLE: Table(
         "a message refused, a duplicate, or one too late",
         "received_at",
         RECORD_KEY,
@@ -236,9 +238,9 @@ TABLES: dict[str, Table] = {
             ("detail", pa.string(), "the field's path and what was expected"),
             ("payload", pa.binary(), "the original bytes, at most 64 KiB of them"),
         ),
-        Storage(encodings={"koff": DELTA}, statistics=("koff",), ranges=("koff",)),
+        Storage(encodings={"koff": DELTA_PACKED}, statistics=("koff",), ranges=("koff",)),
     ),
-    "ledger": Table(
+    LEDGER_TABLE: Table(
         "an epoch of one input partition",
         "received_at",
         ("topic", "kpart", "first_offset"),
@@ -266,4 +268,4 @@ def record_tables() -> list[str]:
     >>> record_tables()
     ['air_readings']
     """
-    return [name for name, table in TABLES.items() if table.key == RECORD_KEY and name != REJECTS]
+    return [name for name, table in TABLES.items() if table.key == RECORD_KEY and name != REJECTS_TABLE]

@@ -26,6 +26,19 @@ class NdjsonSink(FixedPartitionedSink[list[Message], dict[str, Any]]):
 
     Raises:
         ConfigurationError: the folder cannot be written, or holds files of another store.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = NdjsonSink(Path(folder), ["a.v1"], "store-1").build_part("topics", "a.v1", None)
+    ...     file.write_batch([[Message("id-1", b"key", b'{"pm10":31}', ())]])
+    ...     kept = file.snapshot()
+    ...     file.write_batch([[Message("id-2", b"key", b'{"pm10":32}', ())]])
+    ...     file.close()  # a crash: the second message comes again
+    ...     file = NdjsonSink(Path(folder), ["a.v1"], "store-1").build_part("topics", "a.v1", kept)
+    ...     again = file.snapshot()
+    ...     file.close()
+    >>> kept, again
+    ({'v': 1, 'length': 12}, {'v': 1, 'length': 12})
     """
 
     def __init__(self, folder: Path, topics: list[str], identity: str) -> None:

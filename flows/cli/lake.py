@@ -9,9 +9,14 @@ import msgspec
 import typer
 
 from schemas.errors import UsageError
+from schemas.tables import record_tables
 from sinks.catalog import catalog
-from sinks.maintenance import check as upkeep
-from sinks.maintenance.check import AuditReport, CheckReport
+from sinks.maintenance.audit import AuditReport
+from sinks.maintenance.audit import audit as audit_lake
+from sinks.maintenance.check import CheckReport
+from sinks.maintenance.check import check as check_lake
+from sinks.maintenance.compact import compact as compact_lake
+from sinks.maintenance.compact import vacuum as vacuum_lake
 
 app = typer.Typer(help="Prove that a lake is whole, and look after it.", no_args_is_help=True)
 
@@ -25,7 +30,7 @@ def audit(lake: Lake, as_json: AsJson = False) -> None:
 
     Exit status 4 where they do not. After a kill, start the run again first: it commits what was pending.
     """
-    report = upkeep.audit(lake)
+    report = audit_lake(lake)
     write(report, as_json, audit_lines(report))
     report.require()
 
@@ -36,7 +41,7 @@ def check(lake: Lake, as_json: AsJson = False) -> None:
 
     Exit status 4 where something is broken; warnings leave it 0.
     """
-    report = upkeep.check(lake)
+    report = check_lake(lake)
     write(report, as_json, check_lines(report))
     report.require()
 
@@ -52,9 +57,9 @@ def compact(
         day = None if before is None else datetime.strptime(before, "%Y-%m-%d").date()
     except ValueError as err:
         raise UsageError(f"--before {before!r} is no date; write it as 2026-11-22") from err
-    typer.echo(counted("joined", upkeep.compact(lake, day)))
+    typer.echo(counted("joined", compact_lake(lake, day)))
     if vacuum:
-        typer.echo(counted("removed", upkeep.vacuum(lake)))
+        typer.echo(counted("removed", vacuum_lake(lake)))
 
 
 @app.command()
@@ -80,14 +85,14 @@ def write(report: AuditReport | CheckReport, as_json: bool, lines: list[str]) ->
 def audit_lines(report: AuditReport) -> list[str]:
     """Tell the books of each partition, and its refusals by reason."""
     lines = []
-    for books in report.partitions:
-        span = f"{books.first_offset}..{books.last_offset}"
-        judged = f"stored {books.stored:,} + rejected {books.rejected:,} + duplicate {books.duplicate:,}"
+    for balance in report.partitions:
+        judged = f"stored {balance.stored:,} + rejected {balance.rejected:,} + duplicate {balance.duplicate:,}"
+        records = balance.records or dict.fromkeys(record_tables(), 0)
         lines += [
-            f"{books.name}: offsets {span}, gap {books.gap:,}, waiting {books.waiting:,}",
-            f"  received {books.received:,} = {judged} + too late {books.too_late:,}",
-            f"  air_readings holds {books.readings:,}",
-            *(f"  rejects holds {count:,} {reason}" for reason, count in sorted(books.reasons.items())),
+            f"{balance.name}: offsets {balance.span}, gap {balance.gap:,}, waiting {balance.waiting:,}",
+            f"  received {balance.received:,} = {judged} + too late {balance.too_late:,}",
+            *(f"  {table} holds {count:,}" for table, count in records.items()),
+            *(f"  rejects holds {count:,} {reason}" for reason, count in sorted(balance.reasons.items())),
         ]
     return lines
 

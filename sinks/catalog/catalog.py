@@ -1,6 +1,7 @@
 """A DuckDB connection onto a lake: one consistent snapshot of its tables, and a view for every question.
 
-The views stand one per file in ``views/``; line 1 of each says what it answers. They name their sources in braces:
+The views stand one per file in ``views/``; line 1 of each is the question that it answers. They name in braces the
+relations that they select from:
 
 * ``{rolling_history}``: every row of the table ``rolling``, as a relation to select from;
 * ``{rolling}``: the same, the newest revision of each row only;
@@ -14,7 +15,7 @@ Beside them are the macros of ``sinks/catalog/macros.py``.
 
 import re
 from collections.abc import Iterator, Mapping
-from importlib.resources import files
+from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,12 +25,12 @@ from schemas.errors import ConfigurationError
 from schemas.tables import TABLES
 from sinks.catalog.macros import create_macros, install
 from sinks.catalog.relations import (
+    all_rows,
     city_sources,
     columns_of,
-    everything,
     literal,
-    newest,
-    only_newest,
+    newest_of,
+    newest_rows,
     options_of,
     typed,
 )
@@ -40,7 +41,7 @@ SOURCE = re.compile(r"\{(\w+)\}")
 
 
 class View(NamedTuple):
-    """A view of the catalog: what it answers, and its SQL with sources in braces."""
+    """A view of the catalog: its name, the question it answers, and its SQL with sources in braces."""
 
     name: str
     doc: str
@@ -49,44 +50,57 @@ class View(NamedTuple):
 
 def sources(snapshot: Snapshot) -> dict[str, str]:
     """Write the relation behind each name that a view may put in braces."""
-    made = city_sources(snapshot.city)
+    relations = city_sources(snapshot.city)
     for name, table in TABLES.items():
-        paths = snapshot.tables.get(name, [])
+        files = snapshot.tables.get(name, [])
         columns = columns_of(table.schema)
-        options = options_of(paths, columns) if paths else ""
-        made[f"{name}_history"] = made[name] = typed(columns, *everything(table, paths, options))
-        made[f"{name}_day"] = f"{literal(max(file.dt for file in paths) if paths else None)}::DATE"
+        options = options_of(files, columns) if files else ""
+        relations[f"{name}_history"] = relations[name] = typed(columns, *all_rows(table, files, options))
+        relations[f"{name}_day"] = f"{literal(max(file.dt for file in files) if files else None)}::DATE"
         if table.revised:
-            made[name] = typed(columns, *newest(table, paths, options))
-    return made
+            relations[name] = typed(columns, *newest_rows(table, files, options))
+    return relations
 
 
 def views() -> list[View]:
     """Read every view of ``views/``: those of tables first, because others build on them."""
-    found = []
-    for file in files("sinks.catalog").joinpath("views").iterdir():
+    listed = []
+    for file in resources.files("sinks.catalog").joinpath("views").iterdir():
         if file.name.endswith(".sql"):
             first, _, sql = file.read_text(encoding="utf-8").partition("\n")
-            found.append(View(file.name.removesuffix(".sql"), first.removeprefix("-- "), sql.strip()))
-    return sorted(found, key=lambda view: (not SOURCE.search(view.sql), view.name))
+            listed.append(View(file.name.removesuffix(".sql"), first.removeprefix("-- "), sql.strip()))
+    return sorted(listed, key=lambda view: (not SOURCE.search(view.sql), view.name))
 
 
-def create_views(made: Mapping[str, str]) -> Iterator[str]:
-    """Yield the statement that makes each view from the relations of ``sources``.
+def create_views(relations: Mapping[str, str]) -> Iterator[str]:
+    """Yield the statement that makes each view.
+
+    Args:
+        relations: those of ``sources``.
 
     Raises:
         KeyError: a view names a source that does not exist.
     """
     for view in views():
-        filled = SOURCE.sub(lambda brace: made[brace[1]], view.sql)
-        yield f"CREATE OR REPLACE VIEW {view.name} AS\n{filled}"
+        sql = SOURCE.sub(lambda brace: relations[brace[1]], view.sql)
+        yield f"CREATE OR REPLACE VIEW {view.name} AS\n{sql}"
 
 
 class Catalog:
     """A DuckDB connection with the lake's views and macros; whatever DuckDB's own connection can do, this can.
 
-    It keeps showing the moment it was opened until ``refresh()``. Files that the lake replaced meanwhile are kept for
-    24 hours, so refresh at least once a day.
+    The views show the moment at which the catalog was opened, or was last refreshed. Files that the lake replaced
+    meanwhile are kept for 24 hours, so refresh at least once a day.
+
+    >>> import tempfile
+    >>> from schemas.city import City, Identity
+    >>> from sinks.lake.tables import create_tables, keep_city
+    >>> with tempfile.TemporaryDirectory() as lake:
+    ...     identity = create_tables(Path(lake))
+    ...     keep_city(Path(lake), City(city=Identity(id="gimhae", name="Gimhae", timezone="Asia/Seoul"), stations=[]))
+    ...     with Catalog(lake) as con:
+    ...         con.sql("SELECT count(*) FROM rolling").fetchall()
+    [(0,)]
 
     Attributes:
         lake: the lake's directory.
@@ -98,7 +112,7 @@ class Catalog:
         self.lake = Path(lake).absolute()
         self.snapshot = take_snapshot(self.lake)
         self.connection: Any = duckdb.connect(config={} if threads is None else {"threads": threads})
-        # Footers of hundreds of daily files are read once; DuckDB still notices a file that changed.
+        # Footers of hundreds of daily files are read once; DuckDB still notices that a file has changed.
         self.connection.execute("SET GLOBAL parquet_metadata_cache = true")
         install(self.connection)
         self._show(self.snapshot)
@@ -120,8 +134,8 @@ class Catalog:
         except Exception as err:
             self.connection.execute("ROLLBACK")
             if isinstance(err, OSError | duckdb.IOException):
-                cure = "see `cityair lake check`"
-                raise ConfigurationError(f"{self.lake}: a data file cannot be read: {err}; {cure}") from err
+                remedy = "see `cityair lake check`"
+                raise ConfigurationError(f"{self.lake}: a data file cannot be read: {err}; {remedy}") from err
             raise
         self.connection.execute("COMMIT")
         self.snapshot = snapshot
@@ -150,7 +164,7 @@ def connect(lake: str | Path, *, threads: int | None = None) -> Catalog:
 
     ::
 
-        con = sinks.catalog.catalog.connect("lake")
+        con = sinks.catalog.connect("lake")
         con.sql("SELECT * FROM latest_means").df()
         con.refresh()
     """
@@ -177,14 +191,14 @@ def portable_views(lake: str | Path, scan_table: str = "delta_scan") -> str:
         ConfigurationError: there is no lake at this path.
     """
     snapshot = take_snapshot(lake)
-    made = city_sources(snapshot.city)
+    relations = city_sources(snapshot.city)
     for name, table in TABLES.items():
         columns = columns_of(table.schema)
         rows = f"(SELECT * REPLACE (dt::DATE AS dt) FROM {scan_table}({literal(snapshot.lake / name)}))"
-        found = [rows] if name in snapshot.tables else []
-        made[f"{name}_history"] = made[name] = typed(columns, *found)
-        made[f"{name}_day"] = f"(SELECT max(dt) FROM {typed(columns, *found)})"
+        scans = [rows] if name in snapshot.tables else []
+        relations[f"{name}_history"] = relations[name] = typed(columns, *scans)
+        relations[f"{name}_day"] = f"(SELECT max(dt) FROM {typed(columns, *scans)})"
         if table.revised:
-            made[name] = typed(columns, *(only_newest(rows, rows, table.key) for rows in found))
+            relations[name] = typed(columns, *(newest_of(scan, scan, table.key) for scan in scans))
     head = ["INSTALL delta", "LOAD delta", f"SET TimeZone = {literal(snapshot.city.city.timezone)}"]
-    return "".join(f"{statement};\n" for statement in [*head, *create_macros(), *create_views(made)])
+    return "".join(f"{statement};\n" for statement in [*head, *create_macros(), *create_views(relations)])

@@ -1,14 +1,15 @@
-"""Macros of the catalog: SQL twins of the kernels, so that an analyst can recompute any published number.
+"""Macros of the catalog: kernels in SQL, so that an analyst can recompute any published number.
 
-They stand one per file in ``macros/``; line 1 of each says what it answers, and those that begin with ``_`` serve the
-others. What they name in braces comes from the index files and the kernels' constants: no number has a second copy.
+They stand one per file in ``macros/``; line 1 of each is the question that it answers, and those whose names begin
+with ``_`` serve the others. What they name in braces comes from the index files and the kernels' constants: no number
+has a second copy.
 """
 
 import math
 import re
 from collections.abc import Iterator, Mapping
 from graphlib import TopologicalSorter
-from importlib.resources import files
+from importlib import resources
 from typing import Any, NamedTuple
 
 from flows.kernels import bands, cai, nowcast
@@ -24,7 +25,7 @@ KOREA = "korea"
 
 
 class Macro(NamedTuple):
-    """A macro of the catalog: how it is called, what it answers, and its SQL with values in braces."""
+    """A macro of the catalog: its name, the question it answers, and its SQL with values in braces."""
 
     name: str
     doc: str
@@ -38,14 +39,14 @@ class Macro(NamedTuple):
 
 def macros() -> list[Macro]:
     """Read every macro of ``macros/``: each after those that it calls."""
-    found = {}
-    for file in files("sinks.catalog").joinpath("macros").iterdir():
+    listed = {}
+    for file in resources.files("sinks.catalog").joinpath("macros").iterdir():
         if file.name.endswith(".sql"):
             first, _, sql = file.read_text(encoding="utf-8").partition("\n")
             name = file.name.removesuffix(".sql")
-            found[name] = Macro(name, first.removeprefix("-- "), sql.strip())
-    calls = {name: {*CALL.findall(macro.sql.partition(" AS")[2])} & {*found} for name, macro in sorted(found.items())}
-    return [found[name] for name in TopologicalSorter(calls).static_order()]
+            listed[name] = Macro(name, first.removeprefix("-- "), sql.strip())
+    calls = {name: {*CALL.findall(macro.sql.partition(" AS")[2])} & {*listed} for name, macro in sorted(listed.items())}
+    return [listed[name] for name in TopologicalSorter(calls).static_order()]
 
 
 def create_macros(indices: Mapping[str, Index] | None = None) -> Iterator[str]:
@@ -57,9 +58,9 @@ def create_macros(indices: Mapping[str, Index] | None = None) -> Iterator[str]:
     Raises:
         KeyError: a macro names a value that does not exist, or there is no Korean index.
     """
-    made = values(every_index() if indices is None else indices)
+    in_braces = values(every_index() if indices is None else indices)
     for macro in macros():
-        yield f"CREATE OR REPLACE MACRO {BRACES.sub(lambda brace: made[brace[1]], macro.sql)}"
+        yield f"CREATE OR REPLACE MACRO {BRACES.sub(lambda brace: in_braces[brace[1]], macro.sql)}"
 
 
 def install(connection: Any) -> None:
@@ -73,8 +74,8 @@ def values(indices: Mapping[str, Index]) -> dict[str, str]:
     scales: dict[str, Bands] = {}
     for name, index in indices.items():
         for table in index.tables:
-            head = prefix(name, index, table)
-            scales |= {head + parameter: scale for parameter, scale in bands.bands_of(table).items()}
+            scale_prefix = prefix(name, index, table)
+            scales |= {scale_prefix + parameter: scale for parameter, scale in bands.bands_of(table).items()}
     korea = indices[KOREA]
     return {
         "taken": choose("x.scale", {name: taken(scale) for name, scale in scales.items()}),
@@ -157,11 +158,11 @@ def index_of(scale: Bands) -> str:
         for slope, low, start in zip(scale.slope, scale.low, scale.start, strict=True)
     ]
     rounded = [
-        f"floor(greatest({one}, {double(floor)}) + {double(bands.HALF)})::SMALLINT"
-        for one, floor in zip(exact, scale.floor, strict=True)
+        f"floor(greatest({exact_index}, {double(floor)}) + {double(bands.HALF)})::SMALLINT"
+        for exact_index, floor in zip(exact, scale.floor, strict=True)
     ]
     cases = " ".join(
-        f"{one} {answer}" for one, answer in zip([*bound, "WHEN x.taken IS NOT NULL THEN"], rounded, strict=True)
+        f"{when} {answer}" for when, answer in zip([*bound, "WHEN x.taken IS NOT NULL THEN"], rounded, strict=True)
     )
     return f"CASE {cases} END"
 

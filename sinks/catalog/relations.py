@@ -1,4 +1,4 @@
-"""The SQL of relations that views select from: scans of a table's files, its newest revisions, lists of the city."""
+"""SQL of the relations that views select from: scans of a table's files, its newest revisions, lists of the city."""
 
 import glob
 from collections.abc import Collection, Mapping
@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from schemas.city import City
 from schemas.durations import seconds
 from schemas.tables import Table
-from sinks.catalog.snapshot import DataFile
+from sinks.catalog.snapshot import TableFile
 
 TYPES = {
     pa.string(): "VARCHAR",
@@ -80,69 +80,69 @@ def literal(value: object) -> str:
             return "'" + str(value).replace("'", "''") + "'"
 
 
-def scan(paths: Collection[DataFile], options: str) -> str:
+def scan(files: Collection[TableFile], options: str) -> str:
     """Write a relation over these Parquet files; their days become the column ``dt``."""
-    names = ", ".join(literal(glob.escape(str(file.path))) for file in paths)
+    names = ", ".join(literal(glob.escape(str(file.path))) for file in files)
     return f"read_parquet([{names}], hive_partitioning = true, hive_types = {{'dt': DATE}}{options})"
 
 
-def options_of(paths: Collection[DataFile], columns: Collection[str]) -> str:
+def options_of(files: Collection[TableFile], columns: Collection[str]) -> str:
     """Write the options that a table's files need.
 
-    Columns are only ever added, so where the oldest file has all ``columns``, every file has. Else DuckDB must open
-    each one before it knows what there is.
+    Columns are only ever added, so where the oldest file has all ``columns``, every file has them. Otherwise DuckDB
+    must open each file before it knows its columns.
     """
-    oldest = min(paths, key=lambda file: file.written)
+    oldest = min(files, key=lambda file: file.written)
     return "" if {*columns} <= {*pq.read_schema(oldest.path).names, "dt"} else ", union_by_name = true"
 
 
-def fenced(relation: str, table: Table, paths: Collection[DataFile]) -> str:
-    """Say which times a relation holds, so that a query about others never opens its files."""
-    spans = [file.span for file in paths if file.span]
-    if len(spans) < len(paths):
+def bounded(relation: str, table: Table, files: Collection[TableFile]) -> str:
+    """Write which times a relation holds, so that a query about others never opens its files."""
+    spans = [file.span for file in files if file.span]
+    if len(spans) < len(files):
         return relation
     low, high = min(first for first, _ in spans), max(last for _, last in spans)
     return f"(FROM {relation} WHERE {table.time} BETWEEN make_timestamptz({low}) AND make_timestamptz({high}))"
 
 
-def parts(paths: Collection[DataFile]) -> list[list[DataFile]]:
-    """Split files, given in the order of their days, by every second month.
+def by_two_months(files: Collection[TableFile]) -> list[list[TableFile]]:
+    """Split files, given in the order of their days, into parts of two months.
 
-    Of a year that had late readings every day, a station's day takes a quarter of the time of one part, because the
-    fences keep the other files closed; smaller parts cost more to plan than they save.
+    In a year with late readings every day, the query of a station's day takes a quarter of the time that it takes over
+    one part, because the bounds keep the other files closed; smaller parts cost more to plan than they save.
     """
-    return [list(part) for _, part in groupby(paths, key=lambda file: (file.dt.year, (file.dt.month - 1) // 2))]
+    return [list(part) for _, part in groupby(files, key=lambda file: (file.dt.year, (file.dt.month - 1) // 2))]
 
 
-def everything(table: Table, paths: Collection[DataFile], options: str) -> list[str]:
+def all_rows(table: Table, files: Collection[TableFile], options: str) -> list[str]:
     """Write relations that together hold every row."""
-    return [fenced(scan(part, options), table, part) for part in parts(paths)]
+    return [bounded(scan(part, options), table, part) for part in by_two_months(files)]
 
 
-def newest(table: Table, paths: Collection[DataFile], options: str) -> list[str]:
+def newest_rows(table: Table, files: Collection[TableFile], options: str) -> list[str]:
     """Write relations that together hold the newest revision of every row.
 
     Days without a revision are scanned plainly. The others are joined with their few revised rows, which is cheaper
     than a window over all rows, and lets filters on the key and on ``dt`` reach both sides.
     """
     if table.time not in table.key:  # a later day may revise an earlier one
-        return _joined(table, paths, table.key, options)
-    touched = {file.dt for file in paths if file.revised}
-    mixed = [file for file in paths if file.dt in touched]
-    relations = everything(table, [file for file in paths if file.dt not in touched], options)
-    for part in parts(mixed):
-        relations += [fenced(joined, table, part) for joined in _joined(table, part, (*table.key, "dt"), options)]
+        return _joined(table, files, table.key, options)
+    touched = {file.dt for file in files if file.revised}
+    mixed = [file for file in files if file.dt in touched]
+    relations = all_rows(table, [file for file in files if file.dt not in touched], options)
+    for part in by_two_months(mixed):
+        relations += [bounded(joined, table, part) for joined in _joined(table, part, (*table.key, "dt"), options)]
     return relations
 
 
-def _joined(table: Table, paths: Collection[DataFile], key: Collection[str], options: str) -> list[str]:
-    revised = [file for file in paths if file.revised]
+def _joined(table: Table, files: Collection[TableFile], key: Collection[str], options: str) -> list[str]:
+    revised = [file for file in files if file.revised]
     if not revised:
-        return everything(table, paths, options)
-    return [only_newest(scan(paths, options), scan(revised, options), key)]
+        return all_rows(table, files, options)
+    return [newest_of(scan(files, options), scan(revised, options), key)]
 
 
-def only_newest(rows: str, revised: str, key: Collection[str]) -> str:
+def newest_of(rows: str, revised: str, key: Collection[str]) -> str:
     """Write a relation of ``rows`` whose revision is the highest that ``revised`` has for their key, if it has any."""
     same = ", ".join(key)
     newer = f"SELECT {same}, max(revision) AS newest FROM {revised} WHERE revision > 0 GROUP BY ALL"
@@ -157,10 +157,10 @@ def columns_of(schema: pa.Schema) -> dict[str, str]:
 
 def typed(columns: Mapping[str, str], *relations: str) -> str:
     """Write a relation with these columns and types first, and the rows of ``relations``."""
-    return f"({' UNION ALL BY NAME '.join([nothing(columns), *(f'FROM {relation}' for relation in relations)])})"
+    return f"({' UNION ALL BY NAME '.join([no_rows(columns), *(f'FROM {relation}' for relation in relations)])})"
 
 
-def nothing(columns: Mapping[str, str]) -> str:
+def no_rows(columns: Mapping[str, str]) -> str:
     """Write a query with these columns and types, and no rows."""
     nulls = (f'NULL::{kind} AS "{name}"' for name, kind in columns.items())
     return f"SELECT {', '.join(nulls)} WHERE false"
@@ -179,7 +179,7 @@ def city_sources(city: City) -> dict[str, str]:
 def rows_of(columns: Mapping[str, str], rows: list[list[Any]]) -> str:
     """Write a relation with these columns, types and rows."""
     if not rows:
-        return f"({nothing(columns)})"
+        return f"({no_rows(columns)})"
     casts = ", ".join(f"{name}::{kind} AS {name}" for name, kind in columns.items())
     values = ", ".join(f"({', '.join(map(literal, row))})" for row in rows)
     return f"(SELECT {casts} FROM (VALUES {values}) AS listed({', '.join(columns)}))"

@@ -14,13 +14,12 @@ from deltalake.exceptions import CommitFailedError
 from deltalake.transaction import AddAction
 
 from schemas.errors import ConfigurationError
+from schemas.tables import LEDGER_TABLE
 from sinks.failpoints import failpoint
 from sinks.lake import commit_log
 from sinks.lake.files import PendingFile
 from sinks.lake.settings import LakeSettings
 
-LEDGER_TABLE = "ledger"
-"""Committed last: the catalog opens it first, so that other tables are never behind it."""
 MAX_PAUSE_S = 1.0
 """Longest pause between two attempts at a commit."""
 
@@ -52,10 +51,10 @@ class PendingEpoch:
         return {"p": self.p, "before": dict(self.before), "files": files, "given": False}
 
     @classmethod
-    def restore(cls, kept: dict[str, Any]) -> "PendingEpoch":
+    def restore(cls, snapshot: dict[str, Any]) -> "PendingEpoch":
         """Make it again from a snapshot."""
-        files = {table: [PendingFile(*file) for file in listed] for table, listed in kept["files"].items()}
-        return cls(kept["p"], dict(kept["before"]), files)
+        files = {table: [PendingFile(*file) for file in listed] for table, listed in snapshot["files"].items()}
+        return cls(snapshot["p"], dict(snapshot["before"]), files)
 
     def paths(self, table: str) -> frozenset[str]:
         """Paths of a table's files, relative to the table."""

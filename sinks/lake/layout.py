@@ -15,7 +15,7 @@ DATA_FILE = re.compile(rf"({WRITER.pattern})-(\d{{8,}})-([0-9a-f]{{12}})\.parque
 
 
 class DataFileName(NamedTuple):
-    """Name of a data file: who wrote it, under which sequence P, and what makes it unique.
+    """Name of a data file: its writer, the sequence P of its epoch, and a part that makes it unique.
 
     A name belongs to one writer only, even where the name of a writer begins with that of another.
 

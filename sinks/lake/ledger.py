@@ -33,7 +33,7 @@ class EpochLedger:
     """Offset accounting per epoch: of each input partition what was read, what became of it, and what still waits.
 
     Args:
-        kept: as ``snapshot`` gave it; empty in a new store.
+        snapshot: as ``snapshot()`` gave it; empty in a new store.
 
     >>> air = InputPartition("air", 0)
     >>> accounts = EpochLedger({})
@@ -43,13 +43,13 @@ class EpochLedger:
     (0, 2, 3, 3, 0)
     """
 
-    def __init__(self, kept: dict[str, Any]) -> None:
+    def __init__(self, snapshot: dict[str, Any]) -> None:
         self._last_offset: dict[InputPartition, int] = {
-            InputPartition(*key): offset for key, offset in kept.get("last", [])
+            InputPartition(*key): offset for key, offset in snapshot.get("last", [])
         }
         self._waiting: dict[str, Counter[InputPartition]] = {
             zone: Counter({InputPartition(*key): count for key, count in counts})
-            for zone, counts in kept.get("waiting", [])
+            for zone, counts in snapshot.get("waiting", [])
         }
         """By zone, the messages in its early buffer."""
         self._waiting_before = self._total_waiting()

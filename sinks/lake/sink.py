@@ -19,10 +19,10 @@ from flows.outputs.lake_rows import DeferredRows, LakeBatch
 from schemas.city import City
 from schemas.errors import ConfigurationError
 from schemas.snapshots import VERSION, check_version
-from schemas.tables import TABLES
+from schemas.tables import LEDGER_TABLE, TABLES
 from sinks.failpoints import failpoint
 from sinks.lake import commit_log
-from sinks.lake.committer import LEDGER_TABLE, Committer, PendingEpoch
+from sinks.lake.committer import Committer, PendingEpoch
 from sinks.lake.dates import LocalDates
 from sinks.lake.files import EpochFiles
 from sinks.lake.layout import DataFileName, check_writer, file_prefix
@@ -44,6 +44,24 @@ class LakeSink(FixedPartitionedSink[DeferredRows, dict[str, Any]]):
     Raises:
         ConfigurationError: the lake cannot be written.
         ValueError: file names cannot bear the writer's id.
+
+    >>> import tempfile
+    >>> from collections import Counter
+    >>> from flows.decode.batch import InputPartition, OffsetRange
+    >>> from schemas.city import Identity
+    >>> city = City(city=Identity(id="gimhae", name="Gimhae", timezone="Asia/Seoul"), stations=[])
+    >>> air = InputPartition("air", 0)
+    >>> batch = LakeBatch(7, [], [(air, OffsetRange(0, 0, 2, 3))], Counter({(air, "rejected"): 3}))
+    >>> with tempfile.TemporaryDirectory() as lake:
+    ...     sink = LakeSink(Path(lake), "air", city)
+    ...     partition = sink.build_part("lake", "lake", None)
+    ...     partition.write_batch([DeferredRows(lambda: batch)])
+    ...     kept = partition.snapshot()  # the epoch's files are durable, and pending
+    ...     sink.finish()  # the epoch is durable: they are committed
+    ...     committed = DeltaTable(f"{lake}/ledger").transaction_version("air")
+    ...     sink.abandon()
+    >>> kept["p"], [*kept["pending"][0]["files"]], committed
+    (0, ['ledger'], 0)
     """
 
     def __init__(
@@ -134,7 +152,7 @@ class LakePartition(StatefulSinkPartition[DeferredRows, dict[str, Any]]):
         """Sequence of the newest epoch that had rows."""
         self._tables: dict[str, int] = dict(state["tables"])
         """By table, the P of the newest epoch that had rows of it."""
-        self._pending = [PendingEpoch.restore(kept) for kept in state["pending"]]
+        self._pending = [PendingEpoch.restore(epoch) for epoch in state["pending"]]
         self._ledger = EpochLedger(state["books"])
         self._check_identity(state["lake"])
         for table in TABLES:

@@ -53,18 +53,17 @@ def create_tables(root: Path) -> str:
     """
     try:
         (root / META_FOLDER).mkdir(parents=True, exist_ok=True)
-        identity = root / IDENTITY_FILE
-        if not identity.exists():
-            recovery_store.write_once(identity, uuid.uuid4().hex.encode())
+        path = root / IDENTITY_FILE
+        identity = path.read_bytes() if path.exists() else recovery_store.write_once(path, uuid.uuid4().hex.encode())
         for name, table in TABLES.items():
             _create_table(root / name, name, table)
-        return identity.read_text()
+        return identity.decode()
     except (OSError, DeltaError) as err:
         raise ConfigurationError(f"lake {root} cannot be written: {err}") from err
 
 
 def keep_city(root: Path, city: City) -> None:
-    """Keep the city beside the tables, for those who ask the lake."""
+    """Keep the city beside the tables, for readers of the lake."""
     recovery_store.write_durably(root / CITY_FILE, msgspec.json.encode(city))
 
 

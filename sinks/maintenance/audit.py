@@ -1,7 +1,7 @@
-"""The proof that a lake's books balance: every message of every input partition is in it once.
+"""``audit``: the proof that every message of every input partition is in the lake once.
 
-For each partition the offsets in ``air_readings`` and ``rejects`` together are contiguous but for the ledger's gaps and
-what still waits; the ledger's epochs follow one another; its sums are what the tables hold, reason by reason.
+For each partition the offsets in ``rejects`` and in the tables of records together are contiguous but for the ledger's
+gaps and what still waits; the ledger's epochs follow one another; its sums are what the tables hold, reason by reason.
 """
 
 import time
@@ -11,24 +11,33 @@ from typing import Any
 
 import msgspec
 
-from schemas.errors import ContractError
 from schemas.rejected import REASONS
+from schemas.tables import REJECTS_TABLE, record_tables
 from sinks.catalog import catalog
+from sinks.maintenance.report import Report
 
-NAMED = 3
+MAX_NAMED = 3
 """Offsets named per fault; the first few lead to the cause."""
-BUCKET = 16
-"""Bits of an offset within a bucket: each bucket is a bitmap of 8 KiB, however many readings there are."""
-SUMS = (
+MAX_EPOCHS = 20
+"""Epochs of the ledger named as faulty; the first few lead to the cause."""
+BUCKET_BITS = 16
+"""Bits of an offset within a bucket: each bucket is a bitmap of 8 KiB, however many messages there are."""
+TOTALS = (
     *("topic", "kpart", "first_offset", "last_offset", "received", "stored"),
     *("rejected", "duplicate", "too_late", "gap", "waiting"),
 )
 """Columns of ``ledger_totals`` that are proved."""
-OFFSETS = "(SELECT topic, kpart, koff FROM air_readings UNION ALL SELECT topic, kpart, koff FROM rejects)"
+OFFSETS = "audited_offsets"
+"""View of all offsets that the tables of records and ``rejects`` hold."""
 
 
-class Books(msgspec.Struct):
-    """What the ledger says of one input partition, and what the tables hold of it."""
+class PartitionBalance(msgspec.Struct):
+    """What the ledger says of one input partition, and what the tables hold of it.
+
+    >>> balance = PartitionBalance("air", 0, 5, 9, 5, 4, 1, 0, 0, 0, 0, records={"air_readings": 4}, readings=4)
+    >>> balance.name, balance.span, balance.offsets
+    ('air[0]', '5..9', 5)
+    """
 
     topic: str
     kpart: int
@@ -42,7 +51,9 @@ class Books(msgspec.Struct):
     gap: int
     waiting: int
     readings: int = 0
-    """Rows of ``air_readings``."""
+    """Rows in the tables of records."""
+    records: dict[str, int] = {}
+    """The same by table; tables without any are left out."""
     reasons: dict[str, int] = {}
     """Rows of ``rejects``, by reason."""
     known: bool = True
@@ -53,27 +64,21 @@ class Books(msgspec.Struct):
         """How messages call the partition."""
         return f"{self.topic}[{self.kpart}]"
 
+    @property
+    def span(self) -> str:
+        """First and last offset that the ledger covers."""
+        return f"{self.first_offset}..{self.last_offset}"
 
-class Report(msgspec.Struct):
-    """What was found: ``faults`` break a promise, ``warnings`` do not."""
-
-    faults: list[str] = []
-    warnings: list[str] = []
-
-    def require(self) -> None:
-        """Let faults be heard.
-
-        Raises:
-            ContractError: there are any; the message has them all.
-        """
-        if self.faults:
-            raise ContractError("\n".join(self.faults))
+    @property
+    def offsets(self) -> int:
+        """How many offsets the ledger covers."""
+        return self.last_offset - self.first_offset + 1
 
 
 class AuditReport(Report):
-    """The books of a lake, partition by partition."""
+    """What ``audit`` found, and the balance of each input partition."""
 
-    partitions: list[Books] = []
+    partitions: list[PartitionBalance] = msgspec.field(default_factory=list)
 
 
 def audit(lake: str | Path, *, settle: float = 0.5) -> AuditReport:
@@ -91,40 +96,50 @@ def audit(lake: str | Path, *, settle: float = 0.5) -> AuditReport:
     with catalog.connect(lake) as con:
         con.execute("SET memory_limit = '1GB'")
         while True:
-            report = AuditReport(partitions=list(_books(con)))
-            report.faults += [fault for step in (_epochs, _sums, _offsets) for fault in step(con, report.partitions)]
-            before = con.snapshot
+            relations = catalog.sources(con.snapshot)
+            offsets = " UNION ALL ".join(
+                f"SELECT topic, kpart, koff FROM {relations[table]}" for table in (*record_tables(), REJECTS_TABLE)
+            )
+            con.execute(f"CREATE OR REPLACE TEMP VIEW {OFFSETS} AS {offsets}")
+            report = AuditReport(partitions=_balances(con, relations))
+            for proof in (_epoch_faults, _sum_faults, _offset_faults):
+                report.faults += proof(con, report.partitions)
+            snapshot = con.snapshot
             if not report.faults:
                 return report
             time.sleep(settle)
             con.refresh()
-            if con.snapshot == before:
+            if con.snapshot == snapshot:
                 return report
 
 
-def _books(con: Any) -> Iterator[Books]:
-    rows = con.execute(f"SELECT {', '.join(SUMS)} FROM ledger_totals ORDER BY kpart, topic").fetchall()
-    readings = _counts(con, "SELECT topic, kpart, '', count(*) FROM air_readings GROUP BY ALL")
-    reasons = _counts(con, "SELECT topic, kpart, reason, count(*) FROM rejects GROUP BY ALL")
-    listed = [dict(zip(SUMS, row, strict=True)) for row in rows]
-    unknown = sorted((readings.keys() | reasons.keys()) - {(row["topic"], row["kpart"]) for row in listed})
-    for topic, kpart in unknown:
-        listed.append({**dict.fromkeys(SUMS, 0), "topic": topic, "kpart": kpart, "known": False})
-    for row in listed:
-        key = (row["topic"], row["kpart"])
-        yield Books(**row, readings=readings.get(key, {}).get("", 0), reasons=reasons.get(key, {}))
-
-
-def _counts(con: Any, query: str) -> dict[tuple[str, int], dict[str, int]]:
-    found: dict[tuple[str, int], dict[str, int]] = {}
+def _balances(con: Any, relations: dict[str, str]) -> list[PartitionBalance]:
+    """Read what the ledger and the tables say of each partition; those that the ledger does not know come last."""
+    totals = con.execute(f"SELECT {', '.join(TOTALS)} FROM ledger_totals ORDER BY kpart, topic").fetchall()
+    listed = [dict(zip(TOTALS, row, strict=True)) for row in totals]
+    records: dict[tuple[str, int], dict[str, int]] = {}
+    for table in record_tables():
+        query = f"SELECT topic, kpart, count(*) FROM {relations[table]} GROUP BY ALL"
+        for topic, kpart, count in con.execute(query).fetchall():
+            records.setdefault((topic, kpart), {})[table] = count
+    reasons: dict[tuple[str, int], dict[str, int]] = {}
+    query = f"SELECT topic, kpart, reason, count(*) FROM {relations[REJECTS_TABLE]} GROUP BY ALL"
     for topic, kpart, reason, count in con.execute(query).fetchall():
-        found.setdefault((topic, kpart), {})[reason] = count
-    return found
+        reasons.setdefault((topic, kpart), {})[reason] = count
+    unknown = sorted((records.keys() | reasons.keys()) - {(row["topic"], row["kpart"]) for row in listed})
+    for topic, kpart in unknown:
+        listed.append({**dict.fromkeys(TOTALS, 0), "topic": topic, "kpart": kpart, "known": False})
+    balances = []
+    for row in listed:
+        by_table = records.get((row["topic"], row["kpart"]), {})
+        by_reason = reasons.get((row["topic"], row["kpart"]), {})
+        balances.append(PartitionBalance(**row, readings=sum(by_table.values()), records=by_table, reasons=by_reason))
+    return balances
 
 
-def _epochs(con: Any, _: list[Books]) -> Iterator[str]:
+def _epoch_faults(con: Any, _: list[PartitionBalance]) -> Iterator[str]:
     """Find epochs that do not follow one another, or do not add up."""
-    query = """
+    query = f"""
     FROM (
         SELECT *, lag(last_offset) OVER (PARTITION BY topic, kpart ORDER BY first_offset, last_offset) AS before
         FROM ledger
@@ -135,53 +150,54 @@ def _epochs(con: Any, _: list[Books]) -> Iterator[str]:
         OR received <> judged
         OR least(stored, rejected, duplicate, too_late, gap, waiting) < 0
     ORDER BY topic, kpart, first_offset
-    LIMIT 20
+    LIMIT {MAX_EPOCHS}
     """
     for topic, kpart, first, last, before, received, judged in con.execute(query).fetchall():
-        where = f"{topic}[{kpart}]: ledger epoch {first}..{last}"
+        epoch = f"{topic}[{kpart}]: ledger epoch {first}..{last}"
         if before is not None and first != before + 1:
             relation = "overlaps it" if first <= before else f"offsets {before + 1}..{first - 1} are in no epoch"
-            yield f"{where}: the epoch before it ends at offset {before}; {relation}"
+            yield f"{epoch}: the epoch before it ends at offset {before}; {relation}"
         elif received != judged:
-            yield f"{where}: received {received}, but stored + rejected + duplicate + too_late = {judged}"
+            yield f"{epoch}: received {received}, but stored + rejected + duplicate + too_late = {judged}"
         else:
-            yield f"{where}: has a negative count, or ends before it begins"
+            yield f"{epoch}: has a negative count, or ends before it begins"
 
 
-def _sums(_: Any, partitions: list[Books]) -> Iterator[str]:
+def _sum_faults(_: Any, partitions: list[PartitionBalance]) -> Iterator[str]:
     """Find sums of the ledger that are not what the tables hold."""
-    for books in partitions:
-        if not books.known:
-            rows = books.readings + sum(books.reasons.values())
-            yield f"{books.name}: {rows} rows, but the ledger has no such partition"
+    for balance in partitions:
+        if not balance.known:
+            rows = balance.readings + sum(balance.reasons.values())
+            yield f"{balance.name}: {rows} rows, but the ledger has no such partition"
             continue
-        unknown = sorted(books.reasons.keys() - set(REASONS))
+        unknown = sorted(balance.reasons.keys() - set(REASONS))
         if unknown:
-            yield f"{books.name}: rejects has reasons that do not exist: {', '.join(unknown)}"
-        held = {name: books.reasons.get(name, 0) for name in ("duplicate", "too_late")}
-        held["rejected"] = sum(books.reasons.values()) - sum(held.values())
-        held["stored"] = books.readings
-        for name, count in held.items():
-            if getattr(books, name) != count:
-                table = "air_readings" if name == "stored" else "rejects"
-                yield f"{books.name}: the ledger says {name} = {getattr(books, name)}, {table} holds {count}"
-        due = books.last_offset - books.first_offset + 1 - books.gap
-        if books.received + books.waiting != due:
+            yield f"{balance.name}: rejects has reasons that do not exist: {', '.join(unknown)}"
+        counts = {reason: balance.reasons.get(reason, 0) for reason in ("duplicate", "too_late")}
+        counts["rejected"] = sum(balance.reasons.values()) - sum(counts.values())
+        counts["stored"] = balance.readings
+        for column, count in counts.items():
+            logged = getattr(balance, column)
+            if logged != count:
+                tables = " and ".join(balance.records or record_tables()) if column == "stored" else REJECTS_TABLE
+                yield f"{balance.name}: the ledger says {column} = {logged}, {tables} holds {count}"
+        expected = balance.offsets - balance.gap
+        if balance.received + balance.waiting != expected:
             yield (
-                f"{books.name}: offsets {books.first_offset}..{books.last_offset} less a gap of {books.gap} are {due} "
-                f"messages, but received {books.received} + waiting {books.waiting} = {books.received + books.waiting}"
+                f"{balance.name}: offsets {balance.span} less a gap of {balance.gap} are {expected} messages, but "
+                f"received {balance.received} + waiting {balance.waiting} = {balance.received + balance.waiting}"
             )
 
 
-def _offsets(con: Any, partitions: list[Books]) -> Iterator[str]:
+def _offset_faults(con: Any, partitions: list[PartitionBalance]) -> Iterator[str]:
     """Find offsets that are missing, there twice, or outside the ledger."""
     query = f"""
     SELECT
         topic,
         kpart,
-        koff >> {BUCKET} AS bucket,
+        koff >> {BUCKET_BITS} AS bucket,
         count(*) AS n,
-        bit_count(bitstring_agg((koff & {(1 << BUCKET) - 1})::INTEGER, 0, {(1 << BUCKET) - 1})) AS different,
+        bit_count(bitstring_agg((koff & {(1 << BUCKET_BITS) - 1})::INTEGER, 0, {(1 << BUCKET_BITS) - 1})) AS distinct_n,
         min(koff),
         max(koff)
     FROM {OFFSETS}
@@ -191,54 +207,60 @@ def _offsets(con: Any, partitions: list[Books]) -> Iterator[str]:
     buckets: dict[tuple[str, int], list[tuple[int, ...]]] = {}
     for topic, kpart, *bucket in con.execute(query).fetchall():
         buckets.setdefault((topic, kpart), []).append(tuple(bucket))
-    for books in partitions:
-        found = buckets.get((books.topic, books.kpart), [])
-        doubled = [bucket for bucket, n, different, *_ in found if n != different]
+    for balance in partitions:
+        of_partition = buckets.get((balance.topic, balance.kpart), [])
+        doubled = [bucket for bucket, n, distinct, *_ in of_partition if n != distinct]
         if doubled:
-            yield from _twice(con, books, doubled[0])
-        elif books.known:
-            for offset in (min((low for *_, low, _ in found), default=0), max((high for *_, high in found), default=0)):
-                if found and not books.first_offset <= offset <= books.last_offset:
-                    ledger = f"{books.first_offset}..{books.last_offset}"
-                    yield f"{books.name}: offset {offset} is outside the ledger's {ledger}"
-            missing = books.last_offset - books.first_offset + 1 - sum(different for _, _, different, *_ in found)
-            if books.gap or missing != books.waiting:
-                yield from _holes(con, books, missing)
+            yield from _doubled(con, balance, doubled[0])
+        elif balance.known:
+            if of_partition:
+                lowest = min(low for *_, low, _ in of_partition)
+                highest = max(high for *_, high in of_partition)
+                for offset in (lowest, highest):
+                    if not balance.first_offset <= offset <= balance.last_offset:
+                        yield f"{balance.name}: offset {offset} is outside the ledger's {balance.span}"
+            missing = balance.offsets - sum(distinct for _, _, distinct, *_ in of_partition)
+            if balance.gap or missing != balance.waiting:
+                yield from _missing(con, balance, missing)
 
 
-def _twice(con: Any, books: Books, bucket: int) -> Iterator[str]:
+def _doubled(con: Any, balance: PartitionBalance, bucket: int) -> Iterator[str]:
+    """Name offsets of a bucket that are there more than once."""
     query = f"""
-    SELECT koff, count(*) FROM {OFFSETS} WHERE topic = ? AND kpart = ? AND koff >> {BUCKET} = ?
-    GROUP BY koff HAVING count(*) > 1 ORDER BY koff LIMIT {NAMED}
+    SELECT koff, count(*) FROM {OFFSETS} WHERE topic = ? AND kpart = ? AND koff >> {BUCKET_BITS} = ?
+    GROUP BY koff HAVING count(*) > 1 ORDER BY koff LIMIT {MAX_NAMED}
     """
-    for offset, count in con.execute(query, [books.topic, books.kpart, bucket]).fetchall():
-        yield f"{books.name}: offset {offset} is there {count} times"
+    for offset, count in con.execute(query, [balance.topic, balance.kpart, bucket]).fetchall():
+        yield f"{balance.name}: offset {offset} is there {count} times"
 
 
-def _holes(con: Any, books: Books, missing: int) -> Iterator[str]:
+def _missing(con: Any, balance: PartitionBalance, missing: int) -> Iterator[str]:
     """Compare what each epoch lacks with its gap; what waits may be of any epoch."""
     query = f"""
     WITH
     epoch AS (FROM ledger WHERE topic = $topic AND kpart = $kpart AND last_offset >= first_offset),
-    mine AS (SELECT koff FROM {OFFSETS} WHERE topic = $topic AND kpart = $kpart),
-    held AS (SELECT first_offset, count(*) AS n FROM mine ASOF JOIN epoch ON koff >= first_offset GROUP BY first_offset)
+    held AS (SELECT koff FROM {OFFSETS} WHERE topic = $topic AND kpart = $kpart),
+    counts AS (SELECT first_offset, count(*) AS n FROM held ASOF JOIN epoch ON koff >= first_offset GROUP BY ALL)
     SELECT first_offset, last_offset, last_offset - first_offset + 1 - coalesce(n, 0) AS missing, gap
-    FROM epoch LEFT JOIN held USING (first_offset)
+    FROM epoch LEFT JOIN counts USING (first_offset)
     WHERE missing < gap OR missing > gap AND $all_judged
     ORDER BY first_offset
-    LIMIT {NAMED}
+    LIMIT {MAX_NAMED}
     """
-    names = {"topic": books.topic, "kpart": books.kpart}
-    epochs = con.execute(query, {**names, "all_judged": missing > books.gap + books.waiting}).fetchall()
+    partition = {"topic": balance.topic, "kpart": balance.kpart}
+    gap_and_waiting = balance.gap + balance.waiting
+    epochs = con.execute(query, {**partition, "all_judged": missing > gap_and_waiting}).fetchall()
     for first, last, lacking, gap in epochs:
         absent = con.execute(
             f"SELECT koff FROM range($first, $last + 1) AS due(koff) ANTI JOIN (SELECT koff FROM {OFFSETS} "
             f"WHERE topic = $topic AND kpart = $kpart AND koff BETWEEN $first AND $last) USING (koff) "
-            f"ORDER BY koff LIMIT {NAMED}",
-            {**names, "first": first, "last": last},
+            f"ORDER BY koff LIMIT {MAX_NAMED}",
+            {**partition, "first": first, "last": last},
         ).fetchall()
-        at = ", ".join(str(offset) for [offset] in absent)
-        yield f"{books.name}: epoch {first}..{last} lacks {lacking} offsets ({at or 'none'}), its gap is {gap}"
-    due = books.gap + books.waiting
-    if not epochs and missing != due:
-        yield f"{books.name}: lacks {missing} offsets, but gap {books.gap} + waiting {books.waiting} are {due}"
+        named = ", ".join(str(offset) for [offset] in absent)
+        yield f"{balance.name}: epoch {first}..{last} lacks {lacking} offsets ({named or 'none'}), its gap is {gap}"
+    if not epochs and missing != gap_and_waiting:
+        yield (
+            f"{balance.name}: lacks {missing} offsets, "
+            f"but gap {balance.gap} + waiting {balance.waiting} are {gap_and_waiting}"
+        )

@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.support.lakes import Lake
+from tests.support.lakes import LakeWriter
 
 
 @pytest.fixture
 def lake(tmp_path):
     """An empty lake of stations a (by the minute) and b (by the hour), light-1 following b, then a."""
-    return Lake(tmp_path / "lake")
+    return LakeWriter(tmp_path / "lake")

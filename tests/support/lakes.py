@@ -65,7 +65,7 @@ DEFAULTS = {
 }
 
 
-class Lake:
+class LakeWriter:
     """A lake of stations a (by the minute) and b (by the hour), and of light-1, that a test writes to."""
 
     def __init__(self, root):
@@ -93,7 +93,7 @@ class Lake:
             )
         return self
 
-    def books(self, offsets, *, rejects=(), waiting=0, gap=0, first=None, last=None, kpart=0):
+    def books(self, offsets, *, rejects=(), waiting=0, gap=0, first=None, last=None, kpart=0, writer="air"):
         """Commit an epoch of input: readings at ``offsets``, rejects as (offset, reason), and a ledger that fits."""
         taken = [*offsets, *(offset for offset, _ in rejects)]
         count = {"duplicate": 0, "too_late": 0, "rejected": 0}
@@ -114,7 +114,7 @@ class Lake:
             for o in offsets
         ]
         refused = [{"koff": o, "kpart": kpart, "reason": reason, "detail": f"at {o}"} for o, reason in rejects]
-        return self.epoch(air_readings=readings, rejects=refused, ledger=[ledger])
+        return self.epoch(writer, air_readings=readings, rejects=refused, ledger=[ledger])
 
 
 def committed_offsets(root, table="rejects"):

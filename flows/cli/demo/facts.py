@@ -14,7 +14,7 @@ from sinks.lights.history import LightsDay
 from flows.simulate.simulator import TrueEvent, Truth
 from schemas.city_rules import Words
 from sinks.catalog import catalog
-from sinks.maintenance import check as upkeep
+from sinks.maintenance.audit import audit
 
 QUESTIONS = (
     (
@@ -193,7 +193,7 @@ def of_day(lake: Path, truth: Truth) -> Day:
             lights=lights,
             words=city.light_rules.words,
             answers=[_answer(con, question, query.format(day=day)) for question, query in QUESTIONS],
-            faults=upkeep.audit(lake).faults,
+            faults=audit(lake).faults,
         )
 
 
@@ -393,7 +393,7 @@ def of_recorded(lake: Path) -> Recorded:
             worst_hour_of=worst_of,
             extreme=extreme,
             line=_line("PM2.5", rows),
-            faults=upkeep.audit(lake).faults,
+            faults=audit(lake).faults,
         )
 
 

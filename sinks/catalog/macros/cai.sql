@@ -18,10 +18,10 @@ list_transform(  -- lists of one, so that what each step needs is written once
             lambda i: {
                 'i': i,
                 'highest': CASE  -- there is none without the first four
-                    WHEN list_count(list_transform(i[:4], lambda one: one.index)) = 4
-                    THEN list_max(list_transform(i, lambda one: one.index))
+                    WHEN list_count(list_transform(i[:4], lambda graded: graded.index)) = 4
+                    THEN list_max(list_transform(i, lambda graded: graded.index))
                 END,
-                'added': {added}[least(len(list_filter(i, lambda one: one.grade >= {bad})), {most_bad}) + 1]
+                'added': {added}[least(len(list_filter(i, lambda graded: graded.grade >= {bad})), {most_bad}) + 1]
             }
         ),
         lambda x: {
@@ -49,7 +49,7 @@ list_transform(  -- lists of one, so that what each step needs is written once
         'index_no2': x.i[4].index,
         'index_co': x.i[5].index,
         'index_so2': x.i[6].index,
-        'over_range': len(list_filter(x.i, lambda one: one.beyond)) > 0
+        'over_range': len(list_filter(x.i, lambda graded: graded.beyond)) > 0
             OR coalesce(x.highest + x.added > {highest}, false)
     }
 )[1]

@@ -14,8 +14,7 @@ from flows.kernels import bands, cai, nowcast
 from flows.resources import every_index, index
 from schemas import indices
 from schemas.measured import AIR
-from sinks.catalog import catalog
-from sinks.catalog import macros as twins
+from sinks.catalog import catalog, macros
 from tests.support.recorded import DATA
 
 SEOUL = DATA / "seoul" / "readings_2017.tsv.gz"
@@ -25,7 +24,7 @@ KOREA = index("korea")
 @pytest.fixture(scope="module")
 def con():
     with duckdb.connect(config={"threads": 1}) as connection:
-        twins.install(connection)
+        macros.install(connection)
         yield connection
 
 
@@ -201,7 +200,7 @@ def test_every_scale_is_the_kernels(con):
                 spread = [ends, ends * (1 + 1e-15), ends * (1 - 1e-15), rng.uniform(-0.1, 1.2, 300) * ends.max()]
                 values = np.concatenate([*spread, [np.nan, np.inf]])
                 rows = pa.table({"value": values})
-                call = f"aqi('{twins.prefix(name, known, table).strip()}', '{parameter}', value)"
+                call = f"aqi('{macros.prefix(name, known, table).strip()}', '{parameter}', value)"
                 found = con.execute(f"SELECT unnest({call}) FROM rows").fetchall()
                 del rows
                 numbers, grades, over = zip(*found, strict=True)
@@ -226,7 +225,7 @@ o3 = { average = "8h", factor = 1995.7, digits = 0, bands = [[0, 50], [50, 100]]
 """
     )
     with duckdb.connect() as con:
-        for statement in twins.create_macros({**every_index(), "eu": eu}):
+        for statement in macros.create_macros({**every_index(), "eu": eu}):
             con.execute(statement)
         for parameter, scale in bands.bands_of(eu.table()).items():
             values = np.array([0, 10, 10.01, 20, 20.01, 1e9, np.nan]) / scale.factor * (5 if scale.power else 1)
@@ -286,7 +285,7 @@ def test_a_lake_has_every_macro(lake):
         made = con.execute(
             "SELECT function_name FROM duckdb_functions() WHERE function_type = 'macro' AND NOT internal"
         )
-        assert {name for (name,) in made.fetchall()} == {macro.name for macro in twins.macros()}
+        assert {name for (name,) in made.fetchall()} == {macro.name for macro in macros.macros()}
         con.refresh()
         assert con.cursor().execute("SELECT aqi_pm25(35.49)").fetchone() == (100,)
     with duckdb.connect() as plain:
@@ -297,7 +296,7 @@ def test_a_lake_has_every_macro(lake):
 
 
 def test_macros_say_what_they_answer_and_how_they_are_called():
-    known = {macro.name: macro for macro in twins.macros()}
+    known = {macro.name: macro for macro in macros.macros()}
     assert {name for name in known if name[0] != "_"} == {"cai", "c24e", "grade", "nowcast_pm", "aqi_pm25", "aqi"}
     for macro in known.values():
         assert "?" in macro.doc

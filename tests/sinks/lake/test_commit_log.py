@@ -4,13 +4,13 @@ import pytest
 
 from sinks import recovery_store
 from sinks.lake import commit_log
-from tests.support.lakes import Lake
+from tests.support.lakes import LakeWriter
 
 
 @pytest.fixture
 def table(tmp_path):
     """A table that writers air, air-1 and air committed to, and version 0 that made it."""
-    lake = Lake(tmp_path / "lake")
+    lake = LakeWriter(tmp_path / "lake")
     for writer in ("air", "air-1", "air"):
         lake.epoch(writer, flags=[{}])
     return lake.root / "flags"

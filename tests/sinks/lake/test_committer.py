@@ -202,7 +202,7 @@ def test_our_own_entry_is_made_durable_and_those_of_others_before_it(committer, 
 
 def test_two_processes_commit_to_the_same_tables_at_once(tmp_path):
     """They make the tables, too: no loss, no double, no failure, one identity."""
-    root, epochs = tmp_path / "lake", 20
+    root, epochs = tmp_path / "lake", 12
     assert writers.start(root, "air", "air-1", epochs=epochs) == [("", 0)] * 2
     assert committed_offsets(root) == sorted([*range(2 * epochs)] * 2)
     for name in ("rejects", "ledger"):

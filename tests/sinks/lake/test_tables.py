@@ -11,6 +11,7 @@ from deltalake import DeltaTable
 from schemas.city import City
 from schemas.errors import ConfigurationError
 from schemas.tables import TABLES
+from sinks.lake import tables
 from sinks.lake.layout import CITY_FILE, IDENTITY_FILE
 from sinks.lake.tables import create_tables, exclusive, keep_city
 
@@ -53,6 +54,14 @@ def test_starts_at_the_same_moment_end_with_the_same_tables_and_one_identity(tmp
     identities = at_once(lambda: create_tables(root))
     assert set(identities) == {(root / IDENTITY_FILE).read_text()}
     assert versions(root) == dict.fromkeys(TABLES, 0)
+
+
+def test_the_identity_is_made_once_whoever_comes_first(tmp_path, monkeypatch):
+    """Without tables to make, starts are as close to each other as they can be."""
+    monkeypatch.setattr(tables, "TABLES", {})
+    for turn in range(10):
+        root = tmp_path / f"lake-{turn}"
+        assert set(at_once(lambda root=root: create_tables(root))) == {(root / IDENTITY_FILE).read_text()}
 
 
 def test_a_column_added_by_several_at_the_same_moment_is_there_once(root, monkeypatch):
