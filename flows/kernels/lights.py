@@ -267,7 +267,7 @@ def _color(below: I64, true: int, now: int, dwell: int) -> int:
     return shown
 
 
-@callable_there
+@jitable
 def _smaller(number: F64, coverage: F64) -> float:
     """Smaller coverage of the two numbers; NaN where there is none."""
     smaller = np.nan
