@@ -1,7 +1,7 @@
-"""Partitions read as one: rows in the order of (running maximum of ``observed`` in the partition, partition, row).
+"""Event-time merge of input partitions: rows by (running maximum of ``observed`` in the partition, partition, row).
 
-A partition is a file, or one of a topic. The order does not depend on how they are cut into blocks. Offsets of one
-partition leave in their order, readings and rejects alike, so that what has left it is told by one number.
+A partition is a file, or one of a topic. The order does not depend on how partitions are cut into blocks. Rows and
+rejects of one partition are emitted in the order of their offsets, so that its progress is a single number.
 """
 
 import heapq
@@ -17,208 +17,265 @@ from flows.arrays import I64
 from flows.decode.batch import OffsetRange, Readings, concatenate, no_readings
 from flows.sources.base import Block, Place, Reader
 from schemas.rejected import Reject
+from schemas.slots import DAY_US
 
-LOWEST = int(np.iinfo(np.int64).min)
-BLOCKS = 16
-"""All files together hold about so many blocks; with more files each block is smaller."""
-SPAN = 4 * 86_400_000_000
-"""Microseconds of air that leave together."""
-LEAST_ROWS = 256
-FIRST_ROWS = 64
-"""To know where a file begins in time, so many rows are enough."""
-FILES_A_CALL = 64
-"""So many files are looked into at a time, so that a stop need not wait for thousands."""
+BEFORE_ALL_US = int(np.iinfo(np.int64).min)
+"""Largest ``observed`` of a partition of which no reading was read; snapshots hold it."""
+BUFFERED_BLOCKS = 16
+"""Blocks that all files together buffer, about; with more files each block is smaller."""
+MAX_SPAN_US = 4 * DAY_US
+"""Event time that one batch spans at most."""
+MIN_READ_ROWS = 256
+PROBE_ROWS = 64
+"""Rows that tell where a file begins in event time."""
+PROBES_PER_CALL = 64
+"""Files probed in one call, so that a stop need not wait for thousands."""
 
 
-class _Waiting:
-    """A block whose rows wait for those of other files.
+class ReleaseLimit(NamedTuple):
+    """Event time up to which rows are released; at that very time, those of partitions up to ``part``."""
+
+    observed: int | None
+    """Microseconds since 1970 UTC; None releases everything."""
+    part: int
+
+
+class _BufferedBlock:
+    """A block of a partition, with how far its rows were released and emitted.
 
     Attributes:
-        keys: running maximum of ``observed`` within the file, shape (n,).
-        released: rows that may leave; ``left``: rows that have.
+        keys: running maximum of ``observed`` within the partition, shape (n,).
+        rejects: those that were not emitted.
+        released: rows that may be emitted.
+        emitted: rows that were.
     """
 
-    def __init__(self, found: Block, high: int) -> None:
-        self.block = found
-        self.keys: I64 = np.maximum(np.maximum.accumulate(found.readings.observed), high)
-        self.rejects = deque(found.rejects)
-        self.released = self.left = 0
+    def __init__(self, block: Block, high: int) -> None:
+        self.block = block
+        self.keys: I64 = np.maximum(np.maximum.accumulate(block.readings.observed), high)
+        self.rejects = deque(block.rejects)
+        self.released = self.emitted = 0
 
 
-class Track:
-    """One file on its way: what has been read of it, and what has left.
+class PartitionBuffer:
+    """Messages of one input partition that were read and not emitted yet, in the order of their offsets.
+
+    A reading is first released, up to a limit in event time that holds for all partitions, and then emitted. Rejects
+    have no event time: they are emitted with the readings before them.
 
     Args:
-        reader: gives its blocks; None for a file that is done with.
-        part: its index among the partitions.
-        koff: the first offset that has not left yet.
-        high: the largest ``observed`` that has left.
+        part: index among the partitions of the source.
+        offset: first offset that was not emitted.
+        high: largest ``observed`` that was emitted, microseconds since 1970 UTC.
+
+    Attributes:
+        offset: first offset that was not emitted.
+        read_high: largest ``observed`` that was read.
+        emitted_high: largest ``observed`` that was emitted.
+
+    >>> buffer = PartitionBuffer(part=0)
+    >>> buffer.add(Block(no_readings(), [Reject(0, 0, "undecodable", "", b"{")], 0, 1, {"koff": 0}))
+    >>> buffer.empty, buffer.unreleased, buffer.offset
+    (False, 1, 0)
+    >>> rejects, offsets = buffer.emit(0)
+    >>> offsets
+    OffsetRange(part=0, first=0, last=0, number=1, gap=0)
+    >>> buffer.empty, buffer.offset
+    (True, 1)
     """
 
-    def __init__(self, reader: Reader | None, part: int, koff: int = 0, high: int = LOWEST) -> None:
-        self._reader = reader
-        self.part, self.offset = part, koff
-        self.left_high = self.high = high
-        """Largest ``observed`` that has left; that has been read."""
-        self._waiting: deque[_Waiting] = deque()
+    def __init__(self, part: int, offset: int = 0, high: int = BEFORE_ALL_US) -> None:
+        self.part, self.offset = part, offset
+        self.emitted_high = self.read_high = high
+        self._blocks: deque[_BufferedBlock] = deque()
 
     @property
-    def unread(self) -> bool:
-        """Whether there may be more to read."""
-        return self._reader is not None
+    def empty(self) -> bool:
+        """Whether everything that was read was emitted."""
+        return not self._blocks
 
     @property
-    def held(self) -> bool:
-        """Whether something read has not left."""
-        return bool(self._waiting)
+    def unreleased(self) -> int:
+        """Count of messages that still wait for other partitions."""
+        return sum(block.keys.size - block.released + len(block.rejects) for block in self._blocks)
 
-    def waiting(self) -> int:
-        """Count the messages that have been read and not released."""
-        return sum(one.keys.size - one.released + len(one.rejects) for one in self._waiting)
-
+    @property
     def place(self) -> Place | None:
-        """Return where reading must go on to lose nothing; None at the end."""
-        if self._waiting:
-            return self._waiting[0].block.place
-        return self._reader.place if self._reader else None
+        """Where reading has to go on to lose nothing of the buffer; None where it is empty."""
+        return self._blocks[0].block.place if self._blocks else None
 
-    def read(self, rows: int) -> None:
-        """Read a block of about ``rows`` messages."""
-        if self._reader is None:
-            return
-        found = self._reader.read(rows)
-        if found is None:
-            self._reader = None
-            return
-        self.put(found)
+    def add(self, block: Block) -> None:
+        """Append a block that was read; of one that was emitted in part, the rest."""
+        if block.first < self.offset and not self._blocks:
+            block = _from_offset(block, self.offset)
+        if block.end > block.first:
+            self._blocks.append(_BufferedBlock(block, self.read_high))
+            if len(block.readings):
+                self.read_high = int(self._blocks[-1].keys[-1])
 
-    def put(self, found: Block) -> None:
-        """Take a block that was read."""
-        if found.first < self.offset and not self._waiting:
-            found = _rest(found, self.offset)
-        if found.end > found.first:
-            self._waiting.append(_Waiting(found, self.high))
-            if len(found.readings):
-                self.high = int(self._waiting[-1].keys[-1])
+    def release(self, limit: ReleaseLimit) -> list[tuple[Readings, I64]]:
+        """Release rows up to a limit.
 
-    def pause(self) -> None:
-        """Give back what the operating system lends, until the next read."""
-        if self._reader is not None:
-            self._reader.pause()
-
-    def release(self, high: int | None, part: int) -> list[tuple[Readings, I64]]:
-        """Return the rows up to a limit, and their keys; all of them without one."""
+        Returns:
+            Runs of rows released now, each with its keys: the running maximum of ``observed``, shape (n,).
+        """
         runs = []
-        for waiting in self._waiting:
-            n, begin = waiting.keys.size, waiting.released
-            if high is not None:
-                n = int(np.searchsorted(waiting.keys, high, "right" if self.part <= part else "left"))
+        for block in self._blocks:
+            n, begin = block.keys.size, block.released
+            if limit.observed is not None:
+                n = int(np.searchsorted(block.keys, limit.observed, "right" if self.part <= limit.part else "left"))
             if n > begin:
-                readings = waiting.block.readings
+                readings = block.block.readings
                 if n - begin < len(readings):
                     readings = readings.slice(begin, n)
-                runs.append((readings, waiting.keys[begin:n]))
-                waiting.released = n
-            if n < waiting.keys.size:
+                runs.append((readings, block.keys[begin:n]))
+                block.released = n
+            if n < block.keys.size:
                 break
         return runs
 
-    def leave(self, count: int) -> tuple[list[Reject], OffsetRange | None]:
-        """Let ``count`` released rows go, with the rejects before the first row that stays."""
-        first, rejects, rows = self.offset, [], count
-        while self._waiting:
-            waiting = self._waiting[0]
-            readings = waiting.block.readings
-            now = min(count, len(readings) - waiting.left)
+    def emit(self, rows: int) -> tuple[list[Reject], OffsetRange | None]:
+        """Emit released rows, and the rejects before the first row that stays.
+
+        Args:
+            rows: count of released rows that are emitted.
+
+        Returns:
+            The rejects, and the offsets that were emitted; None where none were.
+        """
+        first, rejects, left = self.offset, [], rows
+        while self._blocks:
+            block = self._blocks[0]
+            readings = block.block.readings
+            now = min(left, len(readings) - block.emitted)
             if now:
-                waiting.left += now
-                count -= now
-                self.left_high = int(waiting.keys[waiting.left - 1])
-            stays = waiting.left < len(readings)
-            self.offset = int(readings.offset[waiting.left]) if stays else waiting.block.end
-            while waiting.rejects and waiting.rejects[0].offset < self.offset:
-                rejects.append(waiting.rejects.popleft())
+                block.emitted += now
+                left -= now
+                self.emitted_high = int(block.keys[block.emitted - 1])
+            stays = block.emitted < len(readings)
+            self.offset = int(readings.offset[block.emitted]) if stays else block.block.end
+            while block.rejects and block.rejects[0].offset < self.offset:
+                rejects.append(block.rejects.popleft())
             if stays:
                 break
-            self._waiting.popleft()
-        number = rows - count + len(rejects)
+            self._blocks.popleft()
+        number = rows - left + len(rejects)
         gap = self.offset - first - number
-        taken = OffsetRange(self.part, first, self.offset - 1, number, gap) if self.offset > first else None
-        return rejects, taken
+        return rejects, OffsetRange(self.part, first, self.offset - 1, number, gap) if self.offset > first else None
 
 
-class Merged(NamedTuple):
-    """What leaves together; nothing, where nothing has come yet."""
+class ReadAhead:
+    """A reader of one partition, and the buffer of what was read ahead.
+
+    Args:
+        reader: gives the blocks of the partition; None where it was read to its end before.
+        buffer: takes them.
+    """
+
+    def __init__(self, reader: Reader | None, buffer: PartitionBuffer) -> None:
+        self._reader, self.buffer = reader, buffer
+
+    @property
+    def at_end(self) -> bool:
+        """Whether the reader has nothing more."""
+        return self._reader is None
+
+    @property
+    def place(self) -> Place | None:
+        """Where reading has to go on to lose nothing; None where everything was emitted."""
+        return self.buffer.place or (self._reader.place if self._reader else None)
+
+    def read(self, rows: int) -> None:
+        """Read a block of about ``rows`` messages into the buffer."""
+        if self._reader is None:
+            return
+        block = self._reader.read(rows)
+        if block is None:
+            self._reader = None
+        else:
+            self.buffer.add(block)
+
+    def pause(self) -> None:
+        """Close what the operating system lends, until the next read."""
+        if self._reader is not None:
+            self._reader.pause()
+
+
+class MergedBatch(NamedTuple):
+    """Readings and rejects of several partitions, emitted together; empty where nothing has come."""
 
     readings: Readings
     rejects: list[Reject]
-    taken: list[OffsetRange]
+    offsets: list[OffsetRange]
+    """What was emitted of each partition."""
 
 
-class Merge:
-    """Puts the rows of several tracks in order; the rows of one track alone just pass.
+class EventTimeMerge:
+    """Merge of partitions that are read on demand, as files are; rows of one partition alone just pass.
 
     Args:
-        tracks: the files, in the order of their appearance.
-        rows: at most so many rows leave together.
+        partitions: in the order of their ``part``.
+        max_rows: rows of a batch at most.
     """
 
-    def __init__(self, tracks: Sequence[Track], rows: int) -> None:
-        self.tracks = tracks
-        self._rows = rows
-        self._unopened = deque(track for track in tracks if track.unread)
-        self._alone = len(self._unopened) == 1
-        self._live: list[tuple[int, int]] = []
-        self._by_part = {track.part: track for track in tracks}
-        self._ready: deque[Readings] = deque()
+    def __init__(self, partitions: Sequence[ReadAhead], max_rows: int) -> None:
+        self._buffers = [partition.buffer for partition in partitions]
+        self._max_rows = max_rows
+        self._by_part = {partition.buffer.part: partition for partition in partitions}
+        self._unprobed = deque(partition for partition in partitions if not partition.at_end)
+        self._alone = len(self._unprobed) == 1
+        self._unended: list[tuple[int, int]] = []  # heap of (read_high, part): the first holds back the others
+        self._released: deque[Readings] = deque()
 
-    def next(self) -> Merged | None:
-        """Return what leaves next, None when all has left."""
-        if self._unopened:
-            self._open()
-            if self._unopened:
-                return Merged(no_readings(), [], [])
-        if not self._ready:
-            if not self._live and not any(track.held for track in self.tracks):
+    def next_batch(self) -> MergedBatch | None:
+        """Return the next batch, None once all partitions were emitted to their end."""
+        if self._unprobed:
+            self._probe()
+            if self._unprobed:
+                return MergedBatch(no_readings(), [], [])
+        if not self._released:
+            if not self._unended and all(buffer.empty for buffer in self._buffers):
                 return None
             self._read()
-            self._ready.extend(released(self.tracks, self._live[0] if self._live else (None, 0), self._rows))
-        return leaving(self.tracks, self._ready.popleft() if self._ready else no_readings())
+            limit = ReleaseLimit(*self._unended[0]) if self._unended else ReleaseLimit(None, 0)
+            self._released.extend(release(self._buffers, limit, self._max_rows))
+        return emit(self._buffers, self._released.popleft() if self._released else no_readings())
 
-    def _open(self) -> None:
-        """Look where some files begin in time."""
-        for _ in range(min(FILES_A_CALL, len(self._unopened))):
-            track = self._unopened.popleft()
+    def _probe(self) -> None:
+        """Read the first rows of the next files, to know where they begin in event time."""
+        for _ in range(min(PROBES_PER_CALL, len(self._unprobed))):
+            partition = self._unprobed.popleft()
             if not self._alone:
-                track.read(FIRST_ROWS)
-                track.pause()
-            if track.unread or track.held:
-                heapq.heappush(self._live, (track.high, track.part))
+                partition.read(PROBE_ROWS)
+                partition.pause()
+            if not partition.at_end or not partition.buffer.empty:
+                heapq.heappush(self._unended, (partition.buffer.read_high, partition.buffer.part))
 
     def _read(self) -> None:
-        """Read the files that hold the others back, until there is enough to let go."""
-        rows = min(self._rows, max(LEAST_ROWS, BLOCKS * self._rows // max(1, len(self._live))))
-        free = 0
-        for _ in range(len(self._live)):
-            if not self._live or 2 * free > self._rows:
+        """Read the partitions that hold back the others, until enough may be released."""
+        rows = min(self._max_rows, max(MIN_READ_ROWS, BUFFERED_BLOCKS * self._max_rows // max(1, len(self._unended))))
+        releasable = 0
+        for _ in range(len(self._unended)):
+            if not self._unended or 2 * releasable > self._max_rows:
                 break
-            track = self._by_part[self._live[0][1]]
-            # All that this file holds may leave: what comes next from it, or from another, is not before it.
-            free += track.waiting()
-            track.read(rows)
-            if track.unread:
-                heapq.heapreplace(self._live, (track.high, track.part))
+            partition = self._by_part[self._unended[0][1]]
+            # All of this buffer may be released: what comes next, from here or elsewhere, is not before it.
+            releasable += partition.buffer.unreleased
+            partition.read(rows)
+            if partition.at_end:
+                heapq.heappop(self._unended)
             else:
-                heapq.heappop(self._live)
+                heapq.heapreplace(self._unended, (partition.buffer.read_high, partition.buffer.part))
 
 
-def released(tracks: Sequence[Track], limit: tuple[int | None, int], rows: int) -> list[Readings]:
-    """Return what may go up to a limit (a key and a partition), in its order and in pieces.
+def release(buffers: Sequence[PartitionBuffer], limit: ReleaseLimit, max_rows: int) -> list[Readings]:
+    """Release the rows of all partitions up to a limit, in the merge's order.
 
-    A piece has at most ``rows`` and spans at most ``SPAN``, because what comes of it grows with the air's time: a
-    reading a day brings all the means of that day.
+    Returns:
+        Pieces of at most ``max_rows`` rows and `MAX_SPAN_US` each, because what comes of a piece grows with its event
+        time: one reading a day makes all the means of that day.
     """
-    runs = [run for track in tracks if track.held for run in track.release(*limit)]
+    runs = [run for buffer in buffers if not buffer.empty for run in buffer.release(limit)]
     if not runs:
         return []
     readings, keys = concatenate([run for run, _ in runs]), np.concatenate([keys for _, keys in runs])
@@ -226,37 +283,42 @@ def released(tracks: Sequence[Track], limit: tuple[int | None, int], rows: int) 
     if (np.diff(keys) < 0).any():
         order = np.argsort(keys, kind="stable")  # runs stand in the order of their partitions
         keys = keys[order]
-    cuts = _cuts(keys, rows)
+    cuts = _cuts(keys, max_rows)
     if order is None:
         return [readings.slice(begin, end) for begin, end in pairwise(cuts)] if len(cuts) > 2 else [readings]
     return [readings.take(order[begin:end]) for begin, end in pairwise(cuts)]
 
 
-def _cuts(keys: I64, rows: int) -> list[int]:
-    """Where pieces begin and end, for rising ``keys``."""
+def emit(buffers: Sequence[PartitionBuffer], readings: Readings) -> MergedBatch:
+    """Emit released rows, and the rejects among them."""
+    count = np.bincount(readings.part, minlength=1) if len(readings) else np.zeros(1, np.int64)
+    rejects, offsets = [], []
+    for buffer in buffers:
+        if not buffer.empty:
+            of_partition, emitted = buffer.emit(int(count[buffer.part]) if buffer.part < count.size else 0)
+            rejects.extend(of_partition)
+            if emitted:
+                offsets.append(emitted)
+    return MergedBatch(readings, rejects, offsets)
+
+
+def _cuts(keys: I64, max_rows: int) -> list[int]:
+    """Bounds of pieces of rows with rising ``keys``.
+
+    >>> _cuts(np.array([0, 1, MAX_SPAN_US + 1, MAX_SPAN_US + 2, MAX_SPAN_US + 3]), 2)
+    [0, 2, 4, 5]
+    """
     cuts = [0]
     while cuts[-1] < keys.size:
-        span_ends = int(np.searchsorted(keys, keys[cuts[-1]] + SPAN, "right"))
-        cuts.append(min(cuts[-1] + rows, span_ends))
+        span_ends = int(np.searchsorted(keys, keys[cuts[-1]] + MAX_SPAN_US, "right"))
+        cuts.append(min(cuts[-1] + max_rows, span_ends))
     return cuts
 
 
-def leaving(tracks: Sequence[Track], readings: Readings) -> Merged:
-    """Let released readings go, and the rejects that stood among them."""
-    count = np.bincount(readings.part, minlength=1) if len(readings) else np.zeros(1, np.int64)
-    rejects, taken = [], []
-    for track in tracks:
-        if track.held:
-            some, receipt = track.leave(int(count[track.part]) if track.part < count.size else 0)
-            rejects.extend(some)
-            if receipt:
-                taken.append(receipt)
-    return Merged(readings, rejects, taken)
-
-
-def _rest(found: Block, koff: int) -> Block:
+def _from_offset(block: Block, offset: int) -> Block:
     """Drop the messages before an offset; the place stays, because reading goes on there."""
-    first = min(koff, found.end)
-    kept = found.readings.offset >= koff
-    readings = found.readings if kept.all() else found.readings.take(kept)
-    return Block(readings, [r for r in found.rejects if r.offset >= koff], first, found.end, found.place)
+    first = min(offset, block.end)
+    later = block.readings.offset >= offset
+    readings = block.readings if later.all() else block.readings.take(later)
+    rejects = [reject for reject in block.rejects if reject.offset >= offset]
+    return Block(readings, rejects, first, block.end, block.place)

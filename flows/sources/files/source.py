@@ -18,7 +18,7 @@ from flows.decode.batch import InputPartition, SourceBatch
 from flows.decode.decoder import Decoder
 from flows.sources.base import START, NdjsonReader, ParquetReader, Place, Reader, SortedReader
 from flows.sources.files.lines import Lines, PipedBytes
-from flows.sources.merge import LOWEST, Merge, Track
+from flows.sources.merge import BEFORE_ALL_US, EventTimeMerge, PartitionBuffer, ReadAhead
 from flows.sources.tables.column_map import ColumnMap, Layout, known_maps, load_map
 from flows.sources.tables.rows import LongReader, WideReader, open_bytes
 from schemas.errors import ConfigurationError
@@ -165,15 +165,16 @@ class FileSource(FixedPartitionedSource[Item, Snapshot]):
                     "start a new lake and store, or write the input to a file and give its path"
                 )
             descriptor = sys.stdin.fileno() if self._descriptor is None else self._descriptor
-            track = Track(NdjsonReader(Lines(PipedBytes(descriptor)), 0, self._decoder), 0)
-            return FilesPartition([InputPartition("stdin", 0)], [track], None, self._rows, self._stop, self._now)
+            reader = NdjsonReader(Lines(PipedBytes(descriptor)), 0, self._decoder)
+            piped = ReadAhead(reader, PartitionBuffer(0))
+            return FilesPartition([InputPartition("stdin", 0)], [piped], None, self._rows, self._stop, self._now)
         if resume_state is not None and "files" not in resume_state:
             raise ConfigurationError(
                 "this recovery store has read standard input, or topics; start a new lake and store for files"
             )
-        known, tracks = _resume(self._files, resume_state, self._decoder)
+        known, files = _resume(self._files, resume_state, self._decoder)
         parts = [InputPartition(one["path"], one["kpart"]) for one in known]
-        return FilesPartition(parts, tracks, known, self._rows, self._stop, self._now)
+        return FilesPartition(parts, files, known, self._rows, self._stop, self._now)
 
     def finish(self) -> None:
         """After the engine has returned there is nothing left to say."""
@@ -204,14 +205,14 @@ class FilesPartition(StatefulSourcePartition[Item, Snapshot]):
     def __init__(
         self,
         parts: list[InputPartition],
-        tracks: list[Track],
+        files: list[ReadAhead],
         known: list[dict[str, Any]] | None,
         rows: int,
         stop: Callable[[], bool],
         now: Callable[[], int],
     ) -> None:
-        self._parts, self._tracks, self._known = parts, tracks, known
-        self._merge = Merge(tracks, rows)
+        self._parts, self._files, self._known = parts, files, known
+        self._merge = EventTimeMerge(files, rows)
         self._stop, self._now = stop, now
         self._finished = False
 
@@ -219,28 +220,28 @@ class FilesPartition(StatefulSourcePartition[Item, Snapshot]):
         """Return the next readings and rejects, if any have come; at the end an item that says so."""
         if self._finished or self._stop():
             raise StopIteration
-        merged = self._merge.next()
+        merged = self._merge.next_batch()
         if merged is None:
             self._finished = True
             return [("files", SourceBatch(self._parts, self._now(), end_of_input=True))]
-        if not merged.taken:
+        if not merged.offsets:
             return []
         more = self._known is not None  # standard input may be live: what it brings is evaluated at once
         return [
             (
                 "files",
-                SourceBatch(self._parts, self._now(), merged.readings, merged.rejects, merged.taken, backlog=more),
+                SourceBatch(self._parts, self._now(), merged.readings, merged.rejects, merged.offsets, backlog=more),
             )
         ]
 
     def snapshot(self) -> Snapshot:
         """Return where to go on, as plain data."""
         if self._known is None:
-            return {"v": 1, "stdin": self._tracks[0].offset}
-        for one, track in zip(self._known, self._tracks, strict=True):
-            place = track.place()
+            return {"v": 1, "stdin": self._files[0].buffer.offset}
+        for one, file in zip(self._known, self._files, strict=True):
+            place = file.place
             one["done"] = place is None
-            one["koff"], one["high"] = track.offset, track.left_high
+            one["koff"], one["high"] = file.buffer.offset, file.buffer.emitted_high
             if place is not None:
                 one["place"] = place
                 if one["plain"]:
@@ -250,28 +251,28 @@ class FilesPartition(StatefulSourcePartition[Item, Snapshot]):
 
 def _resume(
     files: list[InputFile], snapshot: Snapshot | None, decoder: Decoder
-) -> tuple[list[dict[str, Any]], list[Track]]:
+) -> tuple[list[dict[str, Any]], list[ReadAhead]]:
     """Match the files with those a snapshot knows; new ones come after them."""
     if snapshot is not None and snapshot["v"] != 1:
         raise ConfigurationError(f"the recovery store is of another version of cityair (v{snapshot['v']}); {CURE}")
     known: list[dict[str, Any]] = [dict(one) for one in snapshot["files"]] if snapshot else []
     here = {file.topic: file for file in files}
-    tracks = []
+    resumed = []
     for part, one in enumerate(known):
         file = here.pop(one["path"], None)
         if file is None:
             if not one["done"]:
                 raise ConfigurationError(f"{one['path']} vanished before it was read to its end; {CURE}")
-            tracks.append(Track(None, part, one["koff"], one["high"]))
+            resumed.append(ReadAhead(None, PartitionBuffer(part, one["koff"], one["high"])))
         else:
             grown = _same(file, one)
             reader = None if one["done"] and not grown else file.reader(part, decoder, one["place"])
-            tracks.append(Track(reader, part, one["koff"], one["high"]))
+            resumed.append(ReadAhead(reader, PartitionBuffer(part, one["koff"], one["high"])))
     for file in here.values():
         part = len(known)
         known.append(_first_seen(file, part))
-        tracks.append(Track(file.reader(part, decoder, START), part))
-    return known, tracks
+        resumed.append(ReadAhead(file.reader(part, decoder, START), PartitionBuffer(part)))
+    return known, resumed
 
 
 def _first_seen(file: InputFile, kpart: int) -> dict[str, Any]:
@@ -279,7 +280,7 @@ def _first_seen(file: InputFile, kpart: int) -> dict[str, Any]:
     size, head, digest = _head(file.path, HEAD_BYTES)
     plain = file.kind != "parquet" and file.path.suffix != ".gz"
     identity = {"path": file.topic, "kpart": kpart, "size": size, "head_size": head, "head": digest, "plain": plain}
-    return identity | {"koff": 0, "high": LOWEST, "place": START, "done": False}
+    return identity | {"koff": 0, "high": BEFORE_ALL_US, "place": START, "done": False}
 
 
 def _same(file: InputFile, one: dict[str, Any]) -> bool:

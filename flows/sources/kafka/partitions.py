@@ -21,9 +21,10 @@ from flows.decode.batch import InputPartition, Readings, SourceBatch, no_reading
 from flows.decode.decoder import Decoder
 from flows.sources.base import Block
 from flows.sources.kafka.records import Run, alike, decode
-from flows.sources.merge import LOWEST, Merged, Track, leaving, released
+from flows.sources.merge import BEFORE_ALL_US, MergedBatch, PartitionBuffer, ReleaseLimit, emit, release
 from schemas.errors import BrokerError, ConfigurationError, DataQualityError
 from schemas.rejected import Reject
+from schemas.slots import SLOT_US
 
 ROWS = 10_000
 """Messages that leave together."""
@@ -37,7 +38,7 @@ PATIENCE = 10.0
 """The same for one that is behind: perhaps its broker is away."""
 LOOK = 0.1
 """Seconds that count at most between two looks at the client: time in which we did not look is nobody's silence."""
-LEAD = 30 * 60_000_000
+LEAD = 30 * SLOT_US
 """Microseconds that others may go ahead of one that is behind and out of reach: half the shortest horizon."""
 LEAVES_WITHIN = 3.0
 """Seconds; a client whose broker is away would wait for half a minute, or for ever."""
@@ -45,7 +46,6 @@ HEARTBEAT = 0.5
 """Seconds after which an empty item goes out, so that epochs without air are committed too."""
 MOST_WAITING = 131_072
 """Messages of a partition that may wait for those of others; then it is not read on."""
-MINUTE = 60_000_000
 GONE = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
 log = logging.getLogger("cityair")
 Snapshot = dict[str, Any]
@@ -53,24 +53,24 @@ Item = tuple[str, SourceBatch]
 
 
 @dataclass(slots=True)
-class Lane:
+class AssignedPartition:
     """A partition on its way.
 
     Attributes:
         topic: its name on the broker.
-        track: what has been read and has not left.
+        buffer: what has been read and was not emitted.
         next: offset after the last message read.
         low: the first offset that the broker has, as far as we know.
         end: of a bounded input: the offset before which it ends.
         finished: whether a bounded input has been read to its end here.
         behind: whether the broker has more of it.
-        heard: when it last said something, in the seconds that its `Lanes` count.
+        heard: when it last said something, in the seconds that its `KafkaPartitions` count.
         paused: not read on, because too much of it waits.
     """
 
     topic: str
     partition: InputPartition
-    track: Track
+    buffer: PartitionBuffer
     next: int
     low: int
     end: int | None
@@ -101,13 +101,13 @@ class Lane:
         """
         if first < self.next:
             raise RuntimeError(f"{self.place} gave offset {first} after {self.next - 1}")
-        self.track.put(Block(readings, rejects, self.next, end, {"koff": self.next}))
+        self.buffer.add(Block(readings, rejects, self.next, end, {"koff": self.next}))
         self.next = end
 
     def skip_to(self, offset: int) -> None:
         """Note that the broker has no message before this offset: transactions and compaction leave such gaps."""
         if offset > self.next:
-            self.track.put(Block(no_readings(), [], self.next, offset, {"koff": self.next}))
+            self.buffer.add(Block(no_readings(), [], self.next, offset, {"koff": self.next}))
             self.next = offset
         self.reached(offset)
 
@@ -123,8 +123,12 @@ class Lane:
         One that is behind and cannot be reached must not come back to find all that it has too late.
         """
         if self.holds(now):
-            return self.track.high
-        return self.track.high + LEAD if self.behind and self.end is None and self.track.high > LOWEST else None
+            return self.buffer.read_high
+        return (
+            self.buffer.read_high + LEAD
+            if self.behind and self.end is None and self.buffer.read_high > BEFORE_ALL_US
+            else None
+        )
 
     @property
     def place(self) -> str:
@@ -132,12 +136,12 @@ class Lane:
         return f"{self.topic} [{self.partition.number}]"
 
 
-class Lanes(StatefulSourcePartition[Item, Snapshot]):
+class KafkaPartitions(StatefulSourcePartition[Item, Snapshot]):
     """All partitions of a source.
 
     Args:
         consumer: not assigned yet: ``assign`` does that.
-        lanes: in the order of their index among the partitions.
+        partitions: in the order of their index among the partitions.
         ids: of the topics, by contract name.
         identities: says whether they still have these.
         decoder: judges what they hold.
@@ -151,7 +155,7 @@ class Lanes(StatefulSourcePartition[Item, Snapshot]):
     def __init__(
         self,
         consumer: Any,
-        lanes: list[Lane],
+        partitions: list[AssignedPartition],
         ids: dict[str, str],
         identities: Identities,
         decoder: Decoder,
@@ -162,14 +166,14 @@ class Lanes(StatefulSourcePartition[Item, Snapshot]):
         *,
         accept_gaps: bool,
     ) -> None:
-        self._consumer, self._lanes, self._ids, self._identities = consumer, lanes, ids, identities
+        self._consumer, self._partitions, self._ids, self._identities = consumer, partitions, ids, identities
         self._decoder, self._future, self._stop, self._now = decoder, future, stop, now
         self._errors, self._accept_gaps = errors, accept_gaps
-        self._parts = [lane.partition for lane in lanes]
-        self._tracks = [lane.track for lane in lanes]
-        self._by_name = {(lane.topic, lane.partition.number): lane for lane in lanes}
-        self._topics = len({lane.topic for lane in lanes})
-        self._bounded = any(lane.end is not None for lane in lanes)
+        self._parts = [partition.partition for partition in partitions]
+        self._buffers = [partition.buffer for partition in partitions]
+        self._by_name = {(partition.topic, partition.partition.number): partition for partition in partitions}
+        self._topics = len({partition.topic for partition in partitions})
+        self._bounded = any(partition.end is not None for partition in partitions)
         self._finished = self._moved = False
         self._kept: list[TopicPartition] = []
         self._ready: deque[Readings] = deque()
@@ -187,40 +191,47 @@ class Lanes(StatefulSourcePartition[Item, Snapshot]):
             self._identities.watch(self._ids)
             self._read()
             self._release()
-        merged = leaving(self._tracks, self._ready.popleft() if self._ready else no_readings())
-        more = bool(self._ready) or any(lane.behind and lane.holds(self._clock) for lane in self._lanes)
+        merged = emit(self._buffers, self._ready.popleft() if self._ready else no_readings())
+        more = bool(self._ready) or any(
+            partition.behind and partition.holds(self._clock) for partition in self._partitions
+        )
         items = []
         # The last of a backlog left with more to come; when nothing comes, something has to say so.
-        if merged.taken or self._busy or self._more != more or time.monotonic() - self._said > HEARTBEAT:
+        if merged.offsets or self._busy or self._more != more or time.monotonic() - self._said > HEARTBEAT:
             items.append(self._item(merged, more=more))
-        self._busy = bool(merged.taken)
-        if self._bounded and all(lane.finished and not lane.track.held for lane in self._lanes):
+        self._busy = bool(merged.offsets)
+        if self._bounded and all(partition.finished and partition.buffer.empty for partition in self._partitions):
             self._finished = True
             items.append(("kafka", SourceBatch(self._parts, self._now(), end_of_input=True)))
         return items
 
     def _release(self) -> None:
-        """Let go what no lane holds back."""
-        holding = [high for lane in self._lanes if (high := lane.holds_at(self._clock)) is not None]
-        limit = -(-min(holding) // MINUTE) * MINUTE if holding else None  # a whole slot: in it, order is free
-        self._ready.extend(released(self._tracks, (limit, len(self._tracks)), ROWS))
+        """Let go what no partition holds back."""
+        holding = [high for partition in self._partitions if (high := partition.holds_at(self._clock)) is not None]
+        limit = -(-min(holding) // SLOT_US) * SLOT_US if holding else None  # a whole slot: in it, order is free
+        self._ready.extend(release(self._buffers, ReleaseLimit(limit, len(self._buffers)), ROWS))
 
     def snapshot(self) -> Snapshot:
         """Return where to go on, as plain data; the snapshot before is durable now, and shown to the group."""
         self._show(wait=False)
-        self._kept = [lane.at(lane.track.offset) for lane in self._lanes]
+        self._kept = [partition.at(partition.buffer.offset) for partition in self._partitions]
         parts = [
-            {"topic": p.topic, "kpart": p.number, "koff": lane.track.offset, "high": lane.track.left_high}
-            for p, lane in zip(self._parts, self._lanes, strict=True)
+            {
+                "topic": p.topic,
+                "kpart": p.number,
+                "koff": partition.buffer.offset,
+                "high": partition.buffer.emitted_high,
+            }
+            for p, partition in zip(self._parts, self._partitions, strict=True)
         ]
         return {"v": 1, "topics": dict(self._ids), "parts": parts}
 
     def assign(self) -> None:
-        """Have the client read each lane from where it stands; what it holds already is read again."""
-        self._consumer.assign([lane.at(max(lane.next, lane.low)) for lane in self._lanes])
+        """Have the client read each partition from where it stands; what it holds already is read again."""
+        self._consumer.assign([partition.at(max(partition.next, partition.low)) for partition in self._partitions])
         self._moved = False
-        for lane in self._lanes:
-            lane.paused = False
+        for partition in self._partitions:
+            partition.paused = False
 
     def leave(self) -> None:
         """Show the group the last snapshot, and leave the broker; one that is away is not waited for long."""
@@ -245,10 +256,10 @@ class Lanes(StatefulSourcePartition[Item, Snapshot]):
             log.warning("the consumer group's offsets were not shown: %s; the recovery store has them", err)
         self._kept = []
 
-    def _item(self, merged: Merged, *, more: bool) -> Item:
+    def _item(self, merged: MergedBatch, *, more: bool) -> Item:
         self._more, self._said = more, time.monotonic()
         return "kafka", SourceBatch(
-            self._parts, self._now(), merged.readings, merged.rejects, merged.taken, backlog=more
+            self._parts, self._now(), merged.readings, merged.rejects, merged.offsets, backlog=more
         )
 
     def _read(self) -> None:
@@ -272,58 +283,62 @@ class Lanes(StatefulSourcePartition[Item, Snapshot]):
         runs = []
         for run in alike(found, self._topics):
             first = run.messages[0]
-            lane, fault = self._by_name.get((first.topic(), first.partition())), first.error()
-            runs.append((lane, fault, run, lane.wanted(run) if lane and fault is None else run.first(0)))
-        wanted = [(lane.track.part, of_lane) for lane, _, _, of_lane in runs if lane and of_lane.messages]
+            partition, fault = self._by_name.get((first.topic(), first.partition())), first.error()
+            runs.append((partition, fault, run, partition.wanted(run) if partition and fault is None else run.first(0)))
+        wanted = [
+            (partition.buffer.part, of_lane) for partition, _, _, of_lane in runs if partition and of_lane.messages
+        ]
         decoded = iter(decode(wanted, self._decoder, self._future))
-        for lane, fault, run, of_lane in runs:
+        for partition, fault, run, of_lane in runs:
             if fault is not None:
-                self._fault(lane, fault, run.messages[0].offset())
-            elif lane is not None:
+                self._fault(partition, fault, run.messages[0].offset())
+            elif partition is not None:
                 if of_lane.messages:
-                    lane.put(*next(decoded), of_lane.messages[0].offset(), of_lane.messages[-1].offset() + 1)
+                    partition.put(*next(decoded), of_lane.messages[0].offset(), of_lane.messages[-1].offset() + 1)
                 after = run.messages[-1].offset() + 1
-                lane.reached(after)
-                _, high = self._consumer.get_watermark_offsets(lane.at(0), cached=True)
-                lane.behind, lane.heard = after < high, self._clock
+                partition.reached(after)
+                _, high = self._consumer.get_watermark_offsets(partition.at(0), cached=True)
+                partition.behind, partition.heard = after < high, self._clock
 
-    def _fault(self, lane: Lane | None, fault: Any, offset: int | None) -> None:
+    def _fault(self, partition: AssignedPartition | None, fault: Any, offset: int | None) -> None:
         """Deal with what the client says instead of a message."""
         code = fault.code()
-        if code == KafkaError._PARTITION_EOF and lane is not None and offset is not None:
-            lane.skip_to(offset if lane.end is None else min(offset, lane.end))
-            lane.behind, lane.heard = False, self._clock
-        elif code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE) and lane is not None:
-            asked = lane.at(0)
+        if code == KafkaError._PARTITION_EOF and partition is not None and offset is not None:
+            partition.skip_to(offset if partition.end is None else min(offset, partition.end))
+            partition.behind, partition.heard = False, self._clock
+        elif code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE) and partition is not None:
+            asked = partition.at(0)
             low, _ = connection.retry(
                 lambda limit: self._consumer.get_watermark_offsets(asked, timeout=limit), self._errors
             )
-            if lane.next >= low:  # so its end was before; by now it may have grown past it
+            if partition.next >= low:  # so its end was before; by now it may have grown past it
                 raise ConfigurationError(
-                    f"{lane.place} had no offset {lane.next}, up to which it was read: its offsets went back, because "
-                    "it was deleted and made again; bring it back, or start a new lake and store"
+                    f"{partition.place} had no offset {partition.next}, up to which it was read: its offsets went "
+                    "back, because it was deleted and made again; bring it back, or start a new lake and store"
                 )
-            lost_to_retention(lane.place, lane.next, low, accepted=self._accept_gaps)
-            lane.low = low
+            lost_to_retention(partition.place, partition.next, low, accepted=self._accept_gaps)
+            partition.low = low
             self._moved = True
         elif code in GONE:
             raise ConfigurationError(
-                f"{lane.place if lane else connection.servers()}: {fault.str()}: the topic was deleted while it was "
-                "read; bring it back, or start a new lake and store"
+                f"{partition.place if partition else connection.servers()}: {fault.str()}: the topic was deleted "
+                "while it was read; bring it back, or start a new lake and store"
             )
         elif fault.name() not in connection.RETRIABLE:
-            raise BrokerError(f"{lane.place if lane else connection.servers()}: {fault.name()}: {fault.str()}")
+            raise BrokerError(
+                f"{partition.place if partition else connection.servers()}: {fault.name()}: {fault.str()}"
+            )
 
     def _pace(self) -> None:
         """Read no further where too much waits; go on where it has gone."""
-        for lane in self._lanes:
-            waiting = lane.track.waiting()
-            if not lane.paused and (waiting > MOST_WAITING or lane.finished):
-                self._consumer.pause([lane.at(lane.next)])
-                lane.paused = True
-            elif lane.paused and not lane.finished and waiting < MOST_WAITING // 2:
-                self._consumer.resume([lane.at(lane.next)])
-                lane.paused = False
+        for partition in self._partitions:
+            waiting = partition.buffer.unreleased
+            if not partition.paused and (waiting > MOST_WAITING or partition.finished):
+                self._consumer.pause([partition.at(partition.next)])
+                partition.paused = True
+            elif partition.paused and not partition.finished and waiting < MOST_WAITING // 2:
+                self._consumer.resume([partition.at(partition.next)])
+                partition.paused = False
 
 
 def lost_to_retention(place: str, next_offset: int, low: int, *, accepted: bool) -> None:

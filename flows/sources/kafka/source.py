@@ -13,8 +13,8 @@ from flows.broker import connection
 from flows.broker.identities import Identities
 from flows.decode.batch import InputPartition, SourceBatch
 from flows.decode.decoder import Decoder
-from flows.sources.kafka.partitions import Lane, Lanes, lost_to_retention
-from flows.sources.merge import LOWEST, Track
+from flows.sources.kafka.partitions import AssignedPartition, KafkaPartitions, lost_to_retention
+from flows.sources.merge import BEFORE_ALL_US, PartitionBuffer
 from schemas.errors import ConfigurationError
 
 Snapshot = dict[str, Any]
@@ -62,13 +62,13 @@ class KafkaSource(FixedPartitionedSource[Item, Snapshot]):
             session_timeout_ms=4000,
             heartbeat_interval_ms=1000,
         )
-        self._part: Lanes | None = None
+        self._part: KafkaPartitions | None = None
 
     def list_parts(self) -> list[str]:
         """List the one partition."""
         return ["input"]
 
-    def build_part(self, step_id: str, for_part: str, resume_state: Snapshot | None) -> "Lanes":
+    def build_part(self, step_id: str, for_part: str, resume_state: Snapshot | None) -> KafkaPartitions:
         """Go on where a snapshot was taken; partitions that are new since then begin at their first message.
 
         Raises:
@@ -85,20 +85,20 @@ class KafkaSource(FixedPartitionedSource[Item, Snapshot]):
         there = {
             name: connection.partitions(consumer, connection.topic_name(name), self._errors) for name in self._topics
         }
-        lanes: list[Lane] = []
+        assigned: list[AssignedPartition] = []
         for one in known["parts"]:
             partition = InputPartition(one["topic"], one["kpart"])
             if partition.number not in there.get(partition.topic, ()):
                 raise ConfigurationError(f"partition {partition.number} of {partition.topic} was read and is gone")
-            lanes.append(self._lane(consumer, len(lanes), partition, one["koff"], one["high"]))
+            assigned.append(self._assigned(consumer, len(assigned), partition, one["koff"], one["high"]))
         for name, numbers in there.items():
             for number in numbers:
                 partition = InputPartition(name, number)
-                if partition not in [lane.partition for lane in lanes]:
-                    lanes.append(self._lane(consumer, len(lanes), partition, None, LOWEST))
-        self._part = Lanes(
+                if partition not in [one.partition for one in assigned]:
+                    assigned.append(self._assigned(consumer, len(assigned), partition, None, BEFORE_ALL_US))
+        self._part = KafkaPartitions(
             consumer,
-            lanes,
+            assigned,
             ids,
             identities,
             self._decoder,
@@ -137,7 +137,9 @@ class KafkaSource(FixedPartitionedSource[Item, Snapshot]):
         if self._part:
             self._part.leave()
 
-    def _lane(self, consumer: Any, part: int, partition: InputPartition, koff: int | None, high: int) -> Lane:
+    def _assigned(
+        self, consumer: Any, part: int, partition: InputPartition, koff: int | None, high: int
+    ) -> AssignedPartition:
         """Look what the broker has of a partition, and where to begin."""
         topic = connection.topic_name(partition.topic)
         asked = TopicPartition(topic, partition.number)
@@ -151,7 +153,7 @@ class KafkaSource(FixedPartitionedSource[Item, Snapshot]):
             )
         if koff < low:
             lost_to_retention(f"{topic} [{partition.number}]", koff, low, accepted=self._accept_gaps)
-        track = Track(None, part, koff, high)
-        lane = Lane(topic, partition, track, koff, low, end if self._bounded else None)
-        lane.reached(koff)
-        return lane
+        buffer = PartitionBuffer(part, koff, high)
+        assigned = AssignedPartition(topic, partition, buffer, koff, low, end if self._bounded else None)
+        assigned.reached(koff)
+        return assigned

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.sources.files.source import open_input
-from flows.sources.merge import SPAN
+from flows.sources.merge import MAX_SPAN_US
 from schemas.errors import ConfigurationError
 from schemas.rejected import MAX_KEPT_BYTES, MAX_MESSAGE_BYTES
 from tests.flows.sources.parquet import parquet
@@ -175,7 +175,7 @@ def test_what_leaves_together_spans_few_days(tmp_path, source, write, wire):
         while True:
             items += [item.readings.observed for _, item in part.next_batch() if len(item.readings)]
     assert [observed.size for observed in items] == [2] * 50
-    assert max(int(np.ptp(observed)) for observed in items) <= SPAN
+    assert max(int(np.ptp(observed)) for observed in items) <= MAX_SPAN_US
 
 
 # Standard input
