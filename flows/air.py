@@ -1,6 +1,6 @@
 """The air dataflow: readings in, judged, kept on the grid of their zone, averaged, and landed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ from bytewax.dataflow import Dataflow
 from bytewax.inputs import Source
 from bytewax.outputs import Sink
 
-from flows.decode.batch import SourceBatch, Words
+from flows.decode.batch import SideBatch, SourceBatch
 from flows.engine.steps import Known, by_zone, judge, landings, messages, receipts, to_every_zone
 from flows.outputs.events import ALERT_TOPIC, LIGHT_TOPIC, ROLLING_TOPIC, Events, Message, letters
 from flows.outputs.lake_rows import DeferredRows, Rows
@@ -39,12 +39,23 @@ class Edges:
 
     source: Source[tuple[str, SourceBatch]]
     lake: Sink[tuple[str, DeferredRows]]
-    words: Source[Words] | None = None
+    words: Source[SideBatch[LightMessage]] | None = None
     topics: Sink[tuple[str, list[Message]]] | None = None
     dead_letters: bool = False
     live: bool = False
     told: Sequence[LightState] = ()
     said: Sequence[LightMessage] = ()
+
+
+def light_check(city: City) -> Callable[[LightMessage], str]:
+    """Check of operators' messages: says what is wrong with one for a light that the city file does not have."""
+    lights = {light.id for light in city.lights}
+
+    def refusal(message: LightMessage) -> str:
+        known = message.light_id in lights
+        return "" if known else f"{message.light_id[:64]!r} is no light of the city file - at `$.light_id`"
+
+    return refusal
 
 
 def build(city: City, edges: Edges) -> Dataflow:

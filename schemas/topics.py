@@ -12,15 +12,15 @@ from schemas.odor import OdorReading, OdorReport
 from schemas.patrol import PatrolAck, PatrolTask
 from schemas.reading import AirReading
 from schemas.rolling import Rolling
+from schemas.slots import DAY_S
 
 PARTITIONS = 4
 """Partitions of a topic that is spread: what two cores read at once, with room to grow."""
-DAY = 86_400
-STANDSTILL = 14 * DAY
-"""So long (seconds) a flow may stand still and still find its input: two weeks of holidays."""
-MENDING = 90 * DAY
-"""So long (seconds) dead letters wait for their cause to be mended."""
-LARGEST_MESSAGE = 1_048_588
+MAX_STANDSTILL_S = 14 * DAY_S
+"""Seconds that a flow may stand still and still find its input: two weeks of holidays."""
+DEAD_LETTER_AGE_S = 90 * DAY_S
+"""Seconds that dead letters wait for their cause to be mended."""
+MAX_BATCH_BYTES = 1_048_588
 """Bytes of a batch on the wire, Kafka's own default: a message of 1 MiB with its head."""
 
 
@@ -51,17 +51,26 @@ TOPICS: dict[str, Topic] = {
 }
 
 
-def dead_letters(topic: str) -> str:
-    """Name the topic that takes the refused messages of an input topic; key and bytes stay as they came.
+def is_compacted(topic: str) -> bool:
+    """Whether the broker keeps only the newest message of each key of a topic.
 
-    >>> dead_letters("env.air.reading.v1")
+    >>> is_compacted("env.light.state.v1"), is_compacted("env.light.message.v1.dlq")
+    (True, False)
+    """
+    return topic in TOPICS and TOPICS[topic].compacted
+
+
+def dead_letter_topic(topic: str) -> str:
+    """Name of the topic that takes the refused messages of an input topic, with their key and bytes as they came.
+
+    >>> dead_letter_topic("env.air.reading.v1")
     'env.air.reading.v1.dlq'
     """
     return f"{topic}.dlq"
 
 
-class Wanted(Struct, frozen=True):
-    """How a topic must be kept: ``settings`` are the broker's own, by their names."""
+class TopicSpec(Struct, frozen=True):
+    """How the broker must keep a topic: ``settings`` are its own, by their names."""
 
     name: str
     partitions: int
@@ -69,42 +78,45 @@ class Wanted(Struct, frozen=True):
     settings: dict[str, str]
 
 
-def wanted(horizon: int, partitions: int = PARTITIONS, replication: int = 1) -> list[Wanted]:
-    """List the topics that a city needs, dead letters among them.
+def topic_specs(horizon: int, partitions: int = PARTITIONS, replication: int = 1) -> list[TopicSpec]:
+    """Specify the topics that a city needs, dead letters among them.
 
     Args:
         horizon: seconds that a reading may be late.
         partitions: of the topics that are spread.
         replication: copies of each; from three on, a write counts once two have it.
 
-    >>> [topic.name for topic in wanted(86_400)][:2]
+    >>> [topic.name for topic in topic_specs(86_400)][:2]
     ['env.air.reading.v1', 'env.air.reading.v1.dlq']
     """
     copies = {"min.insync.replicas": "2" if replication >= 3 else "1"}
-    topics = []
+    specs = []
     for name, topic in TOPICS.items():
-        settings = _compacted() if topic.compacted else _kept(STANDSTILL + 2 * horizon)
-        topics.append(Wanted(name, partitions if topic.spread else 1, replication, settings | copies))
+        settings = _compacted() if topic.compacted else _kept_for(MAX_STANDSTILL_S + 2 * horizon)
+        specs.append(TopicSpec(name, partitions if topic.spread else 1, replication, settings | copies))
         if topic.direction == "in":
             # A dead letter is its message and headers that say why: it must fit where its message did.
-            letters = _kept(MENDING) | {"max.message.bytes": str(2 * LARGEST_MESSAGE)}
-            topics.append(Wanted(dead_letters(name), 1, replication, letters | copies))
-    return topics
+            settings = _kept_for(DEAD_LETTER_AGE_S) | {"max.message.bytes": str(2 * MAX_BATCH_BYTES)}
+            specs.append(TopicSpec(dead_letter_topic(name), 1, replication, settings | copies))
+    return specs
 
 
-def _kept(age: int) -> dict[str, str]:
-    """Delete after ``age`` seconds in the broker, not after the age that a producer wrote: a replay is old."""
+def _kept_for(age_s: int) -> dict[str, str]:
+    """Settings of a topic whose messages are deleted at an age in seconds.
+
+    It counts from their arrival, not from the time that their producer wrote: a replay is old.
+    """
     return {
         "cleanup.policy": "delete",
-        "retention.ms": str(age * 1000),
+        "retention.ms": str(age_s * 1000),
         "retention.bytes": "-1",
         "message.timestamp.type": "LogAppendTime",
-        "max.message.bytes": str(LARGEST_MESSAGE),
+        "max.message.bytes": str(MAX_BATCH_BYTES),
     }
 
 
 def _compacted() -> dict[str, str]:
-    """Keep the newest of each key, and little else: whoever reads the topic whole reads about two hours of it.
+    """Settings of a topic that keeps the newest message of each key: a reader of the whole reads about two hours of it.
 
     The newest segment is never compacted, so it must end soon; by default it would after a week.
     """
@@ -113,5 +125,5 @@ def _compacted() -> dict[str, str]:
         "segment.ms": "3600000",
         "max.compaction.lag.ms": "3600000",
         "min.cleanable.dirty.ratio": "0.1",
-        "max.message.bytes": str(LARGEST_MESSAGE),
+        "max.message.bytes": str(MAX_BATCH_BYTES),
     }

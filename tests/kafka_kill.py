@@ -4,7 +4,7 @@
 
 A producer writes what 48 stations say by the minute over four partitions, keyed by station, with duplicates, garbage
 and minutes of silence. The real command reads and writes topics in epochs of 0.1 s and dies, at planted points
-(``sinks/crash.py``) and at random times. Then the input is copied byte for byte, with its partitions and time stamps,
+(``sinks/failpoints.py``) and at random times. Then the input is copied byte for byte, with its partitions and time stamps,
 and a second flow reads it undisturbed. The lake's tables, the books, the messages and the dead letters must be equal.
 
 Partitions are read as they come, so within a minute their order is free. Where a late reading arrives in the very
@@ -35,7 +35,7 @@ from confluent_kafka.admin import NewTopic
 
 from flows import air
 from flows.outputs.events import ALERT_TOPIC, DEAD_LETTER_ID, EVENT_ID, LIGHT_TOPIC
-from schemas.topics import PARTITIONS, TOPICS, dead_letters
+from schemas.topics import PARTITIONS, TOPICS, dead_letter_topic
 from sinks.catalog import catalog
 from sinks.maintenance.audit import audit
 from tests.broker import Broker, Remote
@@ -55,7 +55,7 @@ TOLD = {
 LIGHTS = 3
 SWING = 720
 """Minutes of a rise and fall of dust."""
-OUT = [*air.TOPICS, *(dead_letters(topic) for topic in air.INPUT)]
+OUT = [*air.TOPICS, *(dead_letter_topic(topic) for topic in air.INPUT)]
 POINTS = (
     "lake.before_files",
     "lake.after_files",
@@ -73,7 +73,7 @@ RATE = 20
 """Minutes of the city's air that are written in a second."""
 SHORTEST = 240
 """Minutes that are written at least, however fast kills land: an index takes three hours of dust."""
-LIVES = 15.0
+LIVES_S = 15.0
 """Seconds after which a start that met no planted point is killed too."""
 LONGEST = 600
 FLUSHES_WITHIN = 120
@@ -109,7 +109,14 @@ def main(words: list[str] | None = None) -> int:
 
 
 def prove(
-    broker: Remote, folder: Path, kills: int, seed: int, *, late: float = 0.0, rate: int = RATE
+    broker: Remote,
+    folder: Path,
+    kills: int,
+    seed: int,
+    *,
+    late: float = 0.0,
+    rate: int = RATE,
+    lives_s: float = LIVES_S,
 ) -> tuple[list[str], str]:
     """Return what differs between a flow killed ``kills`` times and an undisturbed one, and the figures in a line."""
     (folder / "city.toml").write_text(city_file())
@@ -121,7 +128,7 @@ def prove(
     start_up = time.monotonic() - began
     writer = Writer(killed, random.Random(seed), late, rate)
     with writer:
-        landed = kill(killed, kills, random.Random(seed), writer, start_up)
+        landed = kill(killed, kills, random.Random(seed), writer, start_up, lives_s)
         lasted = time.monotonic() - began - start_up
         until(lambda: writer.minutes >= SHORTEST, lambda: f"{writer.minutes} minutes are written", SHORTEST / rate + 60)
     killed.finish()
@@ -179,7 +186,7 @@ class Flow:
         """Make the city's topics."""
         settings = {"retention.ms": "-1"} | {key.replace("_", "."): value for key, value in config.items()}
         parts = {name: PARTITIONS if topic.spread else 1 for name, topic in TOPICS.items()}
-        parts |= {dead_letters(name): 1 for name, topic in TOPICS.items() if topic.direction == "in"}
+        parts |= {dead_letter_topic(name): 1 for name, topic in TOPICS.items() if topic.direction == "in"}
         kept = {name: {"cleanup.policy": "compact"} if topic.compacted else {} for name, topic in TOPICS.items()}
         self.broker.create_all(
             [NewTopic(self.prefix + t, n, replication, config=settings | kept.get(t, {})) for t, n in parts.items()]
@@ -388,7 +395,7 @@ def city_air(dice: random.Random, late: float) -> Iterator[list[tuple[bytes | No
         yield out + held.pop(minute, [])
 
 
-def kill(flow: Flow, kills: int, dice: random.Random, writer: Writer, start_up: float) -> Counter[str]:
+def kill(flow: Flow, kills: int, dice: random.Random, writer: Writer, start_up: float, lives_s: float) -> Counter[str]:
     """Start until so many kills have landed; count what landed where.
 
     Args:
@@ -397,6 +404,7 @@ def kill(flow: Flow, kills: int, dice: random.Random, writer: Writer, start_up: 
         dice: choose where and when.
         writer: asked before each start whether it still writes.
         start_up: seconds that a start over an empty topic takes.
+        lives_s: seconds after which a start that met no planted point is killed.
 
     Raises:
         RuntimeError: a start ended by itself.
@@ -408,7 +416,7 @@ def kill(flow: Flow, kills: int, dice: random.Random, writer: Writer, start_up: 
         planted = "" if timed else ",".join(f"{point}:{SHARE}" for point in POINTS)
         process = flow.start(CITYAIR_CRASH=planted)
         try:
-            said = process.communicate(timeout=dice.uniform(0.7, 4.0) * start_up if timed else LIVES)[1].decode()
+            said = process.communicate(timeout=dice.uniform(0.7, 4.0) * start_up if timed else lives_s)[1].decode()
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()

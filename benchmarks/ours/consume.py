@@ -13,7 +13,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
-from flows.broker import connection
+from flows.broker.connection import Connection
 from flows.decode.decoder import Decoder
 from flows.settings import load_city
 
@@ -25,8 +25,7 @@ EOF = KafkaError._PARTITION_EOF
 def main() -> None:
     """Read every partition to its end."""
     decoder, topic, columns = Decoder(load_city(Path(sys.argv[1]))), sys.argv[2], sys.argv[3] == "columns"
-    config = connection.config(
-        connection.ClientErrors(),
+    config = Connection().settings(
         group_id="cityair-benchmark",
         enable_auto_commit=False,
         enable_partition_eof=True,

@@ -11,7 +11,7 @@ from typing import Any
 
 from confluent_kafka import Producer
 
-from flows.broker import connection
+from flows.broker.connection import Connection
 
 MOST_UNSENT = 200_000
 
@@ -20,8 +20,7 @@ def main() -> None:
     """Send every line, and wait until all have arrived."""
     path, topic = Path(sys.argv[1]), sys.argv[2]
     producer = Producer(
-        connection.config(
-            connection.ClientErrors(),
+        Connection().settings(
             compression_type="lz4",
             linger_ms=50,
             batch_size=1 << 20,

@@ -11,7 +11,7 @@ import time
 
 from confluent_kafka import Consumer, TopicPartition
 
-from flows.broker import connection
+from flows.broker.connection import Connection
 
 
 def main() -> None:
@@ -24,9 +24,7 @@ def main() -> None:
 
     signal.signal(signal.SIGTERM, stop)
     consumer = Consumer(
-        connection.config(
-            connection.ClientErrors(), group_id="cityair-benchmark", enable_auto_commit=False, fetch_wait_max_ms=100
-        )
+        Connection().settings(group_id="cityair-benchmark", enable_auto_commit=False, fetch_wait_max_ms=100)
     )
     partitions = [
         TopicPartition(topic, number, consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=10)[1])

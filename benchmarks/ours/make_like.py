@@ -7,13 +7,13 @@ import sys
 
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
-from flows.broker import connection
+from flows.broker.connection import Connection
 
 
 def main() -> None:
     """Make them."""
     like, *names = sys.argv[1:]
-    admin = AdminClient(connection.config(connection.ClientErrors()))
+    admin = AdminClient(Connection().settings())
     partitions = len(admin.list_topics(like, timeout=10).topics[like].partitions)
     asked = ConfigResource(ResourceType.TOPIC, like)
     found = admin.describe_configs([asked])[asked].result(timeout=10)

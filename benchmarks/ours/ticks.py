@@ -16,7 +16,7 @@ import numpy as np
 from confluent_kafka import Producer
 
 from benchmarks.generate import START, Line
-from flows.broker import connection
+from flows.broker.connection import Connection
 from flows.settings import load_city
 
 EVERY = 0.1
@@ -31,9 +31,7 @@ def main() -> None:
     """Send them in time."""
     city, topic, first, count = load_city(Path(sys.argv[1])), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     zone = ZoneInfo(city.city.timezone)
-    producer = Producer(
-        connection.config(connection.ClientErrors(), compression_type="lz4", linger_ms=0, partitioner="murmur2_random")
-    )
+    producer = Producer(Connection().settings(compression_type="lz4", linger_ms=0, partitioner="murmur2_random"))
     producer.list_topics(topic, timeout=10)
     encode = msgspec.json.Encoder().encode
     draw, air = np.random.default_rng(first), np.full((len(city.stations), 6), USUAL)

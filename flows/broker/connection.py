@@ -1,4 +1,4 @@
-"""Where the broker is, and as whom we speak to it: ``CITYAIR_KAFKA*`` variables.
+"""Connection to the broker: address, identity and client settings by ``CITYAIR_KAFKA*`` variables, and retries.
 
 Secrets come from the environment or a file of their own. They are handed to the client and to nothing else: no message
 of ours names one.
@@ -9,15 +9,15 @@ import os
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from schemas.errors import BrokerError, ConfigurationError
 
 DEFAULT_SERVERS = "localhost:9092"
-PATIENCE_S = 30.0
-"""Seconds that a command waits for a broker when it starts."""
+MAX_CLIENT_BYTES = 4 << 20
+"""Bytes of a message that a producer lets pass; what a topic takes is the broker's to say."""
 FILES = {
     "CITYAIR_KAFKA_CA": "ssl.ca.location",
     "CITYAIR_KAFKA_CERTIFICATE": "ssl.certificate.location",
@@ -30,10 +30,12 @@ RETRIABLE = (
     *("OFFSET_NOT_AVAILABLE", "FENCED_LEADER_EPOCH", "UNKNOWN_LEADER_EPOCH", "KAFKA_STORAGE_ERROR"),
     "UNSTABLE_OFFSET_COMMIT",
 )
-"""What a broker that comes back, or another in its place, mends by itself. (``retriable()`` is for transactions.)"""
+"""Errors that end by themselves once the broker, or another in its place, is back. (``retriable()`` of the client
+is for transactions only.)"""
 PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 
 Config = dict[str, Any]
+T = TypeVar("T")
 _silent = logging.getLogger("cityair.librdkafka")
 _silent.addHandler(logging.NullHandler())
 _silent.propagate = False
@@ -41,28 +43,45 @@ _silent.propagate = False
 
 @dataclass(slots=True)
 class ClientErrors:
-    """Remembers what a client last complained of: TLS and passwords show nowhere else.
+    """Last error of a client, as its ``error_cb``: failed TLS and passwords show nowhere else.
 
     Attributes:
-        last: the newest complaint, empty where there was none.
+        last: name and text of the newest error, empty where there was none.
     """
 
     last: str = ""
-    _names: dict[str, None] = field(default_factory=dict)
 
     def __call__(self, error: Any) -> None:
-        """Take a complaint; ``error_cb`` of a client."""
+        """Note an error; that all brokers are down tells less than the one before it."""
         if error.name() != "_ALL_BROKERS_DOWN" or not self.last:
             self.last = f"{error.name()}: {error.str()}"
 
 
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How long a broker that does not answer is asked again.
+
+    Attributes:
+        timeout_s: seconds after which it counts as unreachable.
+        request_timeout_s: seconds that a single request may take.
+        pause_s: seconds between two requests.
+    """
+
+    timeout_s: float = 30.0
+    request_timeout_s: float = 2.0
+    pause_s: float = 0.1
+
+
+DEFAULT_RETRY = RetryPolicy()
+
+
 def servers() -> str:
-    """Name the brokers to begin with: ``CITYAIR_KAFKA``, ``localhost:9092`` where it is not set."""
+    """Bootstrap servers: ``CITYAIR_KAFKA``, or ``localhost:9092`` where it is not set."""
     return os.environ.get("CITYAIR_KAFKA", "").strip() or DEFAULT_SERVERS
 
 
 def topic_name(name: str) -> str:
-    """Name a topic as the broker knows it: behind ``CITYAIR_KAFKA_PREFIX``, where several cities share a broker.
+    """Name of a topic on the broker: ``CITYAIR_KAFKA_PREFIX``, so that cities can share one, and its contract name.
 
     Raises:
         ConfigurationError: the prefix has letters that no topic may have.
@@ -79,27 +98,136 @@ def topic_name(name: str) -> str:
     return prefix + name
 
 
-def config(errors: ClientErrors, **more: Any) -> Config:
-    """Make the settings of a librdkafka client: where, as whom, and ``more`` (``_`` stands for ``.``).
+class Connection:
+    """Clients' way to the broker: their settings, their last error, and how long an answer is waited for.
 
-    Raises:
-        ConfigurationError: variables contradict each other, or a file they name cannot be read.
+    One for all clients of a task. Requests that fail are repeated by `retry`; what a person can mend is raised as an
+    error that names the broker and the cure.
 
-    >>> config(ClientErrors(), group_id="g")["group.id"]
-    'g'
+    Args:
+        policy: how long a broker that does not answer is asked again.
+        errors: takes what the clients complain of.
+
+    Attributes:
+        policy: as given.
+        errors: as given.
+
+    >>> Connection().settings(linger_ms=5)["linger.ms"]
+    5
+    >>> Connection(RetryPolicy(timeout_s=1)).retry(lambda timeout_s: f"asked for {timeout_s} s")
+    'asked for 1 s'
     """
-    settings: Config = {
-        "bootstrap.servers": servers(),
-        "client.id": "cityair",
-        "error_cb": errors,
-        "log_level": 0,  # what matters comes through error_cb
-        "logger": _silent,  # a client without one writes to stderr at this level, too
-        "reconnect.backoff.max.ms": 1000,
-        "topic.metadata.refresh.interval.ms": 30_000,
-        "allow.auto.create.topics": False,
-    }
-    settings |= _identity()
-    return settings | {name.replace("_", "."): value for name, value in more.items()}
+
+    def __init__(self, policy: RetryPolicy = DEFAULT_RETRY, errors: ClientErrors | None = None) -> None:
+        self.policy = policy
+        self.errors = ClientErrors() if errors is None else errors
+
+    def settings(self, **more: Any) -> Config:
+        """Settings of any librdkafka client: address, identity, and ``more`` (``_`` stands for ``.``).
+
+        Raises:
+            ConfigurationError: variables contradict each other, or a file they name cannot be read.
+        """
+        common: Config = {
+            "bootstrap.servers": servers(),
+            "client.id": "cityair",
+            "error_cb": self.errors,
+            "log_level": 0,  # what matters comes through error_cb
+            "logger": _silent,  # a client without one writes to stderr at this level, too
+            "reconnect.backoff.max.ms": 1000,
+            "topic.metadata.refresh.interval.ms": 30_000,
+            "allow.auto.create.topics": False,
+        }
+        return common | _identity() | {name.replace("_", "."): value for name, value in more.items()}
+
+    def consumer_settings(self, group: str, **more: Any) -> Config:
+        """Settings of a consumer that is assigned its partitions, and hears of their ends.
+
+        Args:
+            group: consumer group; the client wants one even where it is never joined.
+            more: as of `settings`.
+
+        Raises:
+            ConfigurationError: as of `settings`.
+        """
+        of_consumer = {"enable_auto_commit": False, "enable_partition_eof": True, "auto_offset_reset": "earliest"}
+        return self.settings(**of_consumer | {"group_id": group} | more)
+
+    def producer_settings(self, **more: Any) -> Config:
+        """Settings of a producer that writes each message once as long as it lives.
+
+        Args:
+            more: as of `settings`.
+
+        Raises:
+            ConfigurationError: as of `settings`.
+        """
+        partitioner = "murmur2_random"  # as Kafka's Java clients
+        return self.settings(
+            **{"enable_idempotence": True, "compression_type": "lz4", "partitioner": partitioner} | more
+        )
+
+    def retry(self, request: Callable[[float], T]) -> T:
+        """Repeat a request until the broker answers.
+
+        Args:
+            request: takes a time limit in seconds.
+
+        Raises:
+            BrokerError: the broker does not answer, or refuses us.
+        """
+        from confluent_kafka import KafkaException  # noqa: PLC0415, a run without a broker needs none of it
+
+        policy = self.policy
+        end = time.monotonic() + policy.timeout_s
+        while True:
+            try:
+                return request(min(policy.request_timeout_s, policy.timeout_s))
+            except KafkaException as err:
+                error = err.args[0]
+                refused = f"broker {servers()}: {error.name()}: {error.str()}"
+                if "AUTHORIZATION" in error.name():
+                    raise BrokerError(f"{refused}; the user lacks a right: cityair topics acls") from err
+                if error.name() not in RETRIABLE:
+                    raise BrokerError(refused) from err
+                if time.monotonic() > end:
+                    raise BrokerError(
+                        f"no broker answered at {servers()} within {policy.timeout_s:.0f} s{self.complaint}; "
+                        "set CITYAIR_KAFKA=host:port, and see docs/operations.md for users and TLS"
+                    ) from err
+                time.sleep(policy.pause_s)
+
+    @property
+    def complaint(self) -> str:
+        """The clients' last error in parentheses, to end a message with; empty where there was none."""
+        return f" ({self.errors.last})" if self.errors.last else ""
+
+    def partitions(self, client: Any, topic: str) -> list[int]:
+        """List the partitions of a topic, by its name on the broker.
+
+        Raises:
+            BrokerError: the broker cannot be reached, or refuses us.
+            ConfigurationError: the topic is not there.
+        """
+        found = self.retry(lambda timeout_s: client.list_topics(topic, timeout=timeout_s)).topics[topic]
+        if found.error is None:
+            return sorted(found.partitions)
+        message = f"topic {topic} on {servers()}: {found.error.str()}"
+        if "AUTHORIZATION" in found.error.name():
+            raise BrokerError(f"{message}; the user needs the right to describe it: cityair topics acls")
+        raise ConfigurationError(f"{message}; make it with: cityair topics create")
+
+    def watermarks(self, consumer: Any, topic: str, partition: int) -> tuple[int, int]:
+        """First offset of a partition, and the one after its last, by the topic's name on the broker.
+
+        Raises:
+            BrokerError: the broker cannot be reached, or refuses us.
+        """
+        from confluent_kafka import TopicPartition  # noqa: PLC0415, as above
+
+        asked = TopicPartition(topic, partition)
+        low, end = self.retry(lambda timeout_s: consumer.get_watermark_offsets(asked, timeout=timeout_s))
+        return low, end
 
 
 def _identity() -> Config:
@@ -137,48 +265,3 @@ def _readable(variable: str) -> str:
             return path
     except OSError as err:
         raise ConfigurationError(f"{variable} = {path}: cannot be read: {err.strerror}") from err
-
-
-def retry(ask: Callable[[float], Any], errors: ClientErrors, patience: float = PATIENCE_S) -> Any:
-    """Ask a broker until it answers; ``ask`` takes a time limit in seconds.
-
-    Raises:
-        BrokerError: it does not, or refuses us.
-    """
-    from confluent_kafka import KafkaException  # noqa: PLC0415, a run without a broker needs none of it
-
-    end = time.monotonic() + patience
-    while True:
-        try:
-            return ask(min(2.0, patience))
-        except KafkaException as err:
-            error = err.args[0]
-            if "AUTHORIZATION" in error.name():
-                raise BrokerError(
-                    f"broker {servers()}: {error.name()}: {error.str()}; the user lacks a right: cityair topics acls"
-                ) from err
-            if error.name() not in RETRIABLE:
-                raise BrokerError(f"broker {servers()}: {error.name()}: {error.str()}") from err
-            if time.monotonic() > end:
-                said = f" ({errors.last})" if errors.last else ""
-                raise BrokerError(
-                    f"no broker answered at {servers()} within {patience:.0f} s{said}; "
-                    "set CITYAIR_KAFKA=host:port, and see docs/operations.md for users and TLS"
-                ) from err
-            time.sleep(0.1)
-
-
-def partitions(client: Any, name: str, errors: ClientErrors) -> list[int]:
-    """List the partitions of a topic, by its name on the broker.
-
-    Raises:
-        BrokerError: the broker cannot be reached, or refuses us.
-        ConfigurationError: the topic is not there.
-    """
-    found = retry(lambda limit: client.list_topics(name, timeout=limit), errors).topics[name]
-    if found.error is None:
-        return sorted(found.partitions)
-    said = f"topic {name} on {servers()}: {found.error.str()}"
-    if "AUTHORIZATION" in found.error.name():
-        raise BrokerError(f"{said}; the user needs the right to describe it: cityair topics acls")
-    raise ConfigurationError(f"{said}; make it with: cityair topics create")

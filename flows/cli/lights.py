@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.table import Table
 
 from flows import settings
-from flows.broker import connection
+from flows.broker.connection import servers
 from flows.cli.demo import lights_png
 from flows.resources import index
 from schemas.city import City
@@ -233,7 +233,7 @@ def say(
     for one in said:
         publisher.send(one.light_id.encode(), msgspec.json.encode(one))
     publisher.finish()
-    where = f"{publisher.name} on {connection.servers()}"
+    where = f"{publisher.name} on {servers()}"
     what = f"says {text!r} until {end:%Y-%m-%d %H:%M %Z}" if text else "says nothing of its own any more"
     typer.echo(f"{light} {what}, once the flow reads it: delivered to {where}")
 

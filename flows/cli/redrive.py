@@ -9,8 +9,8 @@ import typer
 from flows.outputs.events import KEPT_OUT
 from schemas.errors import UsageError
 from schemas.rejected import REASONS
-from schemas.topics import TOPICS, dead_letters
-from sinks.kafka.redrive import Asked, DeadLetters, Redriven
+from schemas.topics import TOPICS, dead_letter_topic
+from sinks.kafka.redrive import DeadLetterQueue, RedriveReport, RedriveRequest
 
 INPUTS = tuple(name for name, topic in TOPICS.items() if topic.direction == "in")
 KNOWN = tuple(reason for reason in REASONS if reason not in KEPT_OUT)
@@ -43,14 +43,14 @@ def redrive(
     for name in reason or ():
         if name not in KNOWN:
             raise UsageError(f"--reason {name}: unknown; known are {', '.join(KNOWN)}")
-    asked = Asked(frozenset(reason or ()), limit)
+    request = RedriveRequest(frozenset(reason or ()), limit)
     reports = []
     for name in topic or INPUTS:
-        letters = DeadLetters(name)
+        queue = DeadLetterQueue(name)
         try:
-            report = letters.survey(asked) if dry_run else letters.redrive(asked)
+            report = queue.survey(request) if dry_run else queue.redrive(request)
         finally:
-            letters.close()
+            queue.close()
         reports.append(report)
         if not as_json:
             typer.echo("\n".join(told(report, dry_run=dry_run)))
@@ -58,10 +58,10 @@ def redrive(
         typer.echo(msgspec.json.encode({"dry_run": dry_run, "topics": reports}).decode())
 
 
-def told(report: Redriven, *, dry_run: bool) -> Iterator[str]:
+def told(report: RedriveReport, *, dry_run: bool) -> Iterator[str]:
     """Tell what became of a topic's dead letters.
 
-    >>> list(told(Redriven("t", {"contract": 2}, {"future": 1}), dry_run=False))
+    >>> list(told(RedriveReport("t", {"contract": 2}, {"future": 1}), dry_run=False))
     ['t: sent 2 contract', '  kept 1 future']
     """
     if not (report.sent or report.kept or report.cut):
@@ -73,7 +73,7 @@ def told(report: Redriven, *, dry_run: bool) -> Iterator[str]:
     if report.cut:
         yield f"  kept {report.cut:,} that cannot be sent again: of a message too large only the beginning was kept"
     if report.put_back:
-        yield f"  {report.put_back:,} of those kept moved to the end of {dead_letters(report.topic)}"
+        yield f"  {report.put_back:,} of those kept moved to the end of {dead_letter_topic(report.topic)}"
 
 
 def _counts(by_reason: dict[str, int]) -> str:

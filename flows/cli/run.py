@@ -17,19 +17,22 @@ from bytewax.recovery import RecoveryConfig
 from bytewax.run import cli_main
 
 from flows import air, settings
+from flows.broker.read_back import read_messages
 from flows.decode.decoder import Decoder
 from flows.outputs.events import LIGHT_TOPIC
 from flows.outputs.lake_rows import LakeBatch
 from flows.sources.files import source as files
-from flows.sources.kafka import source as kafka
-from flows.sources.kafka.side_input import WordsSource
+from flows.sources.kafka.records import RecordDecoder
+from flows.sources.kafka.side_input import SideInputDecoder, SideInputSource
+from flows.sources.kafka.source import KafkaInput, KafkaSource
 from schemas.city import City
 from schemas.durations import seconds
 from schemas.errors import DataQualityError, UsageError
 from schemas.light import LightMessage, LightState
-from schemas.topics import dead_letters
+from schemas.slots import SECOND_US
+from schemas.topics import dead_letter_topic
 from sinks import recovery_store as store
-from sinks.kafka.sink import TopicSink, read_messages
+from sinks.kafka.sink import TopicSink
 from sinks.lake.sink import HOME, LakeSink, exclusive
 from sinks.ndjson import NdjsonSink
 
@@ -184,10 +187,13 @@ def play(city: City, wanted: Wanted, lake: Path, recovery: Path, tally: Tally) -
         if wanted.input == KAFKA and city.lights:
             group = f"cityair-{air.FLOW}"
             edges.said = read_messages(air.WORDS, LightMessage)
-            edges.words = WordsSource(air.WORDS, group, city, stop=stop.is_set, bounded=wanted.stop_at_end)
+            decoder = SideInputDecoder(LightMessage, air.light_check(city))
+            edges.words = SideInputSource(
+                "words", air.WORDS, decoder, group=group, bounded=wanted.stop_at_end, stop=stop.is_set
+            )
         if wanted.output == KAFKA:
             edges.told = read_messages(LIGHT_TOPIC, LightState)
-            letters = [dead_letters(topic) for topic in (*air.INPUT, air.WORDS)] if edges.dead_letters else []
+            letters = [dead_letter_topic(topic) for topic in (*air.INPUT, air.WORDS)] if edges.dead_letters else []
             edges.topics = TopicSink([*air.TOPICS, *letters], recovery / air.FLOW, stop.is_set)
         elif wanted.output:
             edges.topics = NdjsonSink(Path(wanted.output), air.TOPICS, identity)
@@ -207,7 +213,7 @@ def play(city: City, wanted: Wanted, lake: Path, recovery: Path, tally: Tally) -
     return stop.is_set()
 
 
-def open_input(city: City, wanted: Wanted, stop: Callable[[], bool]) -> files.FileSource | kafka.KafkaSource:
+def open_input(city: City, wanted: Wanted, stop: Callable[[], bool]) -> files.FileSource | KafkaSource:
     """Open what ``--input`` names.
 
     Raises:
@@ -216,16 +222,8 @@ def open_input(city: City, wanted: Wanted, stop: Callable[[], bool]) -> files.Fi
     decoder = Decoder(city)
     if wanted.input != KAFKA:
         return files.open_input(wanted.input, wanted.map, decoder, stop, _now)
-    return kafka.KafkaSource(
-        air.INPUT,
-        f"cityair-{air.FLOW}",
-        decoder,
-        future=seconds(city.late.future) * 1_000_000,
-        stop=stop,
-        now=_now,
-        bounded=wanted.stop_at_end,
-        accept_gaps=wanted.accept_gaps,
-    )
+    reads = KafkaInput(air.INPUT, f"cityair-{air.FLOW}", bounded=wanted.stop_at_end, accept_gaps=wanted.accept_gaps)
+    return KafkaSource(reads, RecordDecoder(decoder, seconds(city.late.future) * SECOND_US), stop=stop, now=_now)
 
 
 def _status() -> Any:

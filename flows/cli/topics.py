@@ -11,14 +11,14 @@ from rich.console import Console
 from rich.table import Table
 
 from flows import settings
-from flows.broker import connection
+from flows.broker.connection import topic_name
 from schemas.durations import seconds
 from schemas.errors import UsageError
-from schemas.topics import PARTITIONS, Wanted, wanted
-from sinks.kafka import acls as rights
-from sinks.kafka import admin as topic_plan
-from sinks.kafka.acls import Rule
-from sinks.kafka.admin import Difference, PlanReport
+from schemas.topics import PARTITIONS, TopicSpec, topic_specs
+from sinks.kafka import acls as access
+from sinks.kafka import admin as topic_admin
+from sinks.kafka.acls import AccessRule
+from sinks.kafka.admin import BrokerAdmin, Difference, PlanReport
 
 WIDE = 10_000
 """Characters a line may have: a cure is copied whole."""
@@ -47,8 +47,8 @@ def create(
     \b
     cityair topics create --city city.toml
     """  # noqa: D301, \b keeps these lines apart
-    target = topic_plan.Broker()
-    report = topic_plan.create(target, _topics(target, city, partitions, replication))
+    admin = BrokerAdmin()
+    report = topic_admin.create(admin, _specs(admin, city, partitions, replication))
     _write(report, as_json)
 
 
@@ -64,8 +64,8 @@ def check(
     cityair topics check --city city.toml
     cityair topics check --json
     """  # noqa: D301
-    target = topic_plan.Broker()
-    report = topic_plan.check(target, _topics(target, city, partitions, replication))
+    admin = BrokerAdmin()
+    report = topic_admin.check(admin, _specs(admin, city, partitions, replication))
     _write(report, as_json)
 
 
@@ -81,27 +81,27 @@ def acls(
     \b
     cityair topics acls --role light --user light-07 --apply
     """  # noqa: D301
-    roles = rights.chosen(rights.roles(), role)
+    roles = access.select_roles(access.roles(), role)
     if user is not None and role is None:
         raise UsageError("--user needs --role: one user does not get every role")
     if user is not None and (not user or user == "*"):
         raise UsageError(f"--user {user!r} stands for nobody, or for everybody; name one user")
-    rules = [rule for name, one in roles.items() for rule in rights.rules(one, user or name)]
-    new = rights.apply(topic_plan.Broker(), rules) if apply else []
+    rules = [rule for name, one in roles.items() for rule in access.rules(one, user or name)]
+    new = access.apply(BrokerAdmin(), rules) if apply else []
     if as_json:
         typer.echo(msgspec.json.encode({"rules": rules, "applied": new}).decode())
         return
     for name, one in roles.items():
         typer.echo(f"# {name}: {one.about}")
-        typer.echo("\n".join(rule_lines(rights.rules(one, user or name))))
+        typer.echo("\n".join(rule_lines(access.rules(one, user or name))))
     if apply:
         typer.echo(f"{len(new)} rules given now, {len(rules) - len(new)} were there")
 
 
-def rule_lines(rules: list[Rule]) -> list[str]:
+def rule_lines(rules: list[AccessRule]) -> list[str]:
     """Tell rules one a line.
 
-    >>> rule_lines([Rule("light", "READ", "group", "light-", True)])
+    >>> rule_lines([AccessRule("light", "READ", "group", "light-", True)])
     ['User:light may READ group light-*']
     """
     return [
@@ -109,10 +109,10 @@ def rule_lines(rules: list[Rule]) -> list[str]:
     ]
 
 
-def _topics(target: topic_plan.Broker, city: Path | None, partitions: int, replication: int | None) -> list[Wanted]:
+def _specs(admin: BrokerAdmin, city: Path | None, partitions: int, replication: int | None) -> list[TopicSpec]:
     horizon = seconds(settings.load_city(city).late.horizon)
-    needed = wanted(horizon, partitions, topic_plan.copies(replication, target.brokers))
-    return [msgspec.structs.replace(topic, name=connection.topic_name(topic.name)) for topic in needed]
+    needed = topic_specs(horizon, partitions, topic_admin.replication_factor(replication, admin.brokers))
+    return [msgspec.structs.replace(topic, name=topic_name(topic.name)) for topic in needed]
 
 
 def _write(report: PlanReport, as_json: bool) -> None:
@@ -136,7 +136,7 @@ def _show(differences: list[Difference]) -> None:
     """Show a table of differences, and below it what follows from each and what to do."""
     rows = Table("topic", "setting", "is", "wanted", box=box.SIMPLE, pad_edge=False)
     for one in differences:
-        rows.add_row(one.topic, one.setting, one.found, one.wanted)
+        rows.add_row(one.topic, one.setting, one.actual, one.needed)
     console = Console(file=sys.stdout, width=WIDE, highlight=False, markup=False)
     console.print(rows, crop=False, no_wrap=True)
     for why, cures in by_reason(differences).items():
@@ -148,7 +148,7 @@ def by_reason(differences: list[Difference]) -> dict[str, list[str]]:
     """Gather the cures of what has the same reason, each once."""
     gathered: dict[str, list[str]] = {}
     for one in differences:
-        cures = gathered.setdefault(f"{one.why[0].upper()}{one.why[1:]}", [])
-        if one.cure not in cures:
-            cures.append(one.cure)
+        cures = gathered.setdefault(f"{one.consequence[0].upper()}{one.consequence[1:]}", [])
+        if one.remedy not in cures:
+            cures.append(one.remedy)
     return gathered

@@ -4,13 +4,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flows.arrays import F64, I32, I64, U8
-from schemas.light import LightMessage
 from schemas.measured import AIR
 from schemas.rejected import NO_ENVELOPE, Envelope, Reject
 
@@ -188,11 +187,12 @@ def no_readings() -> Readings:
 
 
 @dataclass(slots=True)
-class Words:
-    """What people have lights say: messages of ``env.light.message.v1``, and those refused."""
+class SideBatch(Generic[T]):
+    """Records of a side input, and the messages refused: read beside the readings, not booked in the ledger."""
 
     parts: Sequence[InputPartition]
-    words: list[LightMessage]
+    """Partitions of the side input, to which the rejects refer."""
+    records: list[T]
     rejects: list[Reject]
 
 

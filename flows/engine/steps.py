@@ -13,7 +13,7 @@ from bytewax.dataflow import Stream
 from bytewax.operators import KeyedStream, StatefulBatchLogic
 from numpy.typing import NDArray
 
-from flows.decode.batch import InputPartition, Readings, SourceBatch, Words
+from flows.decode.batch import InputPartition, Readings, SideBatch, SourceBatch
 from flows.outputs.events import Events, Outgoing, letters
 from flows.outputs.lake_rows import DeferredRows, Rows
 from flows.zone.result import ZoneResult
@@ -95,10 +95,10 @@ def by_zone(step_id: str, arrivals: Stream[SourceBatch], city: City) -> KeyedStr
     return op.flat_map(step_id, arrivals, part)
 
 
-def to_every_zone(step_id: str, words: Stream[Words], city: City) -> KeyedStream[ZoneWords]:
+def to_every_zone(step_id: str, words: Stream[SideBatch[LightMessage]], city: City) -> KeyedStream[ZoneWords]:
     """Give what people say to each zone, which knows its own lights."""
     zones = sorted({station.zone for station in city.stations})
-    return op.flat_map(step_id, words, lambda item: [(zone, ZoneWords(zone, item.words)) for zone in zones])
+    return op.flat_map(step_id, words, lambda item: [(zone, ZoneWords(zone, item.records)) for zone in zones])
 
 
 def judge(step_id: str, zones: KeyedStream[ZoneBatch | ZoneWords], city: City, known: Known) -> KeyedStream[Judged]:

@@ -19,7 +19,7 @@ from flows.outputs.means_json import newest_means
 from flows.signals.lights import Said
 from schemas.city import City
 from schemas.rejected import MAX_KEPT_BYTES, MAX_MESSAGE_BYTES, Reject
-from schemas.topics import dead_letters
+from schemas.topics import dead_letter_topic
 
 ROLLING_TOPIC = "env.air.rolling.v1"
 LIGHT_TOPIC = "env.light.state.v1"
@@ -131,7 +131,7 @@ def letters(rejects: Iterable[Reject], parts: Sequence[InputPartition]) -> list[
     for reject in rejects:
         if reject.reason not in KEPT_OUT:
             part = parts[reject.part]
-            by_topic.setdefault(dead_letters(part.topic), []).append(_letter(reject, part))
+            by_topic.setdefault(dead_letter_topic(part.topic), []).append(_letter(reject, part))
     return [Outgoing(topic, messages) for topic, messages in by_topic.items()]
 
 

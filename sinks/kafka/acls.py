@@ -1,4 +1,4 @@
-"""Who may do what on the broker: roles of ``config/kafka/acls.toml`` as rules that a broker takes."""
+"""Access rules of the broker: the roles of ``config/kafka/acls.toml``, and what each user may do."""
 
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,21 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from flows.broker import connection
+from flows.broker.connection import topic_name
 from flows.resources import shipped
 from schemas.errors import ConfigurationError, UsageError
-from sinks.kafka.admin import Broker
+from sinks.kafka.admin import BrokerAdmin
 
 FILE = "kafka/acls.toml"
-ANYWHERE = "*"
+ANY_HOST = "*"
+ALTER_RIGHT = "ALTER on the cluster, which a super user has"
 
 
-class Role(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What somebody may do; the names of each list, ``*`` at the end for all that begin so."""
+class AccessRole(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a kind of user may do: names of topics, groups and transactional ids.
+
+    A ``*`` at the end of a name stands for all that begin so.
+    """
 
     about: str
     read: list[str] = []
@@ -47,8 +51,8 @@ GRANTS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
-class Rule(msgspec.Struct, frozen=True):
-    """One rule: a user may do this with a thing, or with all whose names begin so."""
+class AccessRule(msgspec.Struct, frozen=True):
+    """Permission of a user for one operation on a thing, or on all whose names begin so."""
 
     user: str
     operation: str
@@ -57,35 +61,35 @@ class Rule(msgspec.Struct, frozen=True):
     prefixed: bool
 
     def binding(self) -> AclBinding:
-        """Write it as the broker's client does."""
+        """The rule as the broker's client writes it."""
         return AclBinding(
             ResourceType[self.kind.upper()],
             self.name,
             ResourcePatternType.PREFIXED if self.prefixed else ResourcePatternType.LITERAL,
             f"User:{self.user}",
-            ANYWHERE,
+            ANY_HOST,
             AclOperation[self.operation],
             AclPermissionType.ALLOW,
         )
 
 
-def roles(path: Path | None = None) -> dict[str, Role]:
-    """Read the roles; those that ship where no file is given.
+def roles(path: Path | None = None) -> dict[str, AccessRole]:
+    """Read the roles of a file, or those that ship.
 
     Raises:
         ConfigurationError: the file cannot be read, or does not hold together.
     """
     path = path or shipped(FILE)
     try:
-        return msgspec.toml.decode(path.read_bytes(), type=dict[str, Role])
+        return msgspec.toml.decode(path.read_bytes(), type=dict[str, AccessRole])
     except OSError as err:
         raise ConfigurationError(f"roles {path} cannot be read: {err.strerror or err}") from err
     except (msgspec.DecodeError, UnicodeDecodeError) as err:
         raise ConfigurationError(f"{path}: {err}; the keys of a role are {', '.join(['about', *GRANTS])}") from err
 
 
-def chosen(known: dict[str, Role], name: str | None) -> dict[str, Role]:
-    """Take one role by its name, or all.
+def select_roles(known: dict[str, AccessRole], name: str | None) -> dict[str, AccessRole]:
+    """Select one role by its name, or all.
 
     Raises:
         UsageError: there is no such role.
@@ -97,10 +101,14 @@ def chosen(known: dict[str, Role], name: str | None) -> dict[str, Role]:
     return {name: known[name]}
 
 
-def rules(role: Role, user: str) -> list[Rule]:
-    """Write a role as rules for a user; topics have the city's prefix."""
+def rules(role: AccessRole, user: str) -> list[AccessRule]:
+    """Rules that give a user a role; topics have the city's prefix.
+
+    >>> [rule.name for rule in rules(AccessRole("a light", groups=["light-*"]), "light-07")]
+    ['light-']
+    """
     return [
-        Rule(user, operation, kind, connection.topic_name(bare) if kind == "topic" else bare, bare != name)
+        AccessRule(user, operation, kind, topic_name(bare) if kind == "topic" else bare, bare != name)
         for grant, (kind, operations) in GRANTS.items()
         for name in getattr(role, grant)
         for bare in (name.removesuffix("*"),)
@@ -108,8 +116,8 @@ def rules(role: Role, user: str) -> list[Rule]:
     ]
 
 
-def apply(target: Broker, wanted: list[Rule]) -> list[Rule]:
-    """Give the broker the rules it lacks, and wait until it has them; none is taken away.
+def apply(admin: BrokerAdmin, needed: list[AccessRule]) -> list[AccessRule]:
+    """Give the broker the rules that it lacks, and wait until it has them; none is taken away.
 
     Returns:
         The rules that it lacked.
@@ -117,19 +125,19 @@ def apply(target: Broker, wanted: list[Rule]) -> list[Rule]:
     Raises:
         BrokerError: it refuses them, or has no authorizer.
     """
-    right = "ALTER on the cluster, which a super user has"
-    had = _given(target, right)
-    new = [rule for rule in wanted if rule.binding() not in had]
-    for future in target.client.create_acls([rule.binding() for rule in new]).values() if new else ():
-        target.result(future, "rules cannot be given", right)
-    target.until(
-        lambda: {rule.binding() for rule in wanted} <= _given(target, right), "the broker took the rules, but not all"
-    )
-    return new
+    existing = _bindings(admin)
+    missing = [rule for rule in needed if rule.binding() not in existing]
+    answers = admin.client.create_acls([rule.binding() for rule in missing]) if missing else {}
+    for future in answers.values():
+        admin.result(future, "rules cannot be given", ALTER_RIGHT)
+    bindings = {rule.binding() for rule in needed}
+    admin.until(lambda: bindings <= _bindings(admin), "the broker took the rules, but not all")
+    return missing
 
 
-def _given(target: Broker, right: str) -> set[Any]:
+def _bindings(admin: BrokerAdmin) -> set[Any]:
+    """All rules that the broker has."""
     everything = AclBindingFilter(
         ResourceType.ANY, None, ResourcePatternType.ANY, None, None, AclOperation.ANY, AclPermissionType.ANY
     )
-    return set(target.result(target.client.describe_acls(everything), "rules cannot be read", right))
+    return set(admin.result(admin.client.describe_acls(everything), "rules cannot be read", ALTER_RIGHT))

@@ -1,46 +1,46 @@
-"""Messages into a topic, as an instrument's gateway would send them: every delivery is checked."""
+"""Messages into a topic, as an instrument's gateway sends them: every delivery is checked."""
 
 import time
 from typing import Any
 
 from confluent_kafka import KafkaError, Producer
 
-from flows.broker import connection
+from flows.broker.connection import Connection, topic_name
 from schemas.errors import BrokerError
 
-PATIENCE = 60.0
+MAX_UNSENT_MESSAGES = 100_000
+"""Messages that the broker has not acknowledged; then the next one waits."""
+DELIVERY_TIMEOUT_S = 60.0
 """Seconds that a broker may be away while messages wait for it."""
-MOST_UNSENT = 100_000
-"""Messages on their way at once; then the next one waits."""
 
 
 class Publisher:
-    """Writes into one topic, once each as long as this process lives; it knows nothing of earlier ones.
+    """Producer of one topic: each message once as long as this process lives; it knows nothing of earlier ones.
 
     Args:
         topic: contract name; ``CITYAIR_KAFKA_PREFIX`` stands before it on the broker.
+        connection: to the broker.
+
+    Attributes:
+        name: the topic's name on the broker.
 
     Raises:
         BrokerError: the broker cannot be reached, or refuses us.
         ConfigurationError: the topic is not there.
     """
 
-    def __init__(self, topic: str) -> None:
-        self.name = connection.topic_name(topic)
-        self._errors = connection.ClientErrors()
-        self._refused: KafkaError | None = None
-        self._producer: Any = Producer(
-            connection.config(
-                self._errors,
-                enable_idempotence=True,
-                compression_type="lz4",
+    def __init__(self, topic: str, connection: Connection | None = None) -> None:
+        self.name = topic_name(topic)
+        self._connection = connection or Connection()
+        self._refusal: KafkaError | None = None
+        self._client: Any = Producer(
+            self._connection.producer_settings(
                 linger_ms=5,
-                partitioner="murmur2_random",  # as Kafka's Java clients
-                message_timeout_ms=int(PATIENCE * 1000),
-                queue_buffering_max_messages=MOST_UNSENT,
+                message_timeout_ms=int(DELIVERY_TIMEOUT_S * 1000),
+                queue_buffering_max_messages=MAX_UNSENT_MESSAGES,
             )
         )
-        connection.partitions(self._producer, self.name, self._errors)
+        self._connection.partitions(self._client, self.name)
 
     def send(self, key: bytes, value: bytes) -> None:
         """Send one message; waits where too many are on their way.
@@ -50,19 +50,23 @@ class Publisher:
         """
         while True:
             try:
-                self._producer.produce(self.name, value, key, on_delivery=self._delivered)
+                self._client.produce(self.name, value, key, on_delivery=self._delivered)
                 break
             except BufferError:
-                self._producer.poll(0.2)
+                self._client.poll(0.2)
                 self._check()
-        self._producer.poll(0)
+        self._client.poll(0)
         self._check()
 
     def wait(self, seconds: float) -> None:
-        """Let time pass while messages are on their way."""
+        """Let time pass while messages are on their way.
+
+        Raises:
+            BrokerError: the broker has refused a message, or is away for too long.
+        """
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
-            self._producer.poll(left)
+            self._client.poll(left)
             self._check()
 
     def finish(self) -> None:
@@ -71,14 +75,13 @@ class Publisher:
         Raises:
             BrokerError: it has refused a message, or is away for too long.
         """
-        while self._producer.flush(0.5):
+        while self._client.flush(0.5):
             self._check()
         self._check()
 
     def _delivered(self, error: KafkaError | None, _: Any) -> None:
-        self._refused = self._refused or error
+        self._refusal = self._refusal or error
 
     def _check(self) -> None:
-        if self._refused is not None:
-            said = f" ({self._errors.last})" if self._errors.last else ""
-            raise BrokerError(f"{self.name}: {self._refused.name()}: {self._refused.str()}{said}")
+        if self._refusal is not None:
+            raise BrokerError(f"{self.name}: {self._refusal.name()}: {self._refusal.str()}{self._connection.complaint}")

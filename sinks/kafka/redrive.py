@@ -1,15 +1,14 @@
-"""Dead letters to their topic again, exactly once: what is sent and how far was read are one transaction of Kafka's.
+"""Redrive: dead letters to their topic again, exactly once. Sending and progress are one transaction of Kafka's.
 
-Letters that are not sent, but lie before one that is, move to the end of the dead letters in the same transaction; all
-others stay where they are. How far a dead-letter topic was dealt with stands in a consumer group, so that Kafka's own
-tools show it, and in a mark among the letters themselves: a broker forgets a group that rests, after a week by default.
+Dead letters that are not sent, but lie before one that is, move to the end of their topic in the same transaction; all
+others stay where they are. Progress stands in a consumer group, so that Kafka's own tools show it, and in a mark among
+the dead letters themselves: a broker forgets a group that rests, after a week by default.
 """
 
 import contextlib
 import json
-import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -23,40 +22,51 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient
 
-from flows.broker import connection
-from flows.outputs.events import DEAD_LETTER, DEAD_LETTER_ID, without_ours
+from flows.broker.connection import MAX_CLIENT_BYTES, Connection, topic_name
+from flows.broker.read_back import Offsets, messages_between
+from flows.outputs.events import without_ours
 from schemas.errors import BrokerError
-from schemas.topics import dead_letters
+from schemas.headers import DEAD_LETTER, DEAD_LETTER_ID
+from schemas.topics import dead_letter_topic
 from sinks.failpoints import point
 
 GROUP = "cityair-redrive"
 REASON, CUT, MARK = f"{DEAD_LETTER}reason", f"{DEAD_LETTER}cut", f"{DEAD_LETTER}redriven"
-MOST_LETTERS, MOST_BYTES = 1_000, 4 << 20
-"""A transaction holds no more: while it is open, readers of the topic wait."""
-OPEN = 10.0
+MAX_TRANSACTION_MESSAGES = 1_000
+MAX_TRANSACTION_BYTES = 4 << 20
+"""Of one transaction: while it is open, readers of the topic wait."""
+TRANSACTION_TIMEOUT_S = 10.0
 """Seconds that a transaction may be open; that of a process that was killed ends then."""
-LARGEST = 4 << 20
-"""Bytes of a message that the client lets pass; what a topic takes is the broker's to say."""
+FETCH_WAIT_MS = 100
+"""The broker answers sooner that a short topic has ended."""
 
-Offsets = dict[int, int]
+Headers = Mapping[str, bytes | None]
 
 
-class Asked(msgspec.Struct, frozen=True):
-    """Which letters are to be sent again: those of these reasons (none: of any), and how many at most."""
+class RedriveRequest(msgspec.Struct, frozen=True):
+    """Which dead letters are to be sent again: those of these reasons (none: of any), and how many at most."""
 
     reasons: frozenset[str] = frozenset()
     limit: int | None = None
 
+    def matches(self, headers: Headers) -> bool:
+        """Whether a dead letter is of the reasons asked for.
 
-class Redriven(msgspec.Struct):
+        >>> RedriveRequest(frozenset({"future"})).matches({"cityair_reason": b"contract"})
+        False
+        """
+        return not self.reasons or reason_of(headers) in self.reasons
+
+
+class RedriveReport(msgspec.Struct):
     """What became of the dead letters of a topic.
 
     Attributes:
-        topic: they are sent to, by its contract name.
-        sent: letters sent again, by the reason for which they had been refused.
-        kept: letters that were not asked for, by reason.
-        cut: letters that cannot be sent again, because only the beginning of a message too large was kept.
-        put_back: so many of those kept and cut are at the end of the dead letters now.
+        topic: contract name of the topic that they are sent to.
+        sent: dead letters sent again, by the reason for which they had been refused.
+        kept: dead letters that were not asked for, by reason.
+        cut: dead letters that cannot be sent again, because only the beginning of a message too large was kept.
+        put_back: how many of those kept and cut were moved to the end of the dead letters.
     """
 
     topic: str
@@ -66,100 +76,94 @@ class Redriven(msgspec.Struct):
     put_back: int = 0
 
 
-class DeadLetters:
-    """The dead letters of one topic.
+class DeadLetterQueue:
+    """The dead letters of one topic, and how far they were dealt with.
 
     Args:
         topic: contract name of the topic that they are sent to.
+        connection: to the broker.
 
     Raises:
         BrokerError: the broker cannot be reached, or refuses us.
         ConfigurationError: a topic is not there.
     """
 
-    def __init__(self, topic: str) -> None:
-        self._topic, self._target, self._name = (
-            topic,
-            connection.topic_name(topic),
-            connection.topic_name(dead_letters(topic)),
-        )
-        self._errors = connection.ClientErrors()
-        self._refused: KafkaError | None = None
+    def __init__(self, topic: str, connection: Connection | None = None) -> None:
+        self._topic, self._target, self._name = topic, topic_name(topic), topic_name(dead_letter_topic(topic))
+        self._connection = connection or Connection()
+        self._refusal: KafkaError | None = None
         self._consumer = Consumer(
-            connection.config(
-                self._errors,
-                group_id=GROUP,
-                enable_auto_commit=False,
-                enable_partition_eof=True,
-                fetch_wait_max_ms=100,  # the end of a short topic is heard of sooner
-                auto_offset_reset="earliest",
-                isolation_level="read_committed",
-            )
+            self._connection.consumer_settings(GROUP, fetch_wait_max_ms=FETCH_WAIT_MS, isolation_level="read_committed")
         )
-        for name in (self._target, self._name):
-            self._partitions = connection.partitions(self._consumer, name, self._errors)
+        self._connection.partitions(self._consumer, self._target)
+        self._partitions = self._connection.partitions(self._consumer, self._name)
 
     def close(self) -> None:
         """Leave the broker."""
         self._consumer.close()
 
-    def survey(self, asked: Asked) -> Redriven:
-        """Count what would become of the letters, and change nothing."""
-        return self._survey(self._begins(), asked)[0]
+    def survey(self, request: RedriveRequest) -> RedriveReport:
+        """Count what would become of the dead letters, and change nothing.
 
-    def redrive(self, asked: Asked) -> Redriven:
-        """Send letters again. One that is interrupted has sent each of them or not, and the next goes on there.
+        Raises:
+            BrokerError: the broker went away, or refuses us.
+        """
+        return self._survey(self._begins(), request)[0]
+
+    def redrive(self, request: RedriveRequest) -> RedriveReport:
+        """Send dead letters again. An interrupted call has sent each of them or not, and the next goes on there.
 
         Raises:
             BrokerError: the broker went away or refused a message; the transaction was not made, start again.
         """
         producer = Producer(
-            connection.config(
-                self._errors,
+            self._connection.producer_settings(
                 transactional_id=f"{GROUP}-{self._target}",
-                transaction_timeout_ms=int(OPEN * 1000),
-                compression_type="lz4",
-                partitioner="murmur2_random",  # as Kafka's Java clients
-                message_max_bytes=LARGEST,
+                transaction_timeout_ms=int(TRANSACTION_TIMEOUT_S * 1000),
+                message_max_bytes=MAX_CLIENT_BYTES,
             )
         )
-        connection.retry(producer.init_transactions, self._errors)  # ends the transaction of one that was killed
+        self._connection.retry(producer.init_transactions)  # ends the transaction of a process that was killed
         begins = self._begins()
-        report, untils = self._survey(begins, asked)
-        for letters in in_chunks(self._read(begins, untils)):
+        report, ends = self._survey(begins, request)
+        for letters in in_chunks(self._read(begins, ends)):
             begins |= {letter.partition(): letter.offset() + 1 for letter in letters}
-            report.put_back += self._transact(producer, letters, begins, asked)
+            report.put_back += self._transact(producer, letters, begins, request)
         return report
 
-    def _survey(self, begins: Offsets, asked: Asked) -> tuple[Redriven, Offsets]:
-        """Count what is to become of the letters; and for each partition the offset after the last one to be sent."""
+    def _survey(self, begins: Offsets, request: RedriveRequest) -> tuple[RedriveReport, Offsets]:
+        """Count what is to become of the dead letters, and find the offset after the last one to be sent."""
         sent: Counter[str] = Counter()
         kept: Counter[str] = Counter()
-        cut, untils = 0, dict(begins)
+        cut, ends = 0, dict(begins)
         for letter in self._read(begins, self._ends()):
             headers = dict(letter.headers() or ())
             if MARK in headers:
                 continue
             if CUT in headers:
                 cut += 1
-            elif wanted(headers, asked) and (asked.limit is None or sent.total() < asked.limit):
+            elif request.matches(headers) and (request.limit is None or sent.total() < request.limit):
                 sent[reason_of(headers)] += 1
-                untils[letter.partition()] = letter.offset() + 1
+                ends[letter.partition()] = letter.offset() + 1
             else:
                 kept[reason_of(headers)] += 1
-        return Redriven(self._topic, dict(sent), dict(kept), cut), untils
+        return RedriveReport(self._topic, dict(sent), dict(kept), cut), ends
 
-    def _transact(self, producer: Any, letters: list[Any], begins: Offsets, asked: Asked) -> int:
-        """Send letters again or put them back, and note that it was done, all or nothing; how many were put back."""
+    def _transact(self, producer: Any, letters: list[Any], begins: Offsets, request: RedriveRequest) -> int:
+        """Send dead letters again or put them back, and note the progress, all or nothing.
+
+        Returns:
+            How many were put back.
+        """
         put_back = 0
         producer.begin_transaction()
         try:
             for letter in letters:
                 headers = letter.headers() or []
-                found = dict(headers)
-                if MARK in found:
+                by_name = dict(headers)
+                if MARK in by_name:
                     continue
-                if CUT not in found and wanted(found, asked):
+                if CUT not in by_name and request.matches(by_name):
                     self._produce(producer, self._target, letter, without_ours(headers))
                 else:  # without its id, by which the flow would take it for one of its own
                     put_back += 1
@@ -168,53 +172,49 @@ class DeadLetters:
             producer.produce(self._name, None, partition=min(begins), headers=[(MARK, mark)])
             offsets = [TopicPartition(self._name, number, offset) for number, offset in begins.items()]
             group = self._consumer.consumer_group_metadata()
-            connection.retry(lambda limit: producer.send_offsets_to_transaction(offsets, group, limit), self._errors)
-            producer.flush(OPEN)
+            self._connection.retry(lambda timeout_s: producer.send_offsets_to_transaction(offsets, group, timeout_s))
+            producer.flush(TRANSACTION_TIMEOUT_S)
             point("redrive.before_commit")
-            connection.retry(producer.commit_transaction, self._errors)
+            self._connection.retry(producer.commit_transaction)
             point("redrive.after_commit")
         except BaseException as err:
             with contextlib.suppress(KafkaException):
-                producer.abort_transaction(OPEN / 2)  # else readers of the topic wait until it times out
+                producer.abort_transaction(TRANSACTION_TIMEOUT_S / 2)  # else readers wait until it times out
             if isinstance(err, BrokerError | KafkaException):
-                said = f"{self._refused.name()}: {self._refused.str()}" if self._refused else str(err)
-                raise BrokerError(f"{self._target}: {said}; these letters were not sent, start again") from err
+                why = f"{self._refusal.name()}: {self._refusal.str()}" if self._refusal else str(err)
+                raise BrokerError(f"{self._target}: {why}; these letters were not sent, start again") from err
             raise
         return put_back
 
-    def _produce(self, producer: Any, name: str, letter: Any, headers: Iterable[tuple[str, bytes | None]]) -> None:
-        producer.produce(name, letter.value(), letter.key(), headers=list(headers), on_delivery=self._delivered)
+    def _produce(self, producer: Any, topic: str, letter: Any, headers: Iterable[tuple[str, bytes | None]]) -> None:
+        producer.produce(topic, letter.value(), letter.key(), headers=list(headers), on_delivery=self._delivered)
 
     def _delivered(self, error: KafkaError | None, _: Any) -> None:
-        self._refused = self._refused or error
+        self._refusal = self._refusal or error
 
     def _watermarks(self, number: int) -> tuple[int, int]:
-        asked = TopicPartition(self._name, number)
-        low, end = connection.retry(
-            lambda limit: self._consumer.get_watermark_offsets(asked, timeout=limit), self._errors
-        )
-        return low, end
+        return self._connection.watermarks(self._consumer, self._name, number)
 
     def _ends(self) -> Offsets:
         return {number: self._watermarks(number)[1] for number in self._partitions}
 
     def _begins(self) -> Offsets:
-        """Find where the letters begin that nobody has dealt with yet."""
+        """First offset of each partition that was not dealt with yet."""
         asked = ConsumerGroupTopicPartitions(GROUP, [TopicPartition(self._name, number) for number in self._partitions])
-        admin = AdminClient(connection.config(self._errors))  # a consumer would not say that it lacks the right to ask
+        admin = AdminClient(self._connection.settings())  # a consumer would not say that it lacks the right to ask
 
-        def ask(limit: float) -> Any:
-            found = admin.list_consumer_group_offsets([asked], require_stable=True, request_timeout=limit)
-            return found[GROUP].result().topic_partitions
+        def committed(timeout_s: float) -> Any:
+            answers = admin.list_consumer_group_offsets([asked], require_stable=True, request_timeout=timeout_s)
+            return answers[GROUP].result().topic_partitions
 
-        known = {one.partition: one.offset for one in connection.retry(ask, self._errors) if one.offset >= 0}
-        there = {number: self._watermarks(number) for number in self._partitions}
-        if len(known) < len(there):  # the first time, or the group was forgotten
+        known = {place.partition: place.offset for place in self._connection.retry(committed) if place.offset >= 0}
+        bounds = {number: self._watermarks(number) for number in self._partitions}
+        if len(known) < len(bounds):  # the first time, or the group was forgotten
             known = self._marked() | known
-        return {n: known[n] if low <= known.get(n, -1) <= end else low for n, (low, end) in there.items()}
+        return {n: known[n] if low <= known.get(n, -1) <= end else low for n, (low, end) in bounds.items()}
 
     def _marked(self) -> Offsets:
-        """Read in the newest marks how far the letters were dealt with."""
+        """Progress by the newest marks among the dead letters."""
         known: Offsets = {}
         lows = {number: self._watermarks(number)[0] for number in self._partitions}
         for letter in self._read(lows, self._ends()):
@@ -224,28 +224,12 @@ class DeadLetters:
         return known
 
     def _read(self, begins: Offsets, ends: Offsets) -> Iterator[Any]:
-        """Yield the letters from ``begins`` to before ``ends``."""
-        left = {number: end for number, end in ends.items() if end > begins[number]}
-        self._consumer.assign([TopicPartition(self._name, number, begins[number]) for number in left])
-        heard = time.monotonic()
-        while left:
-            for letter in self._consumer.consume(1000, 0.2):
-                heard = time.monotonic()
-                error, number = letter.error(), letter.partition()
-                if error is not None and error.code() != KafkaError._PARTITION_EOF:
-                    raise BrokerError(f"{self._name}: {error.name()}: {error.str()}")
-                if number not in left:
-                    continue
-                if error is None and letter.offset() < left[number]:
-                    yield letter
-                if letter.offset() + (error is None) >= left[number]:
-                    del left[number]
-            if time.monotonic() - heard > connection.PATIENCE_S:
-                raise BrokerError(f"{self._name}: no answer from {connection.servers()} ({self._errors.last})")
+        chunk = MAX_TRANSACTION_MESSAGES
+        return messages_between(self._consumer, self._name, begins, ends, self._connection, chunk=chunk)
 
 
-def reason_of(headers: dict[str, bytes | None]) -> str:
-    """Read why a letter was refused; somebody else's letter may not say.
+def reason_of(headers: Headers) -> str:
+    """Reason for which a dead letter was refused; those of others may not have it.
 
     >>> reason_of({"cityair_reason": b"contract"})
     'contract'
@@ -253,22 +237,13 @@ def reason_of(headers: dict[str, bytes | None]) -> str:
     return (headers.get(REASON) or b"unknown").decode("utf-8", "replace")
 
 
-def wanted(headers: dict[str, bytes | None], asked: Asked) -> bool:
-    """Whether a letter is of the reasons asked for.
-
-    >>> wanted({"cityair_reason": b"contract"}, Asked(frozenset({"future"})))
-    False
-    """
-    return not asked.reasons or reason_of(headers) in asked.reasons
-
-
 def in_chunks(letters: Iterable[Any]) -> Iterator[list[Any]]:
-    """Cut letters into what one transaction holds."""
+    """Cut dead letters into what one transaction holds."""
     chunk, size = [], 0
     for letter in letters:
         chunk.append(letter)
         size += len(letter.value() or b"")
-        if len(chunk) == MOST_LETTERS or size >= MOST_BYTES:
+        if len(chunk) == MAX_TRANSACTION_MESSAGES or size >= MAX_TRANSACTION_BYTES:
             yield chunk
             chunk, size = [], 0
     if chunk:

@@ -1,72 +1,87 @@
-"""The out-topics on Kafka, exactly once without transactions.
+"""Output topics on Kafka, exactly once without transactions.
 
 Every message has an id that a replay gives again. A snapshot keeps how far each partition was written, and the ids in
-the topic that no replay has given yet; a resume reads the topic from there, and what is there already is not sent
-again. A compacted topic loses older messages of a key, so there the newest sequence of each key decides instead.
+the topic that no replay has given yet. A resume reads the topic from there, and does not send again what it finds. A
+compacted topic loses older messages of a key; there the newest sequence of each key decides instead.
 """
 
-import contextlib
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
-import msgspec
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Producer
 
-from flows.broker import connection
-from flows.outputs.events import DEAD_LETTER_ID, EVENT_ID, SEQUENCE, Message
+from flows.broker.connection import MAX_CLIENT_BYTES, Connection, servers, topic_name
+from flows.broker.read_back import Offsets, ends_of, messages_between, read_newest, reader
+from flows.outputs.events import Message
 from schemas.errors import BrokerError, ConfigurationError
-from schemas.topics import TOPICS
+from schemas.headers import DEAD_LETTER_ID, EVENT_ID
+from schemas.topics import TOPICS, is_compacted
 from sinks import recovery_store as store
 from sinks.failpoints import point
+from sinks.kafka.deduplication import (
+    NewestSequences,
+    SentMessages,
+    Snapshot,
+    TopicPosition,
+    UnreplayedIds,
+    snapshot_of,
+)
 
-MOST_UNSENT = 100_000
-"""Messages on their way at once; then the worker waits for the broker."""
-MOST_UNSENT_KB = 65_536
-"""The same in KiB: dead letters may be large."""
-MOST_PLACES = 10_000
+MAX_KNOWN_KEYS = 10_000
 """Keys whose partition is remembered; those of dead letters have no end."""
-STOPS_AFTER = 2.0
-"""Seconds in which a broker must take something, or a stop does not wait for it."""
-SAID_EVERY = 10.0
-"""Seconds between two words about a broker that is away."""
-LARGEST = 4 << 20
-"""Bytes of a message that the client lets pass; what a topic takes is the broker's to say."""
+FLUSH_TIMEOUT_S = 0.2
 
 log = logging.getLogger("cityair")
-Offsets = dict[int, int]
-T = TypeVar("T", bound=msgspec.Struct)
 
 
-class Newest(NamedTuple):
-    """The newest message of a key on a compacted topic."""
+@dataclass(frozen=True, slots=True)
+class SendLimits:
+    """Bounds of what is on its way to the broker, and of the wait for it.
 
-    sequence: int
-    value: bytes | None
+    Attributes:
+        unsent_messages: messages of a topic that the broker has not acknowledged; more of them wait.
+        unsent_kb: the same in KiB, because dead letters may be large.
+        stop_timeout_s: seconds in which the broker must take something, or a stop does not wait for it.
+        warning_interval_s: seconds between two warnings that the broker is away.
+    """
+
+    unsent_messages: int = 100_000
+    unsent_kb: int = 65_536
+    stop_timeout_s: float = 2.0
+    warning_interval_s: float = 10.0
 
 
-class TopicSink(FixedPartitionedSink[list[Message], dict[str, Any]]):
-    """Messages to topics, one engine partition a topic. Exactly once under recovery.
+DEFAULT_LIMITS = SendLimits()
+
+
+class TopicSink(FixedPartitionedSink[list[Message], Snapshot]):
+    """Messages to topics, in one engine partition a topic. Exactly once under recovery.
 
     Args:
         topics: contract names; ``CITYAIR_KAFKA_PREFIX`` stands before them on the broker.
-        place: the flow's recovery store; where topics ended when it first wrote to them is kept there.
+        folder: the flow's recovery store; it keeps where topics ended when the flow first wrote to them.
         stop: whether to end early; then a broker that is away is not waited for.
+        limits: of what is on its way.
 
     Raises:
         BrokerError: the broker cannot be reached, or refuses us.
         ConfigurationError: a topic is not there, or has lost what was written to it.
     """
 
-    def __init__(self, topics: list[str], place: Path, stop: Callable[[], bool]) -> None:
-        self._topics, self._stop = sorted(topics), stop
-        self._errors = connection.ClientErrors()
-        self._ends = {topic: _ends(connection.topic_name(topic), self._errors) for topic in self._topics}
-        self._begins = self._first_ends(place / "topics.json")
+    def __init__(
+        self, topics: list[str], folder: Path, stop: Callable[[], bool], *, limits: SendLimits = DEFAULT_LIMITS
+    ) -> None:
+        self._topics, self._stop, self._limits = sorted(topics), stop, limits
+        self._connection = Connection()
+        with reader(self._connection) as consumer:
+            self._ends = {topic: ends_of(consumer, topic_name(topic), self._connection) for topic in self._topics}
+        self._first_ends = self._keep_first_ends(folder / "topics.json")
 
     def list_parts(self) -> list[str]:
         """One partition a topic."""
@@ -76,277 +91,203 @@ class TopicSink(FixedPartitionedSink[list[Message], dict[str, Any]]):
         """Items are keyed by their topic."""
         return self._topics.index(item_key)
 
-    def build_part(self, step_id: str, for_part: str, resume_state: dict[str, Any] | None) -> "_Topic":
-        """See what of a topic no snapshot covers, so that it is not sent again."""
-        name, ends = connection.topic_name(for_part), self._ends[for_part]
-        begins: Offsets = resume_state["offsets"] if resume_state else self._begins[for_part]
-        for number, offset in begins.items():
+    def build_part(self, step_id: str, for_part: str, resume_state: Snapshot | None) -> "TopicWriter":
+        """Find what of a topic no snapshot covers, so that it is not sent again.
+
+        Raises:
+            BrokerError: the broker cannot be reached, or refuses us.
+            ConfigurationError: the topic was deleted and made again, or the snapshot is of another version.
+        """
+        name, ends = topic_name(for_part), self._ends[for_part]
+        if resume_state is None:
+            position = TopicPosition(self._first_ends[for_part])
+        else:
+            position = TopicPosition.restore(resume_state, for_part)
+        for number, offset in position.offsets.items():
             if ends.get(number, -1) < offset:
                 raise ConfigurationError(
                     f"{name} [{number}] ends at offset {ends.get(number, 0)}, but {offset} were written: it was "
                     "deleted and made again; start anew with another recovery store and lake, or bring the topic back"
                 )
-        producer = Producer(
-            connection.config(
-                self._errors,
-                enable_idempotence=True,
-                compression_type="lz4",
-                linger_ms=0,
-                partitioner="murmur2_random",  # as Kafka's Java clients
-                message_timeout_ms=0,  # a broker that is away is waited for
-                message_max_bytes=LARGEST,
-                queue_buffering_max_messages=MOST_UNSENT,
-                queue_buffering_max_kbytes=MOST_UNSENT_KB,
-            )
-        )
-        if compacted(for_part):
-            newest = {key: one.sequence for key, one in read_newest(for_part).items()}
-            return _Compacted(name, producer, dict(ends), newest, self._errors, self._stop)
-        there = set(resume_state["ids"]) if resume_state else set()
-        header = EVENT_ID if for_part in TOPICS else DEAD_LETTER_ID
-        for message in read(name, begins, ends, self._errors):
-            if name_of := dict(message.headers() or ()).get(header):
-                there.add(name_of.decode())
-        return _Appended(name, producer, dict(ends), there, self._errors, self._stop)
+        producer = TopicProducer(name, dict(ends), self._connection, self._stop, self._limits)
+        return TopicWriter(producer, self._sent(for_part, position, ends))
 
-    def _first_ends(self, path: Path) -> dict[str, Offsets]:
-        """Where topics ended when this store first wrote to them: what lies behind is not ours."""
+    def _sent(self, topic: str, position: TopicPosition, ends: Offsets) -> SentMessages:
+        """Read back what the topic holds of messages that a replay gives again."""
+        if is_compacted(topic):
+            return NewestSequences({key: newest.sequence for key, newest in read_newest(topic).items()})
+        ids = set(position.ids)
+        header = EVENT_ID if topic in TOPICS else DEAD_LETTER_ID
+        with reader(self._connection) as consumer:
+            for message in messages_between(consumer, topic_name(topic), position.offsets, ends, self._connection):
+                if id_ := dict(message.headers() or ()).get(header):
+                    ids.add(id_.decode())
+        return UnreplayedIds(ids)
+
+    def _keep_first_ends(self, path: Path) -> dict[str, Offsets]:
+        """Where topics ended when this store first wrote to them: messages before that are not ours."""
         kept = json.loads(path.read_text()) if path.exists() else {}
-        known: dict[str, Offsets] = {t: {int(n): o for n, o in ends.items()} for t, ends in kept.items()}
-        if new := {topic: ends for topic, ends in self._ends.items() if topic not in known}:
-            known |= new
-            store.write_durably(path, json.dumps(known).encode())
-        return known
+        first: dict[str, Offsets] = {t: {int(n): o for n, o in ends.items()} for t, ends in kept.items()}
+        if new := {topic: ends for topic, ends in self._ends.items() if topic not in first}:
+            first |= new
+            store.write_durably(path, json.dumps(first).encode())
+        return first
 
 
-class _Topic(StatefulSinkPartition[list[Message], dict[str, Any]]):
-    """Sends messages, and knows how far the topic was written."""
+class TopicWriter(StatefulSinkPartition[list[Message], Snapshot]):
+    """Engine partition of one topic: sends what the topic does not hold yet.
 
-    def __init__(
-        self, name: str, producer: Any, offsets: Offsets, errors: connection.ClientErrors, stop: Callable[[], bool]
-    ) -> None:
-        self._name, self._producer, self._offsets = name, producer, offsets
-        self._errors, self._stop = errors, stop
-        self._failed: KafkaError | None = None
-        self._places: dict[bytes | None, int] = {}
+    Args:
+        producer: of the topic.
+        sent: what it holds.
+    """
+
+    def __init__(self, producer: "TopicProducer", sent: SentMessages) -> None:
+        self._producer, self._sent = producer, sent
 
     def write_batch(self, values: list[list[Message]]) -> None:
+        """Send messages, and come back before the broker has them all.
+
+        Raises:
+            BrokerError: the broker refused an earlier one.
+        """
         for messages in values:
-            for message in sorted(messages, key=self._place_of):
-                if not self._there(message):
-                    self._send(message)
-        self._producer.poll(0)
-        self._check()
+            self._producer.send([message for message in messages if not self._sent.take(message)])
+        self._producer.poll()
         point("topics.after_write")
 
-    def snapshot(self) -> dict[str, Any]:
+    def snapshot(self) -> Snapshot:
+        """Wait until the broker has everything, and return how far the topic was written.
+
+        Raises:
+            BrokerError: the broker refused a message.
+            KeyboardInterrupt: we are to stop, and the broker takes nothing.
+        """
         point("topics.before_flush")
-        self._wait(lambda: self._producer.flush(0.2))
+        self._producer.flush()
         point("topics.after_flush")
-        return {"v": 1, "offsets": dict(self._offsets)}
+        return snapshot_of(self._producer.offsets, self._sent)
 
     def close(self) -> None:
-        """Leave what is on its way: a resume sees whether it came."""
+        """Leave what is on its way: a resume finds whether it came."""
         self._producer.purge()
 
-    def _place_of(self, message: Message) -> int:
-        """InputPartition of a message, where an earlier one of its key has shown it.
 
-        What goes to one partition is handed over together: then the client sends it in one request, not in several.
+class TopicProducer:
+    """A producer of one topic that knows how far each partition was written.
+
+    Args:
+        topic: name on the broker.
+        offsets: where its partitions end.
+        connection: to the broker.
+        stop: whether to end early.
+        limits: of what is on its way.
+
+    Attributes:
+        offsets: offset after the last message that each partition holds of ours.
+    """
+
+    def __init__(
+        self, topic: str, offsets: Offsets, connection: Connection, stop: Callable[[], bool], limits: SendLimits
+    ) -> None:
+        self.offsets = offsets
+        self._topic, self._connection, self._stop, self._limits = topic, connection, stop, limits
+        self._refusal: KafkaError | None = None
+        self._partition_of: dict[bytes | None, int] = {}
+        self._client: Any = Producer(
+            connection.producer_settings(
+                linger_ms=0,
+                message_timeout_ms=0,  # a broker that is away is waited for
+                message_max_bytes=MAX_CLIENT_BYTES,
+                queue_buffering_max_messages=limits.unsent_messages,
+                queue_buffering_max_kbytes=limits.unsent_kb,
+            )
+        )
+
+    def send(self, messages: Sequence[Message]) -> None:
+        """Hand messages to the client; waits where too much is on its way.
+
+        Raises:
+            BrokerError: a message is refused, or an earlier one was.
+            KeyboardInterrupt: we are to stop, and the broker takes nothing.
         """
-        return self._places.get(message.key, -1)
+        for message in by_partition(messages, self._partition_of):
+            while not self._handed_over(message):
+                self._wait(lambda: self._client.poll(FLUSH_TIMEOUT_S) == 0)  # until it reports a delivery
 
-    def _there(self, message: Message) -> bool:
-        raise NotImplementedError
+    def poll(self) -> None:
+        """Take reports of deliveries that are at hand.
 
-    def _send(self, message: Message) -> None:
-        while True:
-            try:
-                self._producer.produce(
-                    self._name, message.value, message.key, headers=list(message.headers), on_delivery=self._delivered
-                )
-                return
-            except BufferError:  # too many messages, or too many bytes
-                self._wait(lambda: self._producer.poll(0.2) == 0)  # until it says that something has arrived
-            except KafkaException as err:
-                raise BrokerError(f"{self._name}: {message.id}: {err.args[0].str()}") from err
+        Raises:
+            BrokerError: one of them is a refusal.
+        """
+        self._client.poll(0)
+        self._check()
+
+    def flush(self) -> None:
+        """Wait until the broker has everything.
+
+        Raises:
+            BrokerError: the broker refused a message.
+            KeyboardInterrupt: we are to stop, and the broker takes nothing.
+        """
+        self._wait(lambda: self._client.flush(FLUSH_TIMEOUT_S))
+
+    def purge(self) -> None:
+        """Drop what was not sent yet."""
+        self._client.purge()
+
+    def _handed_over(self, message: Message) -> bool:
+        """Give a message to the client; false where too many messages, or too many bytes, are on their way."""
+        try:
+            self._client.produce(
+                self._topic, message.value, message.key, headers=list(message.headers), on_delivery=self._delivered
+            )
+        except BufferError:
+            return False
+        except KafkaException as err:
+            raise BrokerError(f"{self._topic}: {message.id}: {err.args[0].str()}") from err
+        return True
 
     def _delivered(self, error: KafkaError | None, message: Any) -> None:
         if error is not None:
-            self._failed = self._failed or error
+            self._refusal = self._refusal or error
             return
         number, offset = message.partition(), message.offset()
-        if len(self._places) < MOST_PLACES:
-            self._places[message.key()] = number
-        self._offsets[number] = max(self._offsets.get(number, 0), offset + 1)
+        if len(self._partition_of) < MAX_KNOWN_KEYS:
+            self._partition_of[message.key()] = number
+        self.offsets[number] = max(self.offsets.get(number, 0), offset + 1)
 
     def _wait(self, unsent: Callable[[], Any]) -> None:
-        """Wait until nothing is left to be waited for, and say so where that takes long.
-
-        Raises:
-            KeyboardInterrupt: we are to stop, and the broker takes nothing.
-        """
-        moved = said = time.monotonic()
-        left = len(self._producer)
+        """Wait while ``unsent`` is true, and warn where that takes long."""
+        moved = warned = time.monotonic()
+        left = len(self._client)
         while unsent():
             self._check()
             now = time.monotonic()
-            if len(self._producer) != left:
-                left, moved = len(self._producer), now
-            if self._stop() and now - moved > STOPS_AFTER:
-                log.warning(
-                    "%s: stopped while %s was away; nothing is lost, start again", self._name, connection.servers()
-                )
+            if len(self._client) != left:
+                left, moved = len(self._client), now
+            if self._stop() and now - moved > self._limits.stop_timeout_s:
+                log.warning("%s: stopped while %s was away; nothing is lost, start again", self._topic, servers())
                 raise KeyboardInterrupt
-            if now - max(said, moved) > SAID_EVERY:
-                log.warning(
-                    "%s: waiting for %s since %.0f s (%s)",
-                    self._name,
-                    connection.servers(),
-                    now - moved,
-                    self._errors.last,
-                )
-                said = now
+            if now - max(warned, moved) > self._limits.warning_interval_s:
+                waited, last = now - moved, self._connection.errors.last
+                log.warning("%s: waiting for %s since %.0f s (%s)", self._topic, servers(), waited, last)
+                warned = now
         self._check()
 
     def _check(self) -> None:
-        if self._failed is not None:
-            raise BrokerError(f"{self._name}: {self._failed.name()}: {self._failed.str()}")
+        if self._refusal is not None:
+            raise BrokerError(f"{self._topic}: {self._refusal.name()}: {self._refusal.str()}")
 
 
-class _Appended(_Topic):
-    """A topic that keeps every message: those whose ids are ``there`` are not sent again."""
+def by_partition(messages: Iterable[Message], partition_of: Mapping[bytes | None, int]) -> list[Message]:
+    """Order messages by the partition of their key, those of unknown keys first; within a partition order stays.
 
-    def __init__(
-        self,
-        name: str,
-        producer: Any,
-        offsets: Offsets,
-        there: set[str],
-        errors: connection.ClientErrors,
-        stop: Callable[[], bool],
-    ) -> None:
-        super().__init__(name, producer, offsets, errors, stop)
-        self._ids = there
+    What goes to one partition is handed over together: then the client sends it in one request, not in several.
 
-    def snapshot(self) -> dict[str, Any]:
-        return super().snapshot() | {"ids": sorted(self._ids)}
-
-    def _there(self, message: Message) -> bool:
-        if message.id not in self._ids:
-            return False
-        self._ids.remove(message.id)
-        return True
-
-
-class _Compacted(_Topic):
-    """A topic that keeps the newest message of each key: one not newer than that is not sent again."""
-
-    def __init__(
-        self,
-        name: str,
-        producer: Any,
-        offsets: Offsets,
-        newest: dict[bytes, int],
-        errors: connection.ClientErrors,
-        stop: Callable[[], bool],
-    ) -> None:
-        super().__init__(name, producer, offsets, errors, stop)
-        self._newest = newest
-
-    def _there(self, message: Message) -> bool:
-        assert message.key is not None, f"{message.id} has no key"
-        assert message.sequence is not None, f"{message.id} has no sequence"
-        if message.sequence <= self._newest.get(message.key, -1):
-            return True
-        self._newest[message.key] = message.sequence
-        return False
-
-
-def compacted(topic: str) -> bool:
-    """Whether a topic keeps the newest message of each key only."""
-    return topic in TOPICS and TOPICS[topic].compacted
-
-
-def read_newest(topic: str) -> dict[bytes, Newest]:
-    """Read a compacted topic whole: the newest message of each key.
-
-    Raises:
-        BrokerError: the broker cannot be reached, or refuses us.
+    >>> a1, b1, a2 = (Message(id_, id_[:1].encode(), b"", ()) for id_ in ("a1", "b1", "a2"))
+    >>> [message.id for message in by_partition([a1, b1, a2], {b"a": 3, b"b": 0})]
+    ['b1', 'a1', 'a2']
     """
-    errors = connection.ClientErrors()
-    newest: dict[bytes, Newest] = {}
-    name = connection.topic_name(topic)
-    for message in read(name, None, _ends(name, errors), errors):
-        sequence = dict(message.headers() or ()).get(SEQUENCE)
-        if sequence is not None and (found := Newest(int(sequence), message.value())) > newest.get(
-            message.key(), (-1,)
-        ):
-            newest[message.key()] = found
-    return newest
-
-
-def read_messages(topic: str, kind: type[T]) -> list[T]:
-    """Read what a small topic holds, in its order; what does not keep the contract is left out.
-
-    Raises:
-        BrokerError: the broker cannot be reached, or refuses us.
-    """
-    errors = connection.ClientErrors()
-    name = connection.topic_name(topic)
-    decode = msgspec.json.Decoder(kind).decode
-    found = []
-    for message in read(name, None, _ends(name, errors), errors):
-        with contextlib.suppress(msgspec.MsgspecError):
-            found.append(decode(message.value() or b""))
-    return found
-
-
-def read(name: str, begins: Offsets | None, ends: Offsets, errors: connection.ClientErrors) -> Iterator[Any]:
-    """Yield the messages of a topic from ``begins`` (none: the first there is) to before ``ends``."""
-    consumer = Consumer(
-        connection.config(
-            errors,
-            group_id="cityair-read-back",  # asked for by the client, never committed
-            enable_auto_commit=False,
-            enable_partition_eof=True,
-            auto_offset_reset="earliest",
-            isolation_level="read_uncommitted",  # what stands behind an open transaction is there too
-        )
-    )
-    try:
-        left = {n: end for n, end in ends.items() if end > (begins or {}).get(n, 0)}
-        first = -2 if begins is None else None  # -2: the beginning
-        consumer.assign([TopicPartition(name, n, first or (begins or {}).get(n, 0)) for n in left])
-        silent_since = time.monotonic()
-        while left:
-            for message in consumer.consume(10_000, 0.2):
-                silent_since = time.monotonic()
-                error, number = message.error(), message.partition()
-                if error is not None and error.code() != KafkaError._PARTITION_EOF:
-                    raise BrokerError(f"{name}: {error.name()}: {error.str()}")
-                if number not in left:
-                    continue
-                if error is None and message.offset() < left[number]:
-                    yield message
-                if message.offset() + (error is None) >= left[number]:
-                    del left[number]
-            if time.monotonic() - silent_since > connection.PATIENCE_S:
-                raise BrokerError(f"{name}: no answer from {connection.servers()} ({errors.last})")
-    finally:
-        consumer.close()
-
-
-def _ends(name: str, errors: connection.ClientErrors) -> Offsets:
-    """Ask where each partition of a topic ends."""
-    consumer = Consumer(connection.config(errors, group_id="cityair-read-back", isolation_level="read_uncommitted"))
-    try:
-
-        def end(number: int) -> int:
-            asked = TopicPartition(name, number)
-            high: int = connection.retry(lambda limit: consumer.get_watermark_offsets(asked, timeout=limit), errors)[1]
-            return high
-
-        return {number: end(number) for number in connection.partitions(consumer, name, errors)}
-    finally:
-        consumer.close()
+    return sorted(messages, key=lambda message: partition_of.get(message.key, -1))

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -10,7 +10,8 @@ from typing import Any, NamedTuple, Self
 import msgspec
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
-from flows.broker import connection
+from flows.broker.connection import ClientErrors, Connection, topic_name
+from flows.broker.read_back import ends_of, messages_between
 from schemas.city import City
 from schemas.errors import BrokerError
 from schemas.light import LightState
@@ -87,7 +88,7 @@ class Lake:
         self._con.close()
 
 
-class _Complaints(connection.ClientErrors):
+class _Complaints(ClientErrors):
     """Remembers when the client last complained, too."""
 
     at = -AWAY_FOR
@@ -102,28 +103,21 @@ class Topic:
 
     Args:
         city: whose lights they are.
+        topic: contract name of the topic.
 
     Raises:
         BrokerError: the broker cannot be reached, or refuses us.
         ConfigurationError: the topic is not there.
     """
 
-    def __init__(self, city: City) -> None:
+    def __init__(self, city: City, topic: str = TOPIC) -> None:
         self.city = city
-        self._name = connection.topic_name(TOPIC)
+        self._name = topic_name(topic)
         self._complaints = _Complaints()
+        self._connection = Connection(errors=self._complaints)
         self._decode = msgspec.json.Decoder(LightState).decode
-        self._consumer: Any = Consumer(
-            connection.config(
-                self._complaints,
-                group_id=GROUP,
-                enable_auto_commit=False,
-                enable_partition_eof=True,
-                auto_offset_reset="earliest",
-            )
-        )
-        self._unread = set(connection.partitions(self._consumer, self._name, self._complaints))
-        self._consumer.assign([TopicPartition(self._name, number, -2) for number in self._unread])  # -2: the beginning
+        self._consumer: Any = Consumer(self._connection.consumer_settings(GROUP))
+        self._ends = ends_of(self._consumer, self._name, self._connection)
 
     @property
     def trouble(self) -> str:
@@ -136,46 +130,38 @@ class Topic:
         Raises:
             BrokerError: the broker stops answering, or refuses us.
         """
-        states: list[LightState] = []
-        moved, unread = time.monotonic(), len(self._unread)
-        while self._unread:
-            came = self.take(0.2)
-            states += came
-            if came or len(self._unread) < unread:
-                moved, unread = time.monotonic(), len(self._unread)
-            elif time.monotonic() - moved > connection.PATIENCE_S:
-                raise BrokerError(f"{self._name}: no answer from {connection.servers()} ({self._complaints.last})")
+        messages = messages_between(self._consumer, self._name, None, self._ends, self._connection)
+        states = list(self._states(messages))
+        self._consumer.assign([TopicPartition(self._name, number, end) for number, end in self._ends.items()])
         return [state for state in states if at is None or state.as_of <= at]
 
     def take(self, seconds: float) -> list[LightState]:
-        """Wait for what comes, at most so long.
+        """Wait for what comes after that, at most so long; return with the first message.
 
         Raises:
             BrokerError: the broker refuses us.
         """
-        return list(self._read(self._consumer.consume(10_000, seconds) if self._unread else self._soon(seconds)))
+        event = self._consumer.poll(seconds)
+        events = [] if event is None else [event, *self._consumer.consume(10_000, 0)]
+        return list(self._states(event for event in events if not self._is_error(event)))
 
-    def _soon(self, seconds: float) -> list[Any]:
-        """Return with the first message, not with the last that fits into the time."""
-        message = self._consumer.poll(seconds)
-        return [] if message is None else [message, *self._consumer.consume(10_000, 0)]
+    def _is_error(self, event: Any) -> bool:
+        error = event.error()
+        if error is not None and (
+            error.fatal() or error.code() in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.UNKNOWN_TOPIC_OR_PART)
+        ):
+            raise BrokerError(f"{self._name}: {error.name()}: {error.str()}")
+        return error is not None
 
-    def _read(self, messages: list[Any]) -> Iterator[LightState]:
+    def _states(self, messages: Iterable[Any]) -> Iterator[LightState]:
         for message in messages:
-            if (error := message.error()) is not None:
-                if error.code() == KafkaError._PARTITION_EOF:
-                    self._unread.discard(message.partition())
-                elif error.fatal() or error.code() in (
-                    KafkaError.TOPIC_AUTHORIZATION_FAILED,
-                    KafkaError.UNKNOWN_TOPIC_OR_PART,
-                ):
-                    raise BrokerError(f"{self._name}: {error.name()}: {error.str()}")
-            elif (value := message.value()) is not None:
-                try:
-                    yield self._decode(value)
-                except (msgspec.MsgspecError, ValueError) as err:
-                    where = f"{self._name} [{message.partition()}] at offset {message.offset()}"
-                    print(f"cityair: {where} is no state of a light, and is left out: {err}", file=sys.stderr)
+            if (value := message.value()) is None:
+                continue
+            try:
+                yield self._decode(value)
+            except (msgspec.MsgspecError, ValueError) as err:
+                where = f"{self._name} [{message.partition()}] at offset {message.offset()}"
+                print(f"cityair: {where} is no state of a light, and is left out: {err}", file=sys.stderr)
 
     def __enter__(self) -> Self:
         return self

@@ -16,7 +16,7 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import NewTopic
 
-from schemas.topics import TOPICS, dead_letters
+from schemas.topics import TOPICS, dead_letter_topic
 from tests.broker import Broker, Remote, Secure
 from tests.server import missing
 
@@ -81,7 +81,7 @@ def make_topics():
             kept = {"cleanup.policy": "compact"} if topic.compacted else {"retention.ms": "-1"}
             topics.append(NewTopic(prefix + name, partitions.get(name, 1), config=kept))
             if topic.direction == "in":
-                topics.append(NewTopic(prefix + dead_letters(name), 1, config={"retention.ms": "-1"}))
+                topics.append(NewTopic(prefix + dead_letter_topic(name), 1, config={"retention.ms": "-1"}))
         broker.create_all(topics)
         return [topic.topic for topic in topics]
 
@@ -120,7 +120,7 @@ def cityair():
     """Runs the real command to its end and returns what it prints; ``status`` is what it has to end with."""
 
     def call(*words, status=0):
-        done = subprocess.run([COMMAND, *words], capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run([COMMAND, *words], capture_output=True, text=True, timeout=240, check=False)
         assert done.returncode == status, f"exit {done.returncode}: {done.stderr[-3000:]}"
         return done.stdout if status == 0 else done.stderr
 

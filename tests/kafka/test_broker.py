@@ -19,7 +19,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from flows.broker.connection import ClientErrors, client, reach
+from flows.broker.connection import Connection, RetryPolicy
 from schemas.errors import BrokerError
 from tests.broker import Broker, Cluster
 from tests.server import until
@@ -33,7 +33,7 @@ def produce(broker, topic, payloads, **config):
     producer = Producer(broker.client(enable_idempotence=True, **config))
     for payload in payloads:
         producer.produce(topic, payload, on_delivery=lambda err, m: acknowledged.append(None if err else m.offset()))
-    assert producer.flush(30) == 0
+    assert producer.flush(60) == 0
     return acknowledged
 
 
@@ -50,7 +50,7 @@ def consume(broker, topic, count, **config):
         return len(found) >= count
 
     try:
-        until(read, lambda: f"{len(found)} of {count} messages came", patience=30)
+        until(read, lambda: f"{len(found)} of {count} messages came")
     finally:
         consumer.close()
     return found
@@ -81,7 +81,7 @@ def test_kill_9_keeps_what_was_acknowledged(own_broker):
     own_broker.start()
     assert produce(own_broker, "air", [b"after"]) == [1]
     assert consume(own_broker, "air", 2) == [b"before", b"after"]
-    own_broker.stop(patience=20)
+    own_broker.stop()
     assert not own_broker.server.running
 
 
@@ -111,7 +111,7 @@ def test_it_dies_with_its_parent_however_that_dies(tmp_path, machine):
         stat = Path(f"/proc/{server}/stat")
         return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z"
 
-    until(gone, lambda: f"the server {server} outlived its parent", patience=10)
+    until(gone, lambda: f"the server {server} outlived its parent")
 
 
 def test_a_cluster_survives_the_death_of_a_leader(tmp_path, machine):
@@ -143,7 +143,7 @@ def test_a_user_may_do_what_was_allowed_and_no_more(secure_broker):
             writer.produce(topic, b"1", on_delivery=lambda err, _: answers.append(err and err.name()))
         except KafkaException as err:  # a client that was refused once says so before it asks again
             return [err.args[0].name()]
-        assert writer.flush(20) == 0
+        assert writer.flush(60) == 0
         return answers
 
     until(lambda: written("air") == [None], lambda: "gateway may not write")  # rights take a moment to be known
@@ -159,17 +159,17 @@ def test_cityair_is_let_in_with_its_password_over_tls_and_not_otherwise(secure_b
         mine = {"CITYAIR_KAFKA": secure_broker.servers}
     for name, value in mine.items():
         monkeypatch.setenv(name, value)
-    trouble = ClientErrors()
-    admin = AdminClient(client(trouble))
+    connection = Connection(RetryPolicy(timeout_s=30 if who == "flows" else 2))
+    admin = AdminClient(connection.settings())
 
     def ask(seconds):
         return admin.list_topics(timeout=seconds).brokers
 
     if who == "flows":
-        assert len(reach(ask, trouble)) == 1
+        assert len(connection.retry(ask)) == 1
     else:
         with pytest.raises(BrokerError):
-            reach(ask, trouble, 2)
+            connection.retry(ask)
 
 
 def test_a_taken_port_is_named(tmp_path, machine):

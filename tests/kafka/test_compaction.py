@@ -12,12 +12,13 @@ import msgspec
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
+from flows.broker.read_back import NewestMessage, read_newest
 from flows.outputs.events import Events
 from flows.signals.lights import Said
 from schemas.city import City, Identity
 from schemas.light import COLORS, LightState
 from sinks.catalog import catalog
-from sinks.kafka.sink import Newest, TopicSink, read_newest
+from sinks.kafka.sink import TopicSink
 from sinks.lights.states import Lake
 from tests.server import until
 
@@ -26,9 +27,11 @@ READINGS, STATES = "env.air.reading.v1", "env.light.state.v1"
 LIGHTS = [*STAYS, LEAVES] = [f"light-{i:02}" for i in range(13)]
 AIR = datetime(2026, 11, 22, tzinfo=UTC)
 RUN = ("run", "air", "--input", "kafka", "--output", "kafka", "--stop-at-end")
-SEGMENT = 0.1
-"""Seconds after which a segment ends once more comes, and may be cleaned; the newest never is."""
-CLEANED_WITHIN = 90
+SEGMENT_S = 0.1
+"""Seconds by the messages' own time stamps after which a segment ends once more comes, and may be cleaned. The newest
+never is. On a slow machine segments end at other places, too: what is left of a light is its newest message, and at
+most one more, where a pause was made before that."""
+CLEANED_WITHIN_S = 240
 """Seconds; a broker of ours looks once a second, another every 15 s by default."""
 
 
@@ -37,7 +40,7 @@ def quick_topic(city_topics, broker):
     """The topic of states, but its segments end at once and are cleaned whenever the broker looks; returns its name."""
     name = city_topics + STATES
     broker.delete(name)
-    soon = {"segment_ms": int(SEGMENT * 1000), "min_cleanable_dirty_ratio": 0, "delete_retention_ms": 0}
+    soon = {"segment_ms": int(SEGMENT_S * 1000), "min_cleanable_dirty_ratio": 0, "delete_retention_ms": 0}
     broker.create(name, cleanup_policy="compact", **soon)
     return name
 
@@ -51,7 +54,7 @@ def cleaned(quick_topic, contents):
             found = contents(STATES)
             return found if len(found) <= most else None
 
-        return until(few, lambda: f"the broker keeps {len(contents(STATES))} messages", patience=CLEANED_WITHIN)
+        return until(few, lambda: f"the broker keeps {len(contents(STATES))} messages", patience=CLEANED_WITHIN_S)
 
     return wait
 
@@ -74,7 +77,7 @@ def remove(quick_topic, broker):
     """Has the broker forget a key, by a message without a value, which begins a segment."""
 
     def key(light):
-        time.sleep(2 * SEGMENT)
+        end_segment()
         producer = Producer(broker.client())
         producer.produce(quick_topic, None, light.encode())
         assert producer.flush(30) == 0
@@ -91,6 +94,11 @@ def shown(cityair, city_file):
         return {seen["light_id"]: (seen["seq"], seen["color"]) for seen in map(json.loads, lines)}
 
     return at
+
+
+def end_segment():
+    """Let so much time pass that the next message begins a segment."""
+    time.sleep(2 * SEGMENT_S)
 
 
 def state(light, seq):
@@ -121,6 +129,14 @@ def told(seq, lights=LIGHTS):
     return out.messages
 
 
+def seqs_by_light(messages):
+    """Sequences that a topic has of each light, in the order of their offsets."""
+    found = {}
+    for message in messages:
+        found.setdefault(message.key().decode(), []).append(json.loads(message.value())["seq"])
+    return found
+
+
 def test_what_the_cleaner_left_is_enough(quick_topic, cleaned, took, remove, shown, tmp_path):
     def life(name, seqs, resume=None, pauses=()):
         """Send states as a flow does; return a snapshot from the middle. What follows a pause begins a segment."""
@@ -129,7 +145,7 @@ def test_what_the_cleaner_left_is_enough(quick_topic, cleaned, took, remove, sho
         for seq in seqs:
             part.write_batch([told(seq, LIGHTS if seq < 10 else STAYS)])
             if seq in pauses:
-                time.sleep(2 * SEGMENT)
+                end_segment()
             if seq == 19:
                 middle = part.snapshot()
         part.snapshot()
@@ -138,12 +154,11 @@ def test_what_the_cleaner_left_is_enough(quick_topic, cleaned, took, remove, sho
 
     middle = life("first", range(40), pauses=(12, 25, 38))
     assert took() == 10 * 13 + 30 * 12
-    left = cleaned(1 + 2 * 12)
-    found = [(message.key().decode(), json.loads(message.value())["seq"], message.offset()) for message in left]
-    assert found[0] == (LEAVES, 9, 10 * 13 - 1), "what was told last of it"
-    assert found[1:13] == [(light, 38, 466 + i) for i, light in enumerate(STAYS)]
-    assert found[13:] == [(light, 39, 478 + i) for i, light in enumerate(STAYS)], "the newest segment is never cleaned"
-    newest = {message.key: Newest(message.sequence, message.value) for message in told(9) + told(39, STAYS)}
+    left = seqs_by_light(cleaned(1 + 2 * 12))
+    assert set(left) == set(LIGHTS)
+    assert left[LEAVES] == [9], "what was told last of it"
+    assert all(left[light] in ([38, 39], [39]) for light in STAYS), "the newest segment is never cleaned"
+    newest = {message.key: NewestMessage(message.sequence, message.value) for message in told(9) + told(39, STAYS)}
     assert read_newest(STATES) == newest
     at = AIR + timedelta(minutes=45)
     assert shown(at) == dict.fromkeys(STAYS, (39, "red")) | {LEAVES: (9, "gray")}
@@ -156,7 +171,7 @@ def test_what_the_cleaner_left_is_enough(quick_topic, cleaned, took, remove, sho
 
     # A light that somebody took off the topic is told again from its beginning.
     remove(LEAVES)
-    time.sleep(2 * SEGMENT)
+    end_segment()
     life("lost", [43])
     left = cleaned(2 * 12 + 1)
     assert not [message for message in left if message.key() == LEAVES.encode() and message.value()]
@@ -180,7 +195,7 @@ def test_a_flow_goes_on_past_the_cleaner(cityair, city_file, send, reading, clea
     first = took()
     air(120, 240)
     all_in_one = {"CITYAIR_EPOCH": "1m", "CITYAIR_CRASH": "topics.after_flush"}  # a first epoch may else be empty
-    killed = subprocess.run([COMMAND, *RUN], env=os.environ | all_in_one, capture_output=True, timeout=60, check=False)
+    killed = subprocess.run([COMMAND, *RUN], env=os.environ | all_in_one, capture_output=True, timeout=240, check=False)
     assert killed.returncode == -9
     second = took()
     assert second > first > 3 * 119 / 5, "a heartbeat every five minutes"

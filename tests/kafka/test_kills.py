@@ -5,9 +5,8 @@ import pytest
 from tests import kafka_kill, kafka_outages
 
 
-def test_kills_change_nothing(broker, tmp_path, monkeypatch):
-    monkeypatch.setattr(kafka_kill, "LIVES", 5.0)
-    faults, figures = kafka_kill.prove(broker, tmp_path, kills=2, seed=3)
+def test_kills_change_nothing(broker, tmp_path):
+    faults, figures = kafka_kill.prove(broker, tmp_path, kills=2, seed=3, lives_s=5.0)
     assert not faults, figures
 
 

@@ -18,7 +18,7 @@ COMMAND = Path(sys.executable).with_name("cityair")
 READINGS, STATES, MESSAGES = "env.air.reading.v1", "env.light.state.v1", "env.light.message.v1"
 MINUTE = timedelta(minutes=1)
 LIFE = 15 * MINUTE
-SOON = timedelta(seconds=15)
+SOON = timedelta(seconds=30)
 """The pipeline has so long to decide and be killed before the light's time is over."""
 
 
@@ -48,7 +48,7 @@ def contents(name, servers):
     consumer = Consumer({"bootstrap.servers": servers, "group.id": "test", "enable.partition.eof": True})
     consumer.assign([TopicPartition(name, 0, 0)])
     found = []
-    while (message := consumer.poll(10)) is not None and message.error() is None:
+    while (message := consumer.poll(60)) is not None and message.error() is None:
         found.append((message.key().decode(), json.loads(message.value())))
     consumer.close()
     return found
@@ -169,7 +169,7 @@ def test_lights_gray_themselves_when_the_pipeline_is_killed(
         assert len(came) == 3
         assert all(seen["why"] == "over" and seen["text"] is None for _, seen in came)
         delays = [(at - over).total_seconds() for at, _ in came]
-        assert 0 <= min(delays) <= max(delays) < 5, delays
+        assert 0 <= min(delays) <= max(delays) < 15, delays
 
         # Replayed, stale and reordered messages, whatever they promise.
         seqs = {light: state["seq"] for light, state in told.items()}
@@ -183,7 +183,7 @@ def test_lights_gray_themselves_when_the_pipeline_is_killed(
         # It does listen: a newer one counts, and what is older than that does not.
         newer = told["light-0"] | promise | {"seq": seqs["light-0"] + 5}
         send(STATES, "light_id", [newer])
-        client.until(lambda shows: shows["light-0"]["color"] == "yellow", 10)
+        client.until(lambda shows: shows["light-0"]["color"] == "yellow", 60)
         red = {"seq": newer["seq"] - 1, "color": "red", "grade": 4}
         send(STATES, "light_id", [newer | red, newer | red | {"seq": newer["seq"]}])
         client.silent(2)

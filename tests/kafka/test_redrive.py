@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 
-from flows.broker import connection
+from flows.broker.connection import Connection, RetryPolicy
 from schemas.errors import BrokerError
 from sinks.catalog import catalog
 from sinks.kafka import redrive
-from sinks.kafka.redrive import Asked, DeadLetters
+from sinks.kafka.redrive import DeadLetterQueue, RedriveRequest
 from sinks.maintenance.audit import audit
 
 READINGS = "env.air.reading.v1"
@@ -26,9 +26,9 @@ def again(city_topics):
     """Redrives the readings' dead letters in this process."""
 
     def call(*reasons, limit=None):
-        letters = DeadLetters(READINGS)
+        letters = DeadLetterQueue(READINGS)
         try:
-            return letters.redrive(Asked(frozenset(reasons), limit))
+            return letters.redrive(RedriveRequest(frozenset(reasons), limit))
         finally:
             letters.close()
 
@@ -41,7 +41,7 @@ def killed():
 
     def call(point, *words):
         done = subprocess.run(
-            [COMMAND, *words], env={**os.environ, "CITYAIR_CRASH": point}, capture_output=True, timeout=60, check=False
+            [COMMAND, *words], env={**os.environ, "CITYAIR_CRASH": point}, capture_output=True, timeout=240, check=False
         )
         assert done.returncode == -9, done.stderr
 
@@ -187,7 +187,7 @@ def test_an_open_redrive_hides_no_letter_from_the_flow(cityair, city_file, send,
 
 def test_a_second_redrive_takes_over(city_topics, send, contents, again, monkeypatch):
     send(DEAD, [letter(i) for i in range(3)])
-    first = DeadLetters(READINGS)
+    first = DeadLetterQueue(READINGS)
 
     def point(_):
         monkeypatch.setattr(redrive, "point", lambda _: None)
@@ -195,7 +195,7 @@ def test_a_second_redrive_takes_over(city_topics, send, contents, again, monkeyp
 
     monkeypatch.setattr(redrive, "point", point)
     with pytest.raises(BrokerError, match="these letters were not sent"):
-        first.redrive(Asked())
+        first.redrive(RedriveRequest())
     first.close()
     assert len(contents(READINGS)) == 3
 
@@ -206,6 +206,5 @@ def test_errors_name_their_cure(cityair, city_topics, broker, monkeypatch):
     broker.delete(city_topics + DEAD)
     assert "cityair topics create" in cityair("redrive", READINGS, status=3)
     monkeypatch.setenv("CITYAIR_KAFKA", "127.0.0.1:9")
-    monkeypatch.setattr(connection.retry, "__defaults__", (1.0,))
     with pytest.raises(BrokerError, match="no broker answered"):
-        DeadLetters(READINGS)
+        DeadLetterQueue(READINGS, Connection(RetryPolicy(timeout_s=1)))

@@ -22,25 +22,25 @@ from confluent_kafka.admin import (
 )
 from typer.testing import CliRunner
 
-from flows.broker import connection
+from flows.broker.connection import Connection, RetryPolicy
 from flows.cli import config, main
 from flows.cli.topics import app
 from flows.settings import load_city
 from schemas.errors import BrokerError, CityairError
-from schemas.topics import TOPICS, dead_letters, wanted
-from sinks.kafka import acls as rights
-from sinks.kafka import admin as topic_plan
-from sinks.lights import states as lights_told
+from schemas.topics import TOPICS, dead_letter_topic, topic_specs
+from sinks.kafka import acls as access
+from sinks.kafka.admin import BrokerAdmin, create
+from sinks.lights.states import Topic
 from tests.server import until
 
 PREFIX = "secured."
 INPUTS = [name for name, topic in TOPICS.items() if topic.direction == "in"]
-LETTERS = [dead_letters(name) for name in INPUTS]
+LETTERS = [dead_letter_topic(name) for name in INPUTS]
 OUTPUTS = [name for name in TOPICS if name not in INPUTS]
 ALL = [*INPUTS, *LETTERS, *OUTPUTS]
 READINGS, STATES, MESSAGES = "env.air.reading.v1", "env.light.state.v1", "env.light.message.v1"
 COMMAND = Path(sys.executable).with_name("cityair")
-ROLES = rights.roles()
+ROLES = access.roles()
 REFUSED = {"topic": "TOPIC_AUTHORIZATION_FAILED", "group": "GROUP_AUTHORIZATION_FAILED"}
 
 
@@ -52,7 +52,7 @@ def people(secure_broker):
     scram = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
     orders = [UserScramCredentialUpsertion(f"{role}-1", scram, word.encode()) for role, word in passwords.items()]
     for future in admin.alter_user_scram_credentials(orders).values():
-        future.result(20)
+        future.result(60)
     with pytest.MonkeyPatch.context() as here:
         for name, value in (secure_broker.environment() | {"CITYAIR_KAFKA_PREFIX": PREFIX}).items():
             here.setenv(name, value)
@@ -65,7 +65,7 @@ def people(secure_broker):
         producer = Producer(secure_broker.client())
         for name in ALL:
             producer.produce(PREFIX + name, b"{}", key=b"k", partition=0)
-        assert producer.flush(20) == 0
+        assert producer.flush(60) == 0
     return {
         role: secure_broker.environment()
         | {"CITYAIR_KAFKA_PREFIX": PREFIX, "CITYAIR_KAFKA_USER": f"{role}-1", "CITYAIR_KAFKA_PASSWORD": word}
@@ -86,13 +86,13 @@ def be(people, monkeypatch):
 
 
 def client(**more):
-    return connection.config(connection.ClientErrors(), **more)
+    return Connection().settings(**more)
 
 
 def write(*names, **more):
     """Try to write to topics; return what the broker said of each, nothing for "done"."""
     said = {}
-    producer = Producer(client(message_timeout_ms=15_000, **{"enable_idempotence": True} | more))
+    producer = Producer(client(message_timeout_ms=45_000, **{"enable_idempotence": True} | more))
     for name in names:
         producer.produce(
             PREFIX + name,
@@ -100,7 +100,7 @@ def write(*names, **more):
             key=b"k",
             on_delivery=lambda err, _, name=name: said.update({name: err and err.name()}),
         )
-    assert producer.flush(20) == 0
+    assert producer.flush(60) == 0
     return said
 
 
@@ -109,7 +109,7 @@ def read(*names, group):
     consumer = Consumer(client(group_id=group, enable_auto_commit=False))
     said = {}
     for name in names:
-        error = consumer.list_topics(PREFIX + name, timeout=10).topics[PREFIX + name].error
+        error = consumer.list_topics(PREFIX + name, timeout=60).topics[PREFIX + name].error
         if error:  # it may not even know of it
             said[name] = error.name()
     consumer.assign([TopicPartition(PREFIX + name, 0, OFFSET_BEGINNING) for name in names if name not in said])
@@ -121,7 +121,7 @@ def read(*names, group):
         return set(said) == set(names)
 
     try:
-        until(heard, lambda: f"no answer about {set(names) - set(said)}", patience=20)
+        until(heard, lambda: f"no answer about {set(names) - set(said)}")
     finally:
         consumer.close()
     return said
@@ -129,7 +129,7 @@ def read(*names, group):
 
 def join(group):
     """Try to be one of a group and to keep its place; return what the broker said, nothing for "done"."""
-    consumer = Consumer(client(group_id=group, enable_auto_commit=False, session_timeout_ms=6000))
+    consumer = Consumer(client(group_id=group, enable_auto_commit=False, session_timeout_ms=30_000))
     joined, refused = [], []
     consumer.subscribe([PREFIX + READINGS, PREFIX + STATES], on_assign=lambda _, parts: joined.append(parts))
 
@@ -140,7 +140,7 @@ def join(group):
         return joined or refused
 
     try:
-        until(heard, lambda: f"no answer about group {group}", patience=20)
+        until(heard, lambda: f"no answer about group {group}")
         if joined and not refused:
             consumer.commit(offsets=[TopicPartition(joined[0][0].topic, 0, 1)], asynchronous=False)
     finally:
@@ -157,24 +157,6 @@ def test_each_role_writes_and_reads_its_topics_and_no_other(be, role):
         name: None if name in mine.write else REFUSED["topic"] for name in ALL
     }
     assert read(*ALL, group=group) == {name: None if name in mine.read else REFUSED["topic"] for name in ALL}
-
-
-def test_the_roles_are_the_least_that_each_needs():
-    def who(may, *names):
-        return {role for role, rights in ROLES.items() if set(names) & set(getattr(rights, may))}
-
-    assert who("write", READINGS, "env.odor.reading.v1") == {"gateway", "redrive"}
-    assert who("write", *OUTPUTS) == who("write", STATES) == {"flows"}
-    assert who("read", *INPUTS) == {"flows"}
-    assert who("write", *LETTERS) == who("read", *LETTERS) == {"flows", "redrive"}
-    assert (ROLES["light"].read, ROLES["light"].write) == ([STATES], [])
-    assert ROLES["gateway"].read == ROLES["gateway"].groups == []
-    assert {role for role, rights in ROLES.items() if rights.create} == {"topics"}
-    assert set(ROLES["flows"].read) == set(ALL)
-    assert set(ROLES["flows"].write) == {*LETTERS, *OUTPUTS}
-    assert set(ROLES["analyst"].read) == set(OUTPUTS)
-    for role in ROLES.values():
-        assert {*role.read, *role.write} <= set(ALL), "no such topic"
 
 
 def test_a_gateway_that_reads_is_refused_whatever_group_it_names(be):
@@ -198,20 +180,20 @@ def test_flows_keep_their_place_and_a_monitor_sees_it(be):
     be("watch")
     admin = AdminClient(client())
     [place] = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions("cityair-air")]).values()
-    assert [part.offset for part in place.result(10).topic_partitions] == [1]
+    assert [part.offset for part in place.result(60).topic_partitions] == [1]
     [end] = admin.list_offsets({TopicPartition(PREFIX + READINGS, 0): OffsetSpec.latest()}).values()
-    assert end.result(10).offset >= 1
+    assert end.result(60).offset >= 1
     assert join("cityair-air") == REFUSED["group"]
 
 
 def test_dead_letters_are_sent_again_in_one_transaction(be):
     be("redrive")
     producer = Producer(client(transactional_id="cityair-redrive"))
-    producer.init_transactions(20)
+    producer.init_transactions(60)
     producer.begin_transaction()
     producer.produce(PREFIX + READINGS, b"{}")
-    producer.produce(PREFIX + dead_letters(READINGS), b"{}")
-    producer.commit_transaction(20)
+    producer.produce(PREFIX + dead_letter_topic(READINGS), b"{}")
+    producer.commit_transaction(60)
 
 
 def test_topics_are_made_by_the_role_that_may(be):
@@ -221,9 +203,9 @@ def test_topics_are_made_by_the_role_that_may(be):
     for role in ("gateway", "flows"):
         be(role, CITYAIR_KAFKA_PREFIX="elsewhere.")
         with pytest.raises(BrokerError, match="cannot be made: TOPIC_AUTHORIZATION_FAILED.*needs the right CREATE"):
-            topic_plan.create(topic_plan.Broker(), wanted(86_400)[:1])
+            create(BrokerAdmin(), topic_specs(86_400)[:1])
     with pytest.raises(BrokerError, match="CLUSTER_AUTHORIZATION_FAILED: it needs the right ALTER on the cluster"):
-        rights.apply(topic_plan.Broker(), rights.rules(ROLES["flows"], "flows-1"))
+        access.apply(BrokerAdmin(), access.rules(ROLES["flows"], "flows-1"))
 
 
 @pytest.mark.parametrize(
@@ -238,7 +220,7 @@ def test_topics_are_made_by_the_role_that_may(be):
 def test_who_does_not_prove_who_it_is_gets_no_answer_and_no_secret_is_told(be, changes, said):
     word = be("gateway", **changes)
     with pytest.raises(BrokerError, match=said) as raised:
-        topic_plan.Broker(patience=1 if said == "no broker answered" else 10)  # a handshake under load takes its time
+        BrokerAdmin(RetryPolicy(1 if said == "no broker answered" else 30))  # a handshake under load takes its time
     whole = f"{raised.value} {raised.value.__cause__!r}"
     assert word not in whole
     assert "not-the-word-it-is" not in whole
@@ -250,7 +232,7 @@ def test_plaintext_is_refused_on_the_tls_listener(be, secure_broker, monkeypatch
         monkeypatch.delenv(f"CITYAIR_KAFKA_{name}")
     monkeypatch.setenv("CITYAIR_KAFKA_SECURITY", "PLAINTEXT")
     with pytest.raises(BrokerError, match="no broker answered"):
-        topic_plan.Broker(patience=1)
+        BrokerAdmin(RetryPolicy(1))
     failed = []
     producer = Producer(client(message_timeout_ms=1000))
     producer.produce(PREFIX + READINGS, b"{}", on_delivery=lambda err, _: failed.append(err.name()))
@@ -321,7 +303,7 @@ def put(people, secure_broker):
     def send(name, value, **headers):
         producer = Producer(secure_broker.client())
         producer.produce(PREFIX + name, value, b"k", partition=0, headers=headers)
-        assert producer.flush(20) == 0
+        assert producer.flush(60) == 0
 
     return send
 
@@ -335,7 +317,7 @@ def values(people, secure_broker):
         consumer = Consumer(secure_broker.client(group_id="test", **more))
         consumer.assign([TopicPartition(PREFIX + name, 0, OFFSET_BEGINNING)])
         found = []
-        while (message := consumer.poll(10)) is not None and message.error() is None:
+        while (message := consumer.poll(60)) is not None and message.error() is None:
             found.append(message.value())
         consumer.close()
         return found
@@ -349,7 +331,7 @@ def refused(be):
 
     def call(role, *words):
         word = be(role)
-        done = subprocess.run([COMMAND, *words], capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run([COMMAND, *words], capture_output=True, text=True, timeout=240, check=False)
         assert done.returncode == 5, done.stderr
         assert done.stdout == ""
         assert "uthoriz" in done.stderr or "AUTHORIZATION" in done.stderr
@@ -361,7 +343,7 @@ def refused(be):
     return call
 
 
-def test_the_client_of_a_light_sees_its_topic_and_can_do_nothing_else(be, put, values, cityair, refused, monkeypatch):
+def test_the_client_of_a_light_sees_its_topic_and_can_do_nothing_else(be, put, values, cityair, refused):
     at = datetime(2026, 11, 22, tzinfo=UTC)
     state = {"light_id": "light-07", "seq": 1, "color": "blue", "grade": 1, "parameter": "pm10", "pm10": 3.0}
     state |= {"pm25": 2.0, "as_of": at.isoformat(), "valid_until": (at + timedelta(minutes=15)).isoformat()}
@@ -373,9 +355,8 @@ def test_the_client_of_a_light_sees_its_topic_and_can_do_nothing_else(be, put, v
     assert json.loads(cityair(*words, (at + timedelta(minutes=15)).isoformat()))["why"] == "over"
 
     for name in set(ALL) - {STATES}:  # the same client, and another topic
-        monkeypatch.setattr(lights_told, "TOPIC", name)
         with pytest.raises(CityairError, match=f"{PREFIX}{name}.*[Aa]uthorization failed"):
-            lights_told.Topic(load_city(None))
+            Topic(load_city(None), name)
     said = values(MESSAGES)
     assert MESSAGES in refused("light", "lights", "say", "all", "x", "--until", "2099-01-01T18:00")
     assert values(MESSAGES) == said
@@ -384,7 +365,7 @@ def test_the_client_of_a_light_sees_its_topic_and_can_do_nothing_else(be, put, v
 
 def test_dead_letters_are_sent_again_by_the_role_that_may_and_by_no_other(be, put, values, cityair, refused):
     letter = b'{"light_id": "new"}'
-    put(dead_letters(MESSAGES), letter, cityair_id=f"{MESSAGES}:0:7", cityair_reason="unknown_station")
+    put(dead_letter_topic(MESSAGES), letter, cityair_id=f"{MESSAGES}:0:7", cityair_reason="unknown_station")
     before = values(MESSAGES)
     assert "TRANSACTIONAL_ID_AUTHORIZATION_FAILED" in refused("flows", "redrive", MESSAGES)
     for role in ("gateway", "operator", "analyst"):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.broker import connection
+from flows.broker.connection import Connection, RetryPolicy
 from schemas.errors import BrokerError
 from sinks.kafka.producer import Publisher
 from tests.server import free_ports
@@ -75,9 +75,8 @@ def test_errors_name_their_cure(cityair, city_topics, broker, monkeypatch, tmp_p
     broker.delete(city_topics + READINGS)
     assert "make it with: cityair topics create" in cityair(*day, "kafka", status=3)
     monkeypatch.setenv("CITYAIR_KAFKA", "127.0.0.1:9")
-    monkeypatch.setattr(connection.retry, "__defaults__", (1.0,))
     with pytest.raises(BrokerError, match="no broker answered"):
-        Publisher(READINGS)
+        Publisher(READINGS, Connection(RetryPolicy(timeout_s=1)))
 
 
 def test_the_live_script_shows_a_city_living(machine):
@@ -87,7 +86,7 @@ def test_the_live_script_shows_a_city_living(machine):
         env={**os.environ, "PORT": str(port)},
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=280,
         check=False,
     )
     assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr[-3000:]

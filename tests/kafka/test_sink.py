@@ -5,18 +5,18 @@ import random
 import pytest
 from confluent_kafka import Producer
 
+from flows.broker.read_back import read_newest
 from flows.outputs.events import Message
 from schemas.errors import BrokerError, ConfigurationError
-from sinks.kafka import sink as topics
-from sinks.kafka.sink import TopicSink, read_newest
+from sinks.kafka.sink import SendLimits, TopicSink
 
 ROLLING, STATE = "env.air.rolling.v1", "env.light.state.v1"
 
 
 @pytest.fixture
 def sink(city_topics, tmp_path):
-    def make(topic=ROLLING, resume=None, stop=lambda: False):
-        made = TopicSink([topic], tmp_path, stop)
+    def make(topic=ROLLING, resume=None, stop=lambda: False, **settings):
+        made = TopicSink([topic], tmp_path, stop, **settings)
         assert made.list_parts() == [topic]
         assert made.part_fn(topic) == 0
         return made.build_part("topics", topic, resume)
@@ -96,27 +96,23 @@ def test_messages_of_a_key_go_where_java_puts_them_in_their_order(sink, sent):
         assert [name for of, name, _ in found if of == key] == [b"%s:%d" % (key, i) for i in range(50)]
 
 
-def test_what_goes_to_one_partition_is_handed_over_together(sink, sent, monkeypatch):
+def test_what_goes_to_one_partition_is_handed_over_together_and_keys_keep_their_order(sink, sent, contents):
     keys = [b"s-%d" % i for i in range(12)]
     part = sink()
     part.write_batch([[message(f"{key.decode()}:0", key) for key in keys]])
     part.snapshot()
-    handed, send = [], part._send
-    monkeypatch.setattr(part, "_send", lambda one: (handed.append(one), send(one)))
+    where = {one.key(): one.partition() for one in contents(ROLLING)}
+    assert len(set(where.values())) > 1
+    assert part._producer._partition_of == where, "by which messages are put together"
     part.write_batch([[message(f"{key.decode()}:{i}", key) for i in (1, 2) for key in keys]])
     part.snapshot()
-    places = [part._places[one.key] for one in handed]
-    assert len(handed) == 24
-    assert len(set(places)) > 1
-    assert places == sorted(places)
     found = sent()
     for key in keys:
         assert [name for of, name, _ in found if of == key] == [b"%s:%d" % (key, i) for i in range(3)]
 
 
-def test_many_large_messages_wait_for_room(sink, sent, monkeypatch):
-    monkeypatch.setattr(topics, "MOST_UNSENT_KB", 1024)
-    part = sink()
+def test_many_large_messages_wait_for_room(sink, sent):
+    part = sink(limits=SendLimits(unsent_kb=1024))
     part.write_batch([[message(str(i), value=random.randbytes(100_000)) for i in range(60)]])
     part.snapshot()
     assert len(sent()) == 60

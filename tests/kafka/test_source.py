@@ -1,4 +1,4 @@
-"""The source itself, on a real broker: its lanes step by step, without the engine."""
+"""The source itself, on a real broker: its partitions step by step, without the engine."""
 
 import json
 import time
@@ -7,42 +7,36 @@ from itertools import pairwise
 import pytest
 from confluent_kafka import Producer
 
-from flows.broker import identities as identities_module
-from flows.broker.connection import ClientErrors
-from flows.broker.identities import Identities
+from flows.broker.connection import Connection, RetryPolicy
+from flows.broker.identities import TopicIdentities
 from flows.decode.decoder import Decoder
 from flows.settings import load_city
-from flows.sources.kafka import partitions as lanes
-from flows.sources.kafka.source import KafkaSource
+from flows.sources.kafka.consumer import Pacing
+from flows.sources.kafka.partitions import Alignment
+from flows.sources.kafka.records import RecordDecoder
+from flows.sources.kafka.source import KafkaInput, KafkaSource
 from schemas.errors import BrokerError, ConfigurationError
 from tests.server import until
 
 READINGS = "env.air.reading.v1"
-FUTURE = 300 * 1_000_000
+FUTURE_US = 300 * 1_000_000
 
 
 @pytest.fixture
 def source(city_topics, city_file):
     made = []
 
-    def make(*, bounded=True, resume=None, stop=lambda: False, accept_gaps=False):
-        source = KafkaSource(
-            [READINGS],
-            "test",
-            Decoder(load_city(city_file)),
-            future=FUTURE,
-            stop=stop,
-            now=lambda: 0,
-            bounded=bounded,
-            accept_gaps=accept_gaps,
-        )
+    def make(*, bounded=True, resume=None, stop=lambda: False, **settings):
+        reads = KafkaInput([READINGS], "test", bounded=bounded)
+        decoder = RecordDecoder(Decoder(load_city(city_file)), FUTURE_US)
+        source = KafkaSource(reads, decoder, stop=stop, now=lambda: 0, **settings)
         part = source.build_part("input", "kafka", resume)
         made.append(part)
         return part
 
     yield make
     for part in made:
-        part.leave()
+        part.finish()
 
 
 @pytest.fixture
@@ -64,7 +58,7 @@ def reading(station, minute, **values):
     return json.dumps({"station_id": f"s-{station}", "observed_at": at, "pm10": 1.0, **values}).encode()
 
 
-def items_of(part, seconds=30.0, until=None):
+def items_of(part, seconds=120.0, until=None):
     """Everything that comes before the end, or until enough has."""
     found, end = [], time.monotonic() + seconds
     while time.monotonic() < end:
@@ -85,6 +79,11 @@ def observed(items):
     return [at for item in items for at in item.readings.observed.tolist()]
 
 
+def behind(part):
+    """Whether the broker has more of a partition than was read."""
+    return any(partition.behind for partition in part._partitions)
+
+
 def steps_back(times):
     """Pairs of neighbors of which the second is before the first."""
     return [(before, after) for before, after in pairwise(times) if after < before]
@@ -95,37 +94,33 @@ def test_partitions_are_held_together_in_event_time(source, put):
     put([(0, reading(0, minute)) for minute in range(14_400)])
     put([(1, reading(1, minute)) for minute in range(14_400)])
     items = items_of(source())
-    assert items[-1].last
+    assert items[-1].end_of_input
     assert rows_of(items) == 28_800
     assert steps_back(at // 60_000_000 for at in observed(items)) == []
 
 
 @pytest.mark.parametrize("bounded", [True, False])
-def test_time_in_which_nobody_looked_is_nobodys_silence(source, put, monkeypatch, bounded):
+def test_time_in_which_the_client_was_not_polled_is_no_silence(source, put, bounded):
     """A machine that stood still, or a worker busy with what came before, finds the other partition in order yet."""
-    monkeypatch.setattr(lanes, "PATIENCE", 0.3)
-    monkeypatch.setattr(lanes, "QUIET", 0.3)
-    monkeypatch.setattr(lanes, "ROWS", 500)
     for partition in (0, 1):
         put([(partition, reading(partition, minute)) for minute in range(1_000)])
-    part = source(bounded=bounded)
-    looked = part._read
+    alignment = Alignment(idle_timeout_s=0.3, unreachable_timeout_s=0.3, max_tick_s=0.005)
 
-    def look():
-        time.sleep(0.4)
-        looked()
+    def busy():
+        time.sleep(0.4)  # before each poll, and longer than either timeout
+        return False
 
-    monkeypatch.setattr(part, "_read", look)
+    part = source(bounded=bounded, stop=busy, alignment=alignment, pacing=Pacing(batch_rows=500))
     items = items_of(part, until=lambda items: rows_of(items) == 2_000)
     assert steps_back(observed(items)) == []
 
 
 def test_one_partition_with_much_and_the_others_with_nothing(source, put):
-    """More than may wait lies in one partition; the silent ones let it go, and then it is read on."""
-    several = [reading(0, minute) for minute in range(10_000)]
-    count = lanes.MOST_WAITING + 40_000
-    put([(2, several[i % 10_000]) for i in range(count)])
-    items = items_of(source(bounded=False), until=lambda items: rows_of(items) >= count)
+    """More than may be buffered lies in one partition; the idle ones release it, and then it is read on."""
+    count = 10_000
+    put([(2, reading(0, minute)) for minute in range(count)])
+    part = source(bounded=False, pacing=Pacing(batch_rows=1_000, chunk_messages=500, max_buffered=2_000))
+    items = items_of(part, until=lambda items: rows_of(items) >= count)
     assert rows_of(items) == count
 
 
@@ -170,18 +165,16 @@ def test_a_message_and_the_news_of_the_end_may_come_together(source, put):
         found += [item for _, item in part.next_batch()]
     found += items_of(part, until=lambda items: rows_of(found + items) >= 3) if rows_of(found) < 3 else []
     assert rows_of(found) == 3
-    assert not any(lane.behind for lane in part._lanes)
+    until(lambda: not part.next_batch() and not behind(part), lambda: "a partition stays behind")
 
 
-def test_once_nothing_comes_an_empty_item_says_that_there_is_time(source, put, monkeypatch):
-    monkeypatch.setattr(lanes, "HEARTBEAT", 60.0)
-    part = source(bounded=False)
+def test_once_nothing_comes_an_empty_item_says_that_there_is_time(source, put):
+    part = source(bounded=False, pacing=Pacing(heartbeat_s=3600.0))
     put([(0, reading(0, 1))])
     items_of(part, until=lambda items: rows_of(items) == 1)
-    for _ in range(10):
-        part.next_batch()
+    until(lambda: not part.next_batch() and not behind(part), lambda: "a partition stays behind")
     put([(0, reading(0, 2))])
-    items = items_of(part, until=lambda items: bool(items) and not items[-1].taken)
+    items = items_of(part, until=lambda items: bool(items) and not items[-1].offsets)
     assert [len(item.offsets) for item in items] == [1, 0]
     assert [item for _ in range(10) for item in part.next_batch()] == []
 
@@ -198,26 +191,25 @@ def test_a_stop_ends_it(source, put):
     assert items_of(source(bounded=False, stop=lambda: True)) == []
 
 
-def test_a_topic_made_again_is_noticed_while_it_is_read(broker, city_topics, monkeypatch):
+def test_a_topic_made_again_is_noticed_while_it_is_read(broker, city_topics):
     """Its offsets may have gone past the old ones before anybody asks, so that they tell nothing."""
-    monkeypatch.setattr(identities_module, "EVERY", 0.0)
-    identities = Identities([READINGS], ClientErrors())
-    known = identities.ask({})
+    identities = TopicIdentities([READINGS], Connection(), interval_s=0.0)
+    known = identities.require({})
     for _ in range(20):
-        identities.watch(known)
+        identities.check()
         time.sleep(0.02)
     broker.delete(city_topics + READINGS)
     broker.create(city_topics + READINGS)
     with pytest.raises(ConfigurationError, match=f"topic {city_topics}{READINGS} was deleted and made again"):
-        until(lambda: identities.watch(known), lambda: "it was not noticed", 10)
+        until(identities.check, lambda: "it was not noticed")
     with pytest.raises(ConfigurationError, match="was deleted and made again"):
-        identities.ask(known)
-    assert identities.ask({}) != known
+        identities.require(known)
+    assert identities.require({}) != known
 
 
 def test_a_store_that_has_read_files_is_refused(source):
     with pytest.raises(ConfigurationError, match="has read files"):
-        source(resume={"v": 2})
+        source(resume={"v": 1, "files": []})
 
 
 def test_offsets_that_went_back_are_refused(source, put):
@@ -244,6 +236,5 @@ def test_a_topic_that_is_not_there_is_named(source, city_topics, broker):
 
 def test_a_broker_that_is_not_there_is_named(source, monkeypatch):
     monkeypatch.setenv("CITYAIR_KAFKA", "127.0.0.1:1")
-    monkeypatch.setattr("flows.broker.connection.retry.__defaults__", (1.0,))
     with pytest.raises(BrokerError, match=r"127\.0\.0\.1:1"):
-        source()
+        source(connection=Connection(RetryPolicy(timeout_s=1)))

@@ -8,12 +8,11 @@ import pytest
 from confluent_kafka import Producer
 from typer.testing import CliRunner
 
-from flows.broker import connection
+from flows.broker.connection import RetryPolicy
 from flows.cli.topics import app
-from schemas.errors import BrokerError, ConfigurationError, UsageError
-from schemas.topics import TOPICS, Wanted, dead_letters, wanted
-from sinks.kafka import admin as topic_plan
-from sinks.kafka.admin import Found, differences
+from schemas.errors import BrokerError, UsageError
+from schemas.topics import TOPICS, TopicSpec, dead_letter_topic, topic_specs
+from sinks.kafka.admin import BrokerAdmin, create
 from tests.broker import Broker
 from tests.server import free_ports, until
 
@@ -50,14 +49,14 @@ def run(*words, status=0):
 def test_create_makes_all_that_the_city_needs(broker, prefix):
     said = run("create").splitlines()
     names = {prefix + name for name in TOPICS} | {
-        prefix + dead_letters(n) for n, t in TOPICS.items() if t.direction == "in"
+        prefix + dead_letter_topic(n) for n, t in TOPICS.items() if t.direction == "in"
     }
     assert {line.removeprefix("made ") for line in said[:-1]} == names
     found = broker.admin.list_topics(timeout=10).topics
     assert names <= set(found)
     assert len(found[prefix + READINGS].partitions) == 4
     assert len(found[prefix + STATES].partitions) == 1
-    kept = topic_plan.Broker().found([prefix + READINGS, prefix + STATES])
+    kept = BrokerAdmin().states([prefix + READINGS, prefix + STATES])
     assert kept[prefix + READINGS].settings["message.timestamp.type"] == "LogAppendTime"
     assert kept[prefix + STATES].settings["cleanup.policy"] == "compact"
     assert run("create").splitlines()[-1].endswith("none was missing")
@@ -95,13 +94,13 @@ def test_a_topic_that_would_eat_replayed_years_is_named_in_words(broker, prefix)
 
 def test_old_readings_outlive_the_retention_of_our_topics_and_not_of_others(lax, monkeypatch):
     monkeypatch.setenv("CITYAIR_KAFKA", lax.servers)
-    topic_plan.create(topic_plan.Broker(), wanted(86_400)[:1])
+    create(BrokerAdmin(), topic_specs(86_400)[:1])
     lax.create("plain", retention_ms=1_000_000)
     producer = Producer(lax.client())
     for topic in (READINGS, "plain"):
         producer.produce(topic, b"last year", partition=0, timestamp=1_700_000_000_000)
     assert producer.flush(10) == 0
-    until(lambda: start(lax, "plain") == 1, lambda: "the broker kept what its retention should eat", patience=20)
+    until(lambda: start(lax, "plain") == 1, lambda: "the broker kept what its retention should eat")
     assert start(lax, READINGS) == 0
 
 
@@ -115,17 +114,9 @@ def start(broker, topic):
     return future.result(10).offset
 
 
-def test_more_copies_than_brokers_are_refused(broker, prefix):
-    there = len(broker.admin.list_topics(timeout=10).brokers)
-    with pytest.raises(ConfigurationError, match=f"--replication {there + 1} needs {there + 1} brokers"):
-        topic_plan.copies(there + 1, there)
-    assert topic_plan.copies(None, 1) == 1
-    assert topic_plan.copies(None, 5) == 3
-
-
 def test_two_creators_at_once_do_not_fail(broker, prefix):
-    topics = [Wanted(prefix + "twice", 1, 1, {})]
-    target = topic_plan.Broker()
+    topics = [TopicSpec(prefix + "twice", 1, 1, {})]
+    target = BrokerAdmin()
     target.create(topics)
     target.create(topics)
     assert prefix + "twice" in broker.topics()
@@ -134,62 +125,8 @@ def test_two_creators_at_once_do_not_fail(broker, prefix):
 def test_no_broker_is_status_5(monkeypatch):
     monkeypatch.setenv("CITYAIR_KAFKA", "127.0.0.1:9")
     with pytest.raises(BrokerError, match="no broker answered at 127.0.0.1:9 within 1 s") as raised:
-        topic_plan.Broker(patience=1)
+        BrokerAdmin(RetryPolicy(timeout_s=1))
     assert raised.value.status == 5
-
-
-@pytest.mark.parametrize("bad", ["a b", "a/b", "ü", "x" * 101])
-def test_a_prefix_that_cannot_be_is_refused(monkeypatch, bad):
-    monkeypatch.setenv("CITYAIR_KAFKA_PREFIX", bad)
-    with pytest.raises(ConfigurationError, match="cannot begin a topic's name"):
-        connection.topic_name("env.air.reading.v1")
-
-
-def plan(name, replication=1):
-    return next(topic for topic in wanted(86_400, replication=replication) if topic.name == name)
-
-
-@pytest.mark.parametrize(
-    ("topic", "partitions", "replication", "changed", "faults"),
-    [
-        (READINGS, 4, 1, {}, set()),
-        (READINGS, 12, 3, {"retention.ms": "-1", "min.insync.replicas": "2"}, set()),
-        (READINGS, 4, 1, {"message.timestamp.type": "CreateTime"}, {"message.timestamp.type"}),
-        (READINGS, 4, 1, {"message.timestamp.type": "CreateTime", "retention.ms": "-1"}, set()),
-        (READINGS, 4, 1, {"retention.ms": "604800000"}, {"retention.ms"}),
-        (READINGS, 4, 1, {"retention.bytes": "1000000"}, {"retention.bytes"}),
-        (READINGS, 4, 1, {"cleanup.policy": "compact"}, {"cleanup.policy"}),
-        (READINGS, 4, 1, {"min.insync.replicas": "2"}, {"min.insync.replicas"}),
-        (dead_letters(READINGS), 1, 1, {"max.message.bytes": "1048588"}, {"max.message.bytes"}),
-        (STATES, 1, 1, {"cleanup.policy": "delete"}, {"cleanup.policy"}),
-        (STATES, 1, 1, {"segment.ms": "604800000"}, {"segment.ms"}),
-        (STATES, 1, 1, {"min.cleanable.dirty.ratio": "0.5"}, {"min.cleanable.dirty.ratio"}),
-        (STATES, 1, 1, {"max.compaction.lag.ms": "9223372036854775807"}, {"max.compaction.lag.ms"}),
-    ],
-)
-def test_only_what_hurts_is_a_difference(topic, partitions, replication, changed, faults):
-    need = plan(topic)
-    found = Found(partitions, replication, need.settings | changed)
-    assert {one.setting for one in differences(need, found)} == faults
-
-
-def test_three_brokers_want_two_in_sync():
-    need = plan(READINGS, replication=3)
-    found = Found(4, 1, need.settings | {"min.insync.replicas": "1"})
-    assert {one.setting for one in differences(need, found)} == {"replication", "min.insync.replicas"}
-    assert need.settings["min.insync.replicas"] == "2"
-
-
-def test_a_dead_letter_finds_room_for_its_message_and_its_reasons():
-    for name, topic in TOPICS.items():
-        if topic.direction == "in":
-            room = {n: int(plan(n).settings["max.message.bytes"]) for n in (name, dead_letters(name))}
-            assert room[dead_letters(name)] > room[name] > 1 << 20
-
-
-def test_a_long_horizon_keeps_input_longer():
-    ages = [int(wanted(days * 86_400)[0].settings["retention.ms"]) / 86_400_000 for days in (1, 7)]
-    assert ages == [16, 28]
 
 
 @pytest.mark.parametrize("words", [["--user", "x"], ["--role", "nobody"], ["--role", "light", "--user", "*"]])

@@ -1,134 +1,191 @@
-"""What people have lights say: ``env.light.message.v1``, a topic of few messages, each with an end.
+"""Side inputs: topics of few messages that are read beside the readings and are not booked in the ledger.
 
-It is read beside the readings and is not in the ledger: words are no measurements. A place that the broker does not
-have any more is passed over, because words that old have ended.
+What has to be counted, refused as too late or replayed in event time is no side input. An offset that the broker does
+not have any more is passed over.
 """
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
 
-from flows.broker import connection
-from flows.decode.batch import InputPartition, Words
+from flows.broker.connection import Connection, topic_name
+from flows.broker.read_back import Offsets, ends_of, is_partition_end, offset_after
+from flows.decode.batch import InputPartition, SideBatch
+from flows.sources.kafka.position import SideInputPosition, Snapshot
 from flows.sources.kafka.records import envelope_of
-from schemas.city import City
-from schemas.errors import BrokerError
-from schemas.light import LightMessage
 from schemas.rejected import Reason, Reject
 
-MOST = 1000
-LOOKED_EVERY = timedelta(milliseconds=200)
-Snapshot = dict[str, Any]
+MAX_BATCH = 1000
+POLL_INTERVAL = timedelta(milliseconds=200)
+"""Messages are rare, and may wait so long."""
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 
-class WordsSource(FixedPartitionedSource[Words, Snapshot]):
-    """One topic of light messages, in one engine partition named ``words``.
+class Refusal(NamedTuple):
+    """Why a message is no record."""
+
+    reason: Reason
+    detail: str
+
+
+def _accept(_: msgspec.Struct) -> str:
+    return ""
+
+
+class SideInputDecoder(Generic[T]):
+    """Decoder of messages of one contract, with a check beyond it.
 
     Args:
-        topic: contract name.
-        group: consumer group.
-        city: whose lights there are.
-        stop: whether to end early.
-        bounded: end where the topic ends now.
+        contract: of a message.
+        refusal: says why a record that keeps the contract is refused; empty where it is not.
+
+    >>> class Text(msgspec.Struct):
+    ...     text: str
+    >>> decoder = SideInputDecoder(Text, lambda record: "" if record.text.isascii() else "no ASCII - at `$.text`")
+    >>> decoder.decode(b'{"text": "hello"}')
+    Text(text='hello')
+    >>> decoder.decode('{"text": "안녕"}'.encode())
+    Refusal(reason='contract', detail='no ASCII - at `$.text`')
     """
 
-    def __init__(self, topic: str, group: str, city: City, *, stop: Callable[[], bool], bounded: bool) -> None:
-        self._topic, self._lights = topic, {light.id for light in city.lights}
-        self._stop, self._bounded = stop, bounded
-        self._errors = connection.ClientErrors()
-        self._config = connection.config(
-            self._errors,
-            group_id=group,
-            enable_auto_commit=False,
-            enable_partition_eof=True,
-            auto_offset_reset="earliest",
-        )
+    def __init__(self, contract: type[T], refusal: Callable[[T], str] = _accept) -> None:
+        self._decode, self._refusal = msgspec.json.Decoder(contract).decode, refusal
+
+    def decode(self, payload: bytes) -> T | Refusal:
+        """Return the record of a message, or why it is refused."""
+        try:
+            record = self._decode(payload)
+        except msgspec.ValidationError as err:
+            return Refusal("contract", str(err))
+        except (msgspec.MsgspecError, ValueError, RecursionError) as err:
+            return Refusal("undecodable", str(err) or type(err).__name__)
+        detail = self._refusal(record)
+        return Refusal("contract", detail) if detail else record
+
+
+class SideInputSource(FixedPartitionedSource[SideBatch[T], Snapshot], Generic[T]):
+    """One topic of few messages, in one engine partition. Exactly once under recovery.
+
+    Args:
+        name: of the engine partition; the recovery store knows it by that.
+        topic: contract name; ``CITYAIR_KAFKA_PREFIX`` stands before it on the broker.
+        decoder: of its messages.
+        group: consumer group; nothing is committed.
+        bounded: end where the topic ends now.
+        stop: whether to end early.
+        connection: to the broker.
+
+    Raises:
+        ConfigurationError: the broker's settings do not fit together.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        topic: str,
+        decoder: SideInputDecoder[T],
+        *,
+        group: str,
+        bounded: bool,
+        stop: Callable[[], bool],
+        connection: Connection | None = None,
+    ) -> None:
+        self._name, self._topic, self._decoder = name, topic, decoder
+        self._bounded, self._stop = bounded, stop
+        self._connection = connection or Connection()
+        self._settings = self._connection.consumer_settings(group)
 
     def list_parts(self) -> list[str]:
         """List the one partition."""
-        return ["words"]
+        return [self._name]
 
-    def build_part(self, step_id: str, for_part: str, resume_state: Snapshot | None) -> "_Words":
-        """Go on where a snapshot was taken.
+    def build_part(self, step_id: str, for_part: str, resume_state: Snapshot | None) -> "SideInputPartition[T]":
+        """Resume from a snapshot; partitions that are new since then begin at their first message.
 
         Raises:
             BrokerError: the broker cannot be reached, or refuses us.
-            ConfigurationError: the topic is not there.
+            ConfigurationError: the topic is not there, or the snapshot is of another version.
         """
-        consumer = Consumer(self._config)
-        name = connection.topic_name(self._topic)
-        begin = dict(resume_state["next"]) if resume_state else {}
-        begin = {number: begin.get(number, 0) for number in connection.partitions(consumer, name, self._errors)}
-
-        def end(number: int) -> int:
-            asked = TopicPartition(name, number)
-            high: int = connection.retry(lambda t: consumer.get_watermark_offsets(asked, timeout=t), self._errors)[1]
-            return high
-
-        ends = {number: end(number) for number in begin}
-        consumer.assign([TopicPartition(name, number, offset or -2) for number, offset in begin.items()])
-        return _Words(consumer, self._topic, self._lights, begin, ends, self._stop, bounded=self._bounded)
+        known = SideInputPosition.restore(resume_state, self._name).offsets if resume_state else {}
+        consumer = Consumer(self._settings)
+        topic = topic_name(self._topic)
+        ends = ends_of(consumer, topic, self._connection)
+        begins = {number: known.get(number, 0) for number in ends}
+        consumer.assign([TopicPartition(topic, n, offset or OFFSET_BEGINNING) for n, offset in begins.items()])
+        return SideInputPartition(
+            consumer, self._topic, self._decoder, begins, ends if self._bounded else None, self._stop
+        )
 
 
-class _Words(StatefulSourcePartition[Words, Snapshot]):
+class SideInputPartition(StatefulSourcePartition[SideBatch[T], Snapshot], Generic[T]):
+    """Engine partition of a side input.
+
+    Args:
+        consumer: assigned at ``begins``.
+        topic: contract name.
+        decoder: of its messages.
+        begins: first offset of each partition.
+        ends: offset at which each partition ends; None of an input without an end.
+        stop: whether to end early.
+    """
+
     def __init__(
         self,
         consumer: Any,
         topic: str,
-        lights: set[str],
-        begin: dict[int, int],
-        ends: dict[int, int],
+        decoder: SideInputDecoder[T],
+        begins: Offsets,
+        ends: Offsets | None,
         stop: Callable[[], bool],
-        *,
-        bounded: bool,
     ) -> None:
-        self._consumer, self._lights, self._next, self._stop = consumer, lights, begin, stop
-        self._ends, self._bounded = ends, bounded
-        self._open = {n for n, end in ends.items() if end > begin[n]}
-        self._parts = [InputPartition(topic, number) for number in begin]
-        self._decode = msgspec.json.Decoder(LightMessage).decode
+        self._consumer, self._topic, self._decoder, self._stop = consumer, topic, decoder, stop
+        self._next, self._ends = dict(begins), ends
+        self._left = {number for number, end in (ends or {}).items() if end > begins[number]}
+        self._parts = [InputPartition(topic, number) for number in begins]
 
-    def next_batch(self) -> list[Words]:
-        if self._stop() or (self._bounded and not self._open):
+    def next_batch(self) -> list[SideBatch[T]]:
+        """Return what has come.
+
+        Raises:
+            StopIteration: a bounded input ended, or the input is to stop.
+            BrokerError: the broker refuses us.
+        """
+        if self._stop() or (self._ends is not None and not self._left):
             raise StopIteration
-        said = Words(self._parts, [], [])
-        for message in self._consumer.consume(MOST, 0):
-            number, error = message.partition(), message.error()
+        batch: SideBatch[T] = SideBatch(self._parts, [], [])
+        for event in self._consumer.consume(MAX_BATCH, 0):
+            number, error = event.partition(), event.error()
             if error is None:
-                self._take(message, said)
-                self._next[number] = message.offset() + 1
-            elif error.code() != KafkaError._PARTITION_EOF and error.fatal():
-                raise BrokerError(f"{message.topic()}: {error.name()}: {error.str()}")
-            if number in self._open and message.offset() + (error is None) >= self._ends[number]:
-                self._open.discard(number)
-        return [said] if said.words or said.rejects else []
+                self._add(event, batch)
+                self._next[number] = event.offset() + 1
+            elif not is_partition_end(error, event.topic() or self._topic):
+                continue
+            if number in self._left and self._ends is not None and offset_after(event) >= self._ends[number]:
+                self._left.discard(number)
+        return [batch] if batch.records or batch.rejects else []
 
     def next_awake(self) -> datetime | None:
-        """Look again soon: words are rare, and may wait so long."""
-        return datetime.now(UTC) + LOOKED_EVERY
+        """Poll again soon."""
+        return datetime.now(UTC) + POLL_INTERVAL
 
     def snapshot(self) -> Snapshot:
-        return {"v": 1, "next": dict(self._next)}
+        """Return the progress as plain data."""
+        return SideInputPosition(self._next).snapshot()
 
     def close(self) -> None:
+        """Leave the broker."""
         self._consumer.close()
 
-    def _take(self, message: Any, said: Words) -> None:
+    def _add(self, message: Message, batch: SideBatch[T]) -> None:
         payload = message.value() or b""
-        reason: Reason = "undecodable"
-        try:
-            word = self._decode(payload)
-            if word.light_id in self._lights:
-                said.words.append(word)
-                return
-            reason, detail = "contract", f"{word.light_id[:64]!r} is no light of the city file - at `$.light_id`"
-        except msgspec.ValidationError as err:
-            reason, detail = "contract", str(err)
-        except (msgspec.MsgspecError, ValueError, RecursionError) as err:
-            detail = str(err) or type(err).__name__
-        part = self._parts.index(InputPartition(self._parts[0].topic, message.partition()))
-        said.rejects.append(Reject(part, message.offset(), reason, detail, payload, envelope_of(message)))
+        decoded = self._decoder.decode(payload)
+        if not isinstance(decoded, Refusal):
+            batch.records.append(decoded)
+            return
+        part = self._parts.index(InputPartition(self._topic, message.partition()))
+        batch.rejects.append(Reject(part, message.offset(), *decoded, payload, envelope_of(message)))

@@ -1,0 +1,160 @@
+"""Reading a topic back: from given offsets, or from its beginning, to where it ends now."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
+
+from flows.broker.connection import RETRIABLE, Connection, servers, topic_name
+from schemas.errors import BrokerError
+from schemas.headers import SEQUENCE
+
+GROUP = "cityair-read-back"
+"""Asked for by the client, and by the broker's access rules; never committed."""
+CHUNK_MESSAGES = 10_000
+POLL_TIMEOUT_S = 0.2
+
+Offsets = dict[int, int]
+"""An offset of each partition of a topic, by its number."""
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+class NewestMessage(NamedTuple):
+    """The newest message of a key on a compacted topic; None is a tombstone."""
+
+    sequence: int
+    value: bytes | None
+
+
+def is_partition_end(error: KafkaError, topic: str) -> bool:
+    """Whether a client's event says that a partition's end was reached; false for errors that end by themselves.
+
+    Args:
+        error: of the event.
+        topic: names the topic in messages.
+
+    Raises:
+        BrokerError: any other error.
+    """
+    if error.code() == KafkaError._PARTITION_EOF:
+        return True
+    if error.name() in RETRIABLE and not error.fatal():
+        return False
+    raise BrokerError(f"{topic}: {error.name()}: {error.str()}")
+
+
+def offset_after(event: Any) -> int:
+    """Offset at which reading goes on, after a message or after the event that its partition ends."""
+    offset: int = event.offset()
+    return offset + (event.error() is None)
+
+
+def ends_of(consumer: Any, topic: str, connection: Connection) -> Offsets:
+    """Offset at which each partition of a topic ends, by the topic's name on the broker.
+
+    Raises:
+        BrokerError: the broker cannot be reached, or refuses us.
+        ConfigurationError: the topic is not there.
+    """
+    numbers = connection.partitions(consumer, topic)
+    return {number: connection.watermarks(consumer, topic, number)[1] for number in numbers}
+
+
+def messages_between(
+    consumer: Any,
+    topic: str,
+    begins: Offsets | None,
+    ends: Offsets,
+    connection: Connection,
+    *,
+    chunk: int = CHUNK_MESSAGES,
+) -> Iterator[Any]:
+    """Messages of a topic between offsets, partition by partition in their order.
+
+    Args:
+        consumer: of `Connection.consumer_settings`; is assigned what has to be read.
+        topic: name on the broker.
+        begins: first offset of each partition, 0 where it is not named; None for the first that the broker has.
+        ends: offset after the last message of each partition.
+        connection: of the consumer.
+        chunk: messages taken from the client at once.
+
+    Raises:
+        BrokerError: the broker stops answering, or refuses us.
+    """
+    left = {number: end for number, end in ends.items() if end > (begins or {}).get(number, 0)}
+    consumer.assign([TopicPartition(topic, n, OFFSET_BEGINNING if begins is None else begins.get(n, 0)) for n in left])
+    heard = time.monotonic()
+    while left:
+        answered = False
+        for event in consumer.consume(chunk, POLL_TIMEOUT_S):
+            error, number = event.error(), event.partition()
+            if error is not None and not is_partition_end(error, topic):
+                continue
+            answered = True
+            if number not in left:
+                continue
+            if error is None and event.offset() < left[number]:
+                yield event
+            if offset_after(event) >= left[number]:
+                del left[number]
+        if answered:
+            heard = time.monotonic()  # now, because whoever takes the messages may have taken long
+        elif time.monotonic() - heard > connection.policy.timeout_s:
+            raise BrokerError(f"{topic}: no answer from {servers()} ({connection.errors.last})")
+
+
+@contextlib.contextmanager
+def reader(connection: Connection) -> Iterator[Any]:
+    """A consumer for one reading; sees what stands behind an open transaction, too.
+
+    Raises:
+        ConfigurationError: the broker's settings do not fit together.
+    """
+    consumer = Consumer(connection.consumer_settings(GROUP, isolation_level="read_uncommitted"))
+    try:
+        yield consumer
+    finally:
+        consumer.close()
+
+
+def read_newest(topic: str, connection: Connection | None = None) -> dict[bytes, NewestMessage]:
+    """Newest message of each key of a compacted topic, by its contract name; those without a sequence do not count.
+
+    Raises:
+        BrokerError: the broker cannot be reached, or refuses us.
+        ConfigurationError: the topic is not there.
+    """
+    newest: dict[bytes, NewestMessage] = {}
+    for message in _all_messages(topic, connection or Connection()):
+        sequence = dict(message.headers() or ()).get(SEQUENCE)
+        if sequence is None:
+            continue
+        known = newest.get(message.key())
+        if known is None or int(sequence) > known.sequence:
+            newest[message.key()] = NewestMessage(int(sequence), message.value())
+    return newest
+
+
+def read_messages(topic: str, contract: type[T], connection: Connection | None = None) -> list[T]:
+    """What a small topic holds, by its contract name and in its order, without what does not keep the contract.
+
+    Raises:
+        BrokerError: the broker cannot be reached, or refuses us.
+        ConfigurationError: the topic is not there.
+    """
+    decode = msgspec.json.Decoder(contract).decode
+    decoded = []
+    for message in _all_messages(topic, connection or Connection()):
+        with contextlib.suppress(msgspec.MsgspecError):
+            decoded.append(decode(message.value() or b""))
+    return decoded
+
+
+def _all_messages(topic: str, connection: Connection) -> Iterator[Any]:
+    name = topic_name(topic)
+    with reader(connection) as consumer:
+        yield from messages_between(consumer, name, None, ends_of(consumer, name, connection), connection)
