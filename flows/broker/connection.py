@@ -209,11 +209,11 @@ class Connection:
             BrokerError: the broker cannot be reached, or refuses us.
             ConfigurationError: the topic is not there.
         """
-        found = self.retry(lambda timeout_s: client.list_topics(topic, timeout=timeout_s)).topics[topic]
-        if found.error is None:
-            return sorted(found.partitions)
-        message = f"topic {topic} on {servers()}: {found.error.str()}"
-        if "AUTHORIZATION" in found.error.name():
+        metadata = self.retry(lambda timeout_s: client.list_topics(topic, timeout=timeout_s)).topics[topic]
+        if metadata.error is None:
+            return sorted(metadata.partitions)
+        message = f"topic {topic} on {servers()}: {metadata.error.str()}"
+        if "AUTHORIZATION" in metadata.error.name():
             raise BrokerError(f"{message}; the user needs the right to describe it: cityair topics acls")
         raise ConfigurationError(f"{message}; make it with: cityair topics create")
 
@@ -225,8 +225,8 @@ class Connection:
         """
         from confluent_kafka import TopicPartition  # noqa: PLC0415, as above
 
-        asked = TopicPartition(topic, partition)
-        low, end = self.retry(lambda timeout_s: consumer.get_watermark_offsets(asked, timeout=timeout_s))
+        where = TopicPartition(topic, partition)
+        low, end = self.retry(lambda timeout_s: consumer.get_watermark_offsets(where, timeout=timeout_s))
         return low, end
 
 

@@ -216,6 +216,19 @@ class EventTimeMerge:
     Args:
         partitions: in the order of their ``part``.
         max_rows: rows of a batch at most.
+
+    >>> def block(part, times):
+    ...     n, none = len(times), no_readings()
+    ...     values, status = np.ones((n, 8)), np.zeros((n, 6), np.uint8)
+    ...     station, of_part = np.zeros(n, np.int32), np.full(n, part, np.int32)
+    ...     rows = Readings(station, np.array(times), values, status, of_part, np.arange(n), none.payloads)
+    ...     return Block(rows, [], 0, n, {"koff": 0})
+    >>> files = [ReadAhead(None, PartitionBuffer(part)) for part in range(2)]
+    >>> files[0].buffer.add(block(0, [1, 4]))
+    >>> files[1].buffer.add(block(1, [2, 3]))
+    >>> merged = EventTimeMerge(files, max_rows=100).next_batch()
+    >>> merged.readings.observed.tolist(), [offsets.last for offsets in merged.offsets]
+    ([1, 2, 3, 4], [1, 1])
     """
 
     def __init__(self, partitions: Sequence[ReadAhead], max_rows: int) -> None:

@@ -200,11 +200,11 @@ class DeadLetterQueue:
 
     def _begins(self) -> Offsets:
         """First offset of each partition that was not dealt with yet."""
-        asked = ConsumerGroupTopicPartitions(GROUP, [TopicPartition(self._name, number) for number in self._partitions])
+        group = ConsumerGroupTopicPartitions(GROUP, [TopicPartition(self._name, number) for number in self._partitions])
         admin = AdminClient(self._connection.settings())  # a consumer would not say that it lacks the right to ask
 
         def committed(timeout_s: float) -> Any:
-            answers = admin.list_consumer_group_offsets([asked], require_stable=True, request_timeout=timeout_s)
+            answers = admin.list_consumer_group_offsets([group], require_stable=True, request_timeout=timeout_s)
             return answers[GROUP].result().topic_partitions
 
         known = {place.partition: place.offset for place in self._connection.retry(committed) if place.offset >= 0}

@@ -126,8 +126,8 @@ class TopicSink(FixedPartitionedSink[list[Message], Snapshot]):
 
     def _keep_first_ends(self, path: Path) -> dict[str, Offsets]:
         """Where topics ended when this store first wrote to them: messages before that are not ours."""
-        kept = json.loads(path.read_text()) if path.exists() else {}
-        first: dict[str, Offsets] = {t: {int(n): o for n, o in ends.items()} for t, ends in kept.items()}
+        stored = json.loads(path.read_text()) if path.exists() else {}
+        first: dict[str, Offsets] = {t: {int(n): o for n, o in ends.items()} for t, ends in stored.items()}
         if new := {topic: ends for topic, ends in self._ends.items() if topic not in first}:
             first |= new
             store.write_durably(path, json.dumps(first).encode())
@@ -184,7 +184,7 @@ class TopicProducer:
         limits: of what is on its way.
 
     Attributes:
-        offsets: offset after the last message that each partition holds of ours.
+        offsets: offset after the last message that the broker acknowledged in each partition.
     """
 
     def __init__(
