@@ -1,9 +1,11 @@
-"""The lake of ``tests/sinks``, for the commands that read one."""
+"""What the tests of commands share."""
 
-import importlib.util
-from pathlib import Path
+import pytest
 
-_spec = importlib.util.spec_from_file_location("_lakes", Path(__file__).parents[2] / "sinks" / "conftest.py")
-_lakes = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_lakes)
-lake = _lakes.lake
+from tests.support.lakes import LakeWriter
+
+
+@pytest.fixture
+def lake(tmp_path):
+    """An empty lake of stations a (by the minute) and b (by the hour), light-1 following b, then a."""
+    return LakeWriter(tmp_path / "lake")
