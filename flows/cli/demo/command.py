@@ -16,13 +16,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from flows import settings
-from flows.cli.demo import facts
-from flows.cli.demo import lights_png
-from flows.cli.demo import report
+from flows.cli.demo import facts, lights_png, report
 from flows.cli.run import Tally, Wanted, play
 from flows.outputs.lake_rows import LakeBatch
 from flows.resources import index, shipped
-from flows.simulate.simulator import Truth, write
+from flows.simulate.files import write_run
+from flows.simulate.simulator import Simulation
+from flows.simulate.truth import Truth
 from schemas.city import City
 from schemas.errors import UsageError
 from sinks.lake.sink import HOME
@@ -67,7 +67,7 @@ def play_all(folder: Path, days: float = 1.0) -> facts.Facts:
     took: dict[str, float] = {}
     midnight = datetime(*STARTS, tzinfo=ZoneInfo(city.city.timezone))
     with step("simulating a day of Gimhae", took) as share:
-        truth = write(city, midnight, days, SEED, ("trouble",), folder / DAY, share).truth
+        truth = write_run(Simulation(city, midnight, days, SEED, ("trouble",)), folder / DAY, share).truth
     with step("playing it into a lake", took) as share:
         _play(city, folder / DAY, None, folder / LAKE, folder / OUT, _Watch(share, truth.totals.lines))
     with step("playing two weeks of Beijing", took) as share:

@@ -9,11 +9,11 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import Struct
 
-from sinks.lights import history as lights_day
-from sinks.lights.history import LightsDay
-from flows.simulate.simulator import TrueEvent, Truth
+from flows.simulate.truth import TrueEvent, Truth
 from schemas.city_rules import Words
 from sinks.catalog import catalog
+from sinks.lights import history as lights_day
+from sinks.lights.history import LightsDay
 from sinks.maintenance import check as upkeep
 
 QUESTIONS = (

@@ -6,10 +6,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from sinks.lights.history import AlertSpan, LightsDay
 from flows.cli.demo.pictures import GRADES, GRAY
 from schemas.errors import UsageError
 from schemas.light import COLORS
+from sinks.lights.history import AlertSpan, LightsDay
 
 EXTRA = "pip install 'cityair[notebooks]'"
 HUES = (GRAY, *(hue for _, hue, _ in GRADES))

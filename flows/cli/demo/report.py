@@ -10,11 +10,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from sinks.lights import history as lights_day
 from flows.cli.demo.facts import Answer, Day, Facts, Recorded
 from flows.cli.demo.lights_png import EXTRA
 from flows.cli.demo.pictures import GRADES, legend, sparkline, strip, ticks
 from flows.cli.sql import cell
+from sinks.lights import history as lights_day
 
 WIDTH = 100
 PICTURE = "lights.png"

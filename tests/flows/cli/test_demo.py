@@ -12,7 +12,7 @@ from flows import settings
 from flows.cli.demo import command as demo
 from flows.cli.demo import facts, pictures, report
 from flows.resources import shipped
-from flows.simulate.simulator import Truth
+from flows.simulate.truth import Truth
 from schemas.errors import UsageError
 
 # Until sinks.ndjson closes its handles.
