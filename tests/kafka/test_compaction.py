@@ -18,7 +18,7 @@ from schemas.city import City, Identity
 from schemas.light import COLORS, LightState
 from sinks.catalog import catalog
 from sinks.kafka.sink import Newest, TopicSink, read_newest
-from sinks.lights.states import Lake
+from sinks.lights.states import LakeStates
 from tests.server import until
 
 COMMAND = Path(sys.executable).with_name("cityair")
@@ -189,8 +189,8 @@ def test_a_flow_goes_on_past_the_cleaner(cityair, city_file, send, reading, clea
 
     air(240, 300)
     cityair(*RUN)
-    with Lake(tmp_path / "lake") as lake:
-        newest = {state.light_id: state for state in lake.whole()}
+    with LakeStates(tmp_path / "lake") as lake:
+        newest = {state.light_id: state for state in lake.read_all()}
     with catalog.connect(tmp_path / "lake") as con:
         sql = "SELECT count(*), count(DISTINCT (light_id, seq)) FROM light_states"
         [[stored, distinct]] = con.execute(sql).fetchall()

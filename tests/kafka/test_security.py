@@ -30,7 +30,7 @@ from schemas.errors import BrokerError, CityairError
 from schemas.topics import TOPICS, dead_letters, wanted
 from sinks.kafka import acls as rights
 from sinks.kafka import admin as topic_plan
-from sinks.lights import states as lights_told
+from sinks.lights.states import TopicStates
 from tests.server import until
 
 PREFIX = "secured."
@@ -361,7 +361,7 @@ def refused(be):
     return call
 
 
-def test_the_client_of_a_light_sees_its_topic_and_can_do_nothing_else(be, put, values, cityair, refused, monkeypatch):
+def test_the_client_of_a_light_sees_its_topic_and_can_do_nothing_else(be, put, values, cityair, refused):
     at = datetime(2026, 11, 22, tzinfo=UTC)
     state = {"light_id": "light-07", "seq": 1, "color": "blue", "grade": 1, "parameter": "pm10", "pm10": 3.0}
     state |= {"pm25": 2.0, "as_of": at.isoformat(), "valid_until": (at + timedelta(minutes=15)).isoformat()}
@@ -373,9 +373,8 @@ def test_the_client_of_a_light_sees_its_topic_and_can_do_nothing_else(be, put, v
     assert json.loads(cityair(*words, (at + timedelta(minutes=15)).isoformat()))["why"] == "over"
 
     for name in set(ALL) - {STATES}:  # the same client, and another topic
-        monkeypatch.setattr(lights_told, "TOPIC", name)
         with pytest.raises(CityairError, match=f"{PREFIX}{name}.*[Aa]uthorization failed"):
-            lights_told.Topic(load_city(None))
+            TopicStates(load_city(None), name)
     said = values(MESSAGES)
     assert MESSAGES in refused("light", "lights", "say", "all", "x", "--until", "2099-01-01T18:00")
     assert values(MESSAGES) == said

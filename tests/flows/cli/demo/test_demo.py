@@ -1,7 +1,7 @@
 """The demo plays, and its report says what the simulator knows to be true."""
 
 import gzip
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import msgspec
@@ -9,11 +9,11 @@ import pytest
 from rich.cells import cell_len
 
 from flows import settings
-from flows.cli.demo import command as demo
-from flows.cli.demo import facts, pictures, report
+from flows.cli.demo import command, folder, play, report
+from flows.cli.demo.facts import Facts
+from flows.cli.render import pictures
 from flows.resources import shipped
 from flows.simulate.truth import Truth
-from schemas.errors import UsageError
 
 # Until sinks.ndjson closes its handles.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -22,48 +22,48 @@ DATA = Path(__file__).parents[4] / "shared" / "data" / "beijing"
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("demo") / "demo"
 
 
 @pytest.fixture(scope="module")
-def told(folder: Path) -> facts.Facts:
-    return demo.play_all(folder)
+def facts(place: Path) -> Facts:
+    return play.play_all(place)
 
 
 @pytest.fixture(scope="module")
-def truth(folder: Path, told: facts.Facts) -> Truth:
-    return facts.read_truth(folder / f"{demo.DAY}.truth.json")
+def truth(place: Path, facts: Facts) -> Truth:
+    return msgspec.json.decode((place / folder.TRUTH_FILE).read_bytes(), type=Truth)
 
 
-def test_counts_are_those_of_the_truth(told: facts.Facts, truth: Truth) -> None:
-    day, totals = told.day, truth.totals
+def test_counts_are_those_of_the_truth(facts: Facts, truth: Truth) -> None:
+    day, totals = facts.day, truth.totals
     assert (day.received, day.stored, day.stations) == (totals.lines, totals.readings, 48)
     assert {row.reason: row.refused for row in day.refused} == {r: n for r, n in totals.refused.items() if n}
-    assert day.values == 6 * totals.readings - missing(told)
-    assert day.faults == told.recorded.faults == []
+    assert day.values == 6 * totals.readings - missing(facts)
+    assert day.faults == facts.recorded.faults == []
 
 
-def missing(told: facts.Facts) -> int:
+def missing(facts: Facts) -> int:
     """Values that were null: about three in a thousand."""
-    nulls = 6 * told.day.stored - told.day.values
-    assert 0.001 < nulls / told.day.values < 0.01
+    nulls = 6 * facts.day.stored - facts.day.values
+    assert 0.001 < nulls / facts.day.values < 0.01
     return nulls
 
 
-def test_every_trouble_is_found_where_it_must_be(told: facts.Facts, truth: Truth) -> None:
-    found = {each.scenario: each for each in told.day.findings}
+def test_every_trouble_is_found_where_it_must_be(facts: Facts, truth: Truth) -> None:
+    found = {each.scenario: each for each in facts.day.findings}
     assert set(found) == {event.scenario for event in truth.events}
     for scenario in ("dust_front", "plume", "spikes", "dead", "silent", "outage", "future_clock", "blackout"):
         assert found[scenario].found == found[scenario].due > 0, scenario
     assert found["spikes"].due == 6
     assert found["outage"].due == truth.totals.late
     assert 0 < found["stuck"].found < found["stuck"].due  # six hours must pass before a flat line shows
-    assert told.day.suspect_elsewhere == 0
+    assert facts.day.suspect_elsewhere == 0
 
 
-def test_gaps_of_the_picture_are_those_of_silence(told: facts.Facts, truth: Truth) -> None:
-    strips = {each.station_id: each.means for each in told.day.strips}
+def test_gaps_of_the_picture_are_those_of_silence(facts: Facts, truth: Truth) -> None:
+    strips = {each.station_id: each.means for each in facts.day.strips}
     assert len(strips) == 48
     assert all(len(means) == 24 for means in strips.values())
     [dead] = [event for event in truth.events if event.scenario == "dead"]
@@ -75,14 +75,14 @@ def test_gaps_of_the_picture_are_those_of_silence(told: facts.Facts, truth: Trut
     assert all(None not in strips[station] for station in late.station_ids)
 
 
-def test_the_dust_comes_from_the_west(told: facts.Facts) -> None:
-    reached = [next(i for i, mean in enumerate(line.values) if mean and mean > 90) for line in told.day.dust]
+def test_the_dust_comes_from_the_west(facts: Facts) -> None:
+    reached = [next(i for i, mean in enumerate(line.values) if mean and mean > 90) for line in facts.day.dust]
     assert reached == sorted(reached)
     assert reached[0] < reached[-1]
 
 
-def test_lights_change_over_the_day_and_one_goes_blind(told: facts.Facts, truth: Truth) -> None:
-    day = told.day.lights
+def test_lights_change_over_the_day_and_one_goes_blind(facts: Facts, truth: Truth) -> None:
+    day = facts.day.lights
     assert len(day.lights) == 13
     assert {run.color for light in day.lights for run in light.runs} == {"blue", "green", "yellow", "red", "gray"}
     assert all(light.changes() > 3 for light in day.lights)
@@ -96,26 +96,28 @@ def test_lights_change_over_the_day_and_one_goes_blind(told: facts.Facts, truth:
     assert gap.why == "told", "the pipeline says so, long before the light must do so itself"
 
 
-def test_the_picture_lies_beside(folder: Path, told: facts.Facts) -> None:
+def test_the_picture_lies_beside(place: Path, facts: Facts) -> None:
     pytest.importorskip("matplotlib")
-    assert (folder / report.PICTURE).read_bytes().startswith(b"\x89PNG")
-    assert str(folder / report.PICTURE) in "\n".join(line.plain for line in report.lines(told, folder, colour=False))
+    assert (place / folder.PICTURE_FILE).read_bytes().startswith(b"\x89PNG")
+    assert str(place / folder.PICTURE_FILE) in "\n".join(
+        line.plain for line in report.report_lines(facts, place, colour=False)
+    )
 
 
-def test_questions_have_answers(told: facts.Facts) -> None:
-    [worst, least, changed] = told.day.answers
-    peak = max(mean for strip in told.day.strips for mean in strip.means if mean is not None)
+def test_questions_have_answers(facts: Facts) -> None:
+    [worst, least, changed] = facts.day.answers
+    peak = max(mean for strip in facts.day.strips for mean in strip.means if mean is not None)
     assert worst.rows[0][1] >= peak
-    [dead] = [each for each in told.day.findings if each.scenario == "dead"]
+    [dead] = [each for each in facts.day.findings if each.scenario == "dead"]
     assert least.rows[0][0] == dead.stations[0]
     assert all(0 < row[2] < row[1] for row in changed.rows)
 
 
-def test_the_recorded_air_is_as_published(told: facts.Facts) -> None:
+def test_the_recorded_air_is_as_published(facts: Facts) -> None:
     lines = [line for path in recorded() for line in gzip.decompress(path.read_bytes()).decode().splitlines()[1:]]
     pm25 = [line.split(",")[5] for line in lines]
     values = [float(value) for value in pm25 if value != "NA"]
-    stretch = told.recorded
+    stretch = facts.recorded
     assert stretch.received == stretch.stored == len(lines) == 3 * 14 * 24
     assert stretch.coverage == pytest.approx(len(values) / len(lines))
     assert stretch.worst_hour == max(values) == 741
@@ -143,62 +145,25 @@ def test_the_city_of_the_recorded_air_is_valid() -> None:
 
 
 @pytest.mark.parametrize("colour", [True, False])
-def test_the_report_fits_and_tells_the_facts(told: facts.Facts, colour: bool) -> None:
-    text = "\n".join(line.plain for line in report.lines(told, Path("demo"), colour=colour))
+def test_the_report_fits_and_tells_the_facts(facts: Facts, colour: bool) -> None:
+    text = "\n".join(line.plain for line in report.report_lines(facts, Path("demo"), colour=colour))
     assert max(map(cell_len, text.splitlines())) <= report.WIDTH
-    for number in (told.day.received, told.day.stored, *(row.refused for row in told.day.refused)):
+    for number in (facts.day.received, facts.day.stored, *(row.refused for row in facts.day.refused)):
         assert f"{number:,}" in text
     assert (pictures.CELL in text.partition("DUST FRONT")[0]) == colour
 
 
-def test_keep_reports_without_playing(folder: Path, told: facts.Facts, capsys: pytest.CaptureFixture[str]) -> None:
-    before = sorted(folder.rglob("*"))
-    demo.demo(folder, keep=True, as_json=True)
-    again = msgspec.json.decode(capsys.readouterr().out, type=facts.Facts)
-    assert (again.day.strips, again.day.findings) == (told.day.strips, told.day.findings)
-    assert sorted(folder.rglob("*")) == before
+def test_keep_reports_without_playing(place: Path, facts: Facts, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(place.rglob("*"))
+    command.demo(place, keep=True, as_json=True)
+    again = msgspec.json.decode(capsys.readouterr().out, type=Facts)
+    assert (again.day.strips, again.day.findings) == (facts.day.strips, facts.day.findings)
+    assert sorted(place.rglob("*")) == before
 
 
 def test_a_report_on_no_terminal_has_no_colours(
-    folder: Path, told: facts.Facts, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    place: Path, facts: Facts, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("FORCE_COLOR", raising=False)
-    report.show(told, folder)
+    report.print_report(facts, place)
     assert "\x1b" not in capsys.readouterr().out
-
-
-def test_a_folder_of_someone_else_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "lake").mkdir()
-    (tmp_path / "lake" / "thesis.txt").write_text("years of work")
-    with pytest.raises(UsageError, match="not made by the demo"):
-        demo.clear(tmp_path)
-    assert (tmp_path / "lake" / "thesis.txt").exists()
-
-
-def test_clear_removes_only_what_the_demo_makes(tmp_path: Path) -> None:
-    demo.clear(tmp_path / "demo")
-    (tmp_path / "demo" / "lake").mkdir()
-    (tmp_path / "demo" / "notes.txt").write_text("mine")
-    demo.clear(tmp_path / "demo")
-    assert sorted(path.name for path in (tmp_path / "demo").iterdir()) == [demo.MARK, "notes.txt"]
-
-
-def test_nothing_to_keep_says_how_to_play(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="cityair demo --folder"):
-        demo.look(tmp_path, {})
-
-
-@pytest.mark.parametrize(
-    ("start", "end", "hours"),
-    [
-        ((9, 9), (12, 9), [10, 11, 12]),
-        ((9, 50), (12, 16), [11, 12, 13]),
-        ((22, 44), (24, 0), [23, 24]),
-    ],
-)
-def test_silent_hours_are_those_with_a_quarter_missing(
-    start: tuple[int, int], end: tuple[int, int], hours: list[int]
-) -> None:
-    midnight = datetime(2026, 11, 21, tzinfo=UTC)
-    begun, ended = (midnight + timedelta(hours=h, minutes=m) for h, m in (start, end))
-    assert facts.silent_hours(begun, ended) == [midnight + timedelta(hours=h) for h in hours]
