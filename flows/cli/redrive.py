@@ -6,14 +6,16 @@ from typing import Annotated
 import msgspec
 import typer
 
+from flows.cli.options import ReportJsonOption
 from flows.outputs.events import KEPT_OUT
 from schemas.errors import UsageError
 from schemas.rejected import REASONS
 from schemas.topics import TOPICS, dead_letters
 from sinks.kafka.redrive import Asked, DeadLetters, Redriven
 
-INPUTS = tuple(name for name, topic in TOPICS.items() if topic.direction == "in")
-KNOWN = tuple(reason for reason in REASONS if reason not in KEPT_OUT)
+INPUT_TOPICS = tuple(name for name, topic in TOPICS.items() if topic.direction == "in")
+REDRIVABLE = tuple(reason for reason in REASONS if reason not in KEPT_OUT)
+"""Reasons of refusal that leave a dead letter."""
 
 
 def redrive(
@@ -23,11 +25,11 @@ def redrive(
     ] = None,
     reason: Annotated[
         list[str] | None,
-        typer.Option(help=f"Only those refused for this; may be given several times: {', '.join(KNOWN)}."),
+        typer.Option(help=f"Only those refused for this; may be given several times: {', '.join(REDRIVABLE)}."),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Send at most so many of each topic.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent, and change nothing.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="The report as a JSON object.")] = False,
+    as_json: ReportJsonOption = False,
 ) -> None:
     """Send dead letters to their topic again, once their cause is mended: original bytes, key and headers.
 
@@ -38,30 +40,30 @@ def redrive(
     cityair redrive env.air.reading.v1 --reason unknown_station
     """  # noqa: D301, \b keeps these lines apart
     for name in topic or ():
-        if name not in INPUTS:
-            raise UsageError(f"no dead letters are kept for {name!r}; known: {', '.join(INPUTS)}")
+        if name not in INPUT_TOPICS:
+            raise UsageError(f"no dead letters are kept for {name!r}; known: {', '.join(INPUT_TOPICS)}")
     for name in reason or ():
-        if name not in KNOWN:
-            raise UsageError(f"--reason {name}: unknown; known are {', '.join(KNOWN)}")
-    asked = Asked(frozenset(reason or ()), limit)
+        if name not in REDRIVABLE:
+            raise UsageError(f"--reason {name}: unknown; known are {', '.join(REDRIVABLE)}")
+    request = Asked(frozenset(reason or ()), limit)
     reports = []
-    for name in topic or INPUTS:
+    for name in topic or INPUT_TOPICS:
         letters = DeadLetters(name)
         try:
-            report = letters.survey(asked) if dry_run else letters.redrive(asked)
+            report = letters.survey(request) if dry_run else letters.redrive(request)
         finally:
             letters.close()
         reports.append(report)
         if not as_json:
-            typer.echo("\n".join(told(report, dry_run=dry_run)))
+            typer.echo("\n".join(report_lines(report, dry_run=dry_run)))
     if as_json:
         typer.echo(msgspec.json.encode({"dry_run": dry_run, "topics": reports}).decode())
 
 
-def told(report: Redriven, *, dry_run: bool) -> Iterator[str]:
-    """Tell what became of a topic's dead letters.
+def report_lines(report: Redriven, *, dry_run: bool) -> Iterator[str]:
+    """Report what became of a topic's dead letters.
 
-    >>> list(told(Redriven("t", {"contract": 2}, {"future": 1}), dry_run=False))
+    >>> list(report_lines(Redriven("t", {"contract": 2}, {"future": 1}), dry_run=False))
     ['t: sent 2 contract', '  kept 1 future']
     """
     if not (report.sent or report.kept or report.cut):
