@@ -13,7 +13,8 @@ status means
 130    interrupted by Ctrl-C or SIGTERM
 ====== ================================================================================================
 
-The errors are those of ``schemas.errors``, and each knows its status.
+The errors are those of ``schemas.errors``, and each knows its status. A command is a function whose parameters are its
+arguments and options: as many as there are.
 """
 
 import contextlib
@@ -124,8 +125,8 @@ def _root() -> typer.Typer:
     return app
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"cityair {version('cityair')}")
         raise typer.Exit
 

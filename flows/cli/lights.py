@@ -81,14 +81,10 @@ def lights(
         raise UsageError(f"--png {png} draws a day; name it with --day")
     if day and at:
         raise UsageError("--day and --at exclude each other: choose one")
-    if day and lake:
+    if day and lake is not None:
         show_day(lake, day, light, png, as_json=as_json)
         return
-    if kafka or lake is None:
-        source: TopicStates | LakeStates = TopicStates(settings.load_city(city))
-    else:
-        source = LakeStates(lake)
-    with source:
+    with LakeStates(lake) if lake is not None and not kafka else TopicStates(settings.load_city(city)) as source:
         if following:
             follow_lights(source, light, as_json=as_json)
         else:

@@ -69,14 +69,14 @@ def report_lines(report: Redriven, *, dry_run: bool) -> Iterator[str]:
     if not (report.sent or report.kept or report.cut):
         yield f"{report.topic}: no dead letters"
         return
-    yield f"{report.topic}: {'would send' if dry_run else 'sent'} {_counts(report.sent) or 'nothing'}"
+    yield f"{report.topic}: {'would send' if dry_run else 'sent'} {_reason_counts(report.sent) or 'nothing'}"
     if report.kept:
-        yield f"  kept {_counts(report.kept)}"
+        yield f"  kept {_reason_counts(report.kept)}"
     if report.cut:
         yield f"  kept {report.cut:,} that cannot be sent again: of a message too large only the beginning was kept"
     if report.put_back:
         yield f"  {report.put_back:,} of those kept moved to the end of {dead_letters(report.topic)}"
 
 
-def _counts(by_reason: dict[str, int]) -> str:
+def _reason_counts(by_reason: dict[str, int]) -> str:
     return ", ".join(f"{count:,} {reason}" for reason, count in sorted(by_reason.items()))

@@ -26,26 +26,28 @@ from sinks.kafka.producer import Publisher
 KAFKA = "kafka"
 STDOUT = "-"
 
-CITY = "Stations to simulate, a TOML file; the shipped Gimhae if left out."
-START = "A date (midnight of the city's time) or an RFC 3339 time with an offset."
-SCENARIO = f"What goes wrong; may be given several times. Mixes: {', '.join(MIXES)}. Single: {', '.join(SCENARIOS)}."
-OUTPUT = (
+CITY_HELP = "Stations to simulate, a TOML file; the shipped Gimhae if left out."
+START_HELP = "A date (midnight of the city's time) or an RFC 3339 time with an offset."
+SCENARIO_HELP = (
+    f"What goes wrong; may be given several times. Mixes: {', '.join(MIXES)}. Single: {', '.join(SCENARIOS)}."
+)
+OUTPUT_HELP = (
     "NDJSON; compressed if it ends in .gz, Parquet if in .parquet, standard output if it is '-', "
     f"the topic {AIR.topic} if it is kafka."
 )
-PACE = "Simulated seconds to a second, with --output kafka; as fast as the broker takes them if left out."
-TRUTH = "Where to write the truth with --output kafka or -; with a file it lies beside that."
+PACE_HELP = "Simulated seconds to a second, with --output kafka; as fast as the broker takes them if left out."
+TRUTH_HELP = "Where to write the truth with --output kafka or -; with a file it lies beside that."
 
 
 def simulate(
-    start: Annotated[str, typer.Option(help=START, show_default=False)],
-    output: Annotated[str, typer.Option(help=OUTPUT, show_default=False)],
-    city: Annotated[Path | None, typer.Option(envvar="CITYAIR_CITY", help=CITY, show_default=False)] = None,
+    start: Annotated[str, typer.Option(help=START_HELP, show_default=False)],
+    output: Annotated[str, typer.Option(help=OUTPUT_HELP, show_default=False)],
+    city: Annotated[Path | None, typer.Option(envvar="CITYAIR_CITY", help=CITY_HELP, show_default=False)] = None,
     days: Annotated[float, typer.Option(help="Length in days of 24 h; may be a fraction.")] = 1.0,
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
-    scenario: Annotated[list[str] | None, typer.Option(help=SCENARIO, show_default=False)] = None,
-    pace: Annotated[float | None, typer.Option(help=PACE, show_default=False)] = None,
-    truth: Annotated[Path | None, typer.Option(help=TRUTH, show_default=False)] = None,
+    scenario: Annotated[list[str] | None, typer.Option(help=SCENARIO_HELP, show_default=False)] = None,
+    pace: Annotated[float | None, typer.Option(help=PACE_HELP, show_default=False)] = None,
+    truth: Annotated[Path | None, typer.Option(help=TRUTH_HELP, show_default=False)] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the output if it is there.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the truth as JSON.")] = False,
 ) -> None:
@@ -76,14 +78,11 @@ def simulate(
         if warning := future_warning(simulation, pace, datetime.now(UTC)):
             typer.echo(f"warning: {warning}", err=True)
     with progress_bar(known_city.city.name) as progress:
-        files = RunFiles(simulation.truth, None, truth)
         if path is not None:
             files = write_run(simulation, path, progress)
-        elif publisher is not None:
-            publish(simulation, publisher, pace, progress)
         else:
-            write_lines(simulation, sys.stdout.buffer, progress)
-            sys.stdout.buffer.flush()
+            files = RunFiles(simulation.truth, None, truth)
+            stream(simulation, publisher, pace, progress)
     if truth is not None:
         write_truth(simulation.truth, truth)
     if as_json:
@@ -91,6 +90,17 @@ def simulate(
     else:
         topic = publisher.name if publisher else ""
         typer.echo("\n".join(summary_lines(files, zone, topic)), err=output == STDOUT)
+
+
+def stream(
+    simulation: Simulation, publisher: Publisher | None, pace: float | None, progress: Callable[[float], None]
+) -> None:
+    """Send a run to a topic, at a pace, or write it to standard output where there is no publisher."""
+    if publisher is not None:
+        publish(simulation, publisher, pace, progress)
+    else:
+        write_lines(simulation, sys.stdout.buffer, progress)
+        sys.stdout.buffer.flush()
 
 
 @contextmanager

@@ -13,15 +13,13 @@ from sinks.catalog import catalog
 TABLE_ROWS = 50
 """Rows of a table before it is cut."""
 
-LakeOption = Annotated[
-    Path | None,
-    typer.Option("--lake", envvar="CITYAIR_LAKE", help="Directory of the lake; without one, macros alone are there."),
-]
-
 
 def sql(
     query: Annotated[str, typer.Argument(help="SQL of DuckDB; `SHOW TABLES` names what can be asked.")],
-    lake: LakeOption = None,
+    lake: Annotated[
+        Path | None,
+        typer.Option(envvar="CITYAIR_LAKE", help="Directory of the lake; without one, macros alone are there."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON array, an object a row.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV with a header (RFC 4180).")] = False,
     everything: Annotated[

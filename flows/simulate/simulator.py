@@ -33,21 +33,21 @@ from schemas.errors import UsageError
 from schemas.measured import AIR
 from schemas.slots import DAY_SLOTS, DAY_US, EPOCH, SECOND_US, SLOT_US, micros
 
-DECIMALS = (1, 1, 4, 4, 2, 4, 1, 1)
+SENT_DECIMALS = (1, 1, 4, 4, 2, 4, 1, 1)
 """Decimals that devices send of each of ``AIR.values``."""
 NOISE = np.array([0.5, 0.4, 0.0008, 0.0006, 0.015, 0.0002, 0.1, 0.6])
 """Noise of a low-cost instrument in a minute: one standard deviation, in the unit of each of ``AIR.values``."""
 NOISE_SHARE = np.array([0.04, 0.04, 0.02, 0.03, 0.02, 0.03, 0, 0])
 """Noise that grows with the value, as a share of it."""
-GAIN = 0.06
+GAIN_ERROR = 0.06
 """Calibration error of PM of a low-cost instrument: one standard deviation, as a share."""
 REFERENCE_QUALITY = 0.25
 """Noise and calibration error of a reference instrument, as a share of a low-cost one's."""
-LOST = 0.015
+LOST_SHARE = 0.015
 """Share of readings that never arrive, lost one by one."""
-UNMEASURED = 0.003
+UNMEASURED_SHARE = 0.003
 """Share of single values that are null."""
-DUPLICATES, GARBAGE = 0.05, 0.01
+DUPLICATES_SHARE, GARBAGE_SHARE = 0.05, 0.01
 """Shares of readings that the scenarios of these names add."""
 SLOW_CADENCE_S = 600
 """Stations with a longer cadence publish as official hours are: ten to twenty minutes after the end."""
@@ -131,7 +131,7 @@ class Simulation:
         """Readings that every instrument takes of the air of a day, shape (1440, n, 8), at its own cadence."""
         reference = np.array([station.kind == "reference" for station in self.city.stations])
         quality = np.where(reference, REFERENCE_QUALITY, 1.0)
-        gain = 1 + GAIN * quality * generator(self._seed, 4).normal(size=reference.size)
+        gain = 1 + GAIN_ERROR * quality * generator(self._seed, 4).normal(size=reference.size)
         every = np.array([seconds(station.every) for station in self.city.stations])
         runs: list[Samples] = []
         for cadence in sorted(set(every.tolist())):
@@ -144,14 +144,14 @@ class Simulation:
             values = np.add.reduceat(air[: last[-1], columns], begin) / (last - begin)[:, None, None]
             values[..., :2] *= gain[columns, None]
             values += draw.normal(size=values.shape) * (NOISE + NOISE_SHARE * values) * quality[columns, None]
-            for column, decimals in enumerate(DECIMALS):
+            for column, decimals in enumerate(SENT_DECIMALS):
                 values[..., column] = np.round(values[..., column], decimals)
-            values[draw.random(values.shape) < UNMEASURED] = np.nan
+            values[draw.random(values.shape) < UNMEASURED_SHARE] = np.nan
             flat = values.reshape(-1, len(AIR.values))
             slow = cadence > SLOW_CADENCE_S
             delay = draw.uniform(600, 1200, len(flat)) if slow else draw.uniform(1, 8, len(flat))
             sampled = np.repeat(ends, columns.size)
-            sent = (draw.random(len(flat)) >= LOST) & ~np.isnan(flat).all(axis=1)
+            sent = (draw.random(len(flat)) >= LOST_SHARE) & ~np.isnan(flat).all(axis=1)
             arrival = sampled + (delay * SECOND_US).astype(np.int64)
             station = np.tile(columns, ends.size)
             runs.append(Samples(station, sampled, sampled.copy(), arrival, flat, sent, np.zeros(len(flat), bool)))
@@ -169,7 +169,7 @@ class Simulation:
         lines = [every.take(within & samples.sent)]
         if self._duplicates:
             draw = generator(self._seed, 6, day)
-            again, delay = draw.random(role.size) < DUPLICATES, draw.uniform(5, 3600, role.size)
+            again, delay = draw.random(role.size) < DUPLICATES_SHARE, draw.uniform(5, 3600, role.size)
             chosen = within & samples.sent & (role == READING) & again
             copies = every.take(chosen)
             copies.arrival = copies.arrival + (delay[chosen] * SECOND_US).astype(np.int64)
@@ -182,7 +182,7 @@ class Simulation:
     def _garbage_of(self, day_lines: SimulatedLines, day: int) -> SimulatedLines:
         """Garbage made from readings of the day, in addition to them."""
         draw = generator(self._seed, 7, day)
-        count = round(GARBAGE * day_lines.role.size)
+        count = round(GARBAGE_SHARE * day_lines.role.size)
         lines = day_lines.take(draw.integers(day_lines.role.size, size=count))
         lines.arrival = self._first + day * DAY_US + draw.integers(1, DAY_US + 1, count)
         lines.role[:] = BROKEN

@@ -17,7 +17,7 @@ from schemas.light import LightState
 from sinks.catalog import catalog
 
 STATE_TOPIC = "env.light.state.v1"
-GROUP = "light-cityair"
+LIGHT_GROUP = "light-cityair"
 """What a light's rights on the broker allow; nothing is ever committed."""
 LAKE_REFRESH_S = 5.0
 """A lake is not written more often than once an epoch."""
@@ -147,7 +147,7 @@ class TopicStates:
         self._consumer: Any = Consumer(
             connection.config(
                 self._errors,
-                group_id=GROUP,
+                group_id=LIGHT_GROUP,
                 enable_auto_commit=False,
                 enable_partition_eof=True,
                 auto_offset_reset="earliest",

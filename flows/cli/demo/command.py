@@ -7,7 +7,7 @@ import msgspec
 import typer
 
 from flows.cli.demo.play import gather, play_all
-from flows.cli.demo.report import print_report
+from flows.cli.demo.report import print_facts
 
 
 def demo(
@@ -25,4 +25,4 @@ def demo(
     if as_json:
         typer.echo(msgspec.json.format(msgspec.json.encode(facts), indent=2))
     else:
-        print_report(facts, folder)
+        print_facts(facts, folder)

@@ -14,7 +14,7 @@ from schemas.city import City
 from schemas.slots import SLOT
 from sinks.lights.history import LightsDay
 
-HOUR = timedelta(hours=1)
+ONE_HOUR = timedelta(hours=1)
 STORED = "FROM air_readings WHERE station_id IN $stations AND observed_at > $start AND observed_at <= $end"
 LABELS = {"pm25": "PM2.5", "pm10": "PM10"}
 
@@ -148,8 +148,8 @@ def silent_hours(start: datetime, end: datetime) -> list[datetime]:
     """Ends of the hours of which more than a quarter is silent: too much for a valid mean."""
     hour = start.replace(minute=0, second=0, microsecond=0)
     ends = []
-    while (hour := hour + HOUR) < end + HOUR:
-        if min(hour, end) - max(hour - HOUR, start) > timedelta(minutes=15):
+    while (hour := hour + ONE_HOUR) < end + ONE_HOUR:
+        if min(hour, end) - max(hour - ONE_HOUR, start) > timedelta(minutes=15):
             ends.append(hour)
     return ends
 

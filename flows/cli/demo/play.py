@@ -57,18 +57,18 @@ def play_all(folder: Path, days: float = 1.0) -> Facts:
     source = shipped("recorded") / "beijing"
     durations: dict[str, float] = {}
     midnight = datetime(*START_DATE, tzinfo=ZoneInfo(city.city.timezone))
-    with step("simulating a day of Gimhae", durations) as progress:
+    with timed_step("simulating a day of Gimhae", durations) as progress:
         simulation = Simulation(city, midnight, days, SEED, ("trouble",))
         truth = write_run(simulation, folder / DAY_FILE, progress).truth
-    with step("playing it into a lake", durations) as progress:
+    with timed_step("playing it into a lake", durations) as progress:
         tally = _ProgressTally(progress, truth.totals.lines)
         _play(city, Wanted(str(folder / DAY_FILE), output=str(folder / OUT_FOLDER)), folder / LAKE_FOLDER, tally)
-    with step("playing two weeks of Beijing", durations) as progress:
+    with timed_step("playing two weeks of Beijing", durations) as progress:
         tally = _ProgressTally(progress, 14 * 24 * len(recorded.stations))
         _play(recorded, Wanted(str(source), "beijing"), folder / RECORDED_LAKE_FOLDER, tally)
     facts = gather(folder, durations)
     if lights_png.available():
-        with step("drawing the lights", durations):
+        with timed_step("drawing the lights", durations):
             lights_png.draw(facts.day.lights, facts.day.words, index("korea").grades, folder / PICTURE_FILE)
     return facts
 
@@ -87,7 +87,7 @@ def gather(folder: Path, durations: dict[str, float]) -> Facts:
     if not (whole and (folder / LAKE_FOLDER).is_dir() and (folder / RECORDED_LAKE_FOLDER).is_dir()):
         raise UsageError(f"{folder} holds no finished demo to keep; play one with `cityair demo --folder {folder}`")
     truth = msgspec.json.decode((folder / TRUTH_FILE).read_bytes(), type=Truth)
-    with step("auditing the books, asking questions", durations):
+    with timed_step("auditing the books, asking questions", durations):
         day = simulated_day(folder / LAKE_FOLDER, truth)
         recorded = recorded_stretch(folder / RECORDED_LAKE_FOLDER)
     return Facts(day, recorded, durations)
@@ -111,7 +111,7 @@ class _ProgressTally(Tally):
 
 
 @contextmanager
-def step(name: str, durations: dict[str, float]) -> Iterator[Callable[[float], None]]:
+def timed_step(name: str, durations: dict[str, float]) -> Iterator[Callable[[float], None]]:
     """Show a step on stderr while it goes on, and its duration at its end.
 
     Args:

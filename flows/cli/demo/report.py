@@ -14,7 +14,7 @@ from flows.cli.demo.facts import Answer, Facts, RecordedStretch, SimulatedDay
 from flows.cli.demo.folder import LAKE_FOLDER, PICTURE_FILE
 from flows.cli.render.lights_day import day_lines
 from flows.cli.render.lights_png import EXTRA
-from flows.cli.render.pictures import GRADES, hour_ticks, legend, sparkline, strip
+from flows.cli.render.pictures import SWATCHES, hour_ticks, legend, sparkline, strip
 from flows.cli.render.values import cell, has_colour
 
 WIDTH = 100
@@ -22,14 +22,14 @@ STRIP_COLUMNS = 3
 """Strips of stations side by side."""
 
 
-def print_report(facts: Facts, folder: Path) -> None:
+def print_facts(facts: Facts, folder: Path) -> None:
     """Print the report on stdout: in colour on a terminal, unless ``NO_COLOR`` is set."""
     console = Console(file=sys.stdout, width=WIDTH, highlight=False)
-    for line in report_lines(facts, folder, colour=has_colour(console)):
+    for line in fact_lines(facts, folder, colour=has_colour(console)):
         console.print(line, no_wrap=True, overflow="ignore", crop=False)
 
 
-def report_lines(facts: Facts, folder: Path, *, colour: bool) -> Iterator[Text]:
+def fact_lines(facts: Facts, folder: Path, *, colour: bool) -> Iterator[Text]:
     """Yield the report line by line."""
     day = facts.day
     yield from _arrivals(day)
@@ -103,7 +103,7 @@ def _lights(day: SimulatedDay, folder: Path, *, colour: bool) -> Iterator[Text]:
     changes = sum(light.changes() for light in lights.lights)
     rest = f"what {len(lights.lights)} showed by their own rules, a cell for a quarter of an hour, {changes} changes"
     yield _heading("THE LIGHTS", rest)
-    yield from day_lines(lights, day.words, [swatch.name for swatch in GRADES], colour=colour, short=True)
+    yield from day_lines(lights, day.words, [swatch.name for swatch in SWATCHES], colour=colour, short=True)
     picture = folder / PICTURE_FILE
     yield Text(f"   The picture: {picture}" if picture.is_file() else f"   No picture: {EXTRA}", "dim")
     yield Text()

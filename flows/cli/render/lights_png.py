@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from flows.cli.render.lights_day import alert_name
-from flows.cli.render.pictures import GRADES, GRAY
+from flows.cli.render.pictures import GRAY_COLOUR, SWATCHES
 from schemas.city_rules import Words
 from schemas.errors import UsageError
 from schemas.light import COLORS
 from sinks.lights.history import AlertSpan, LightsDay
 
 EXTRA = "pip install 'cityair[notebooks]'"
-LIGHT_COLOURS = (GRAY, *(swatch.colour for swatch in GRADES))
+LIGHT_COLOURS = (GRAY_COLOUR, *(swatch.colour for swatch in SWATCHES))
 ALERT_COLOURS = {"advisory": "#b07aa1", "warning": "#7b4173", "serious": "#3f0f3f"}
 """Colours of the stages of alerts: none that a light may show."""
 DEFAULT_FONT = "DejaVu Sans"
@@ -52,7 +52,7 @@ def draw(day: LightsDay, words: Words, grades: list[str], path: Path) -> None:
     if font is None:
         title, names = day.city_id, [""] * len(names)
         alerts = [f"{alert.parameter} {alert.stage}" for alert in day.alerts]
-        grades = [swatch.name for swatch in GRADES]
+        grades = [swatch.name for swatch in SWATCHES]
     rows = _alert_rows(day.alerts, alerts)
     height = len(rows) + len(day.lights)
     with rc_context({"font.family": [font or DEFAULT_FONT], "hatch.linewidth": 0.6}):
@@ -107,8 +107,8 @@ def _draw_key(figure: Any, grades: list[str]) -> None:
     from matplotlib.patches import Patch  # noqa: PLC0415
 
     key = [Patch(color=colour, label=name) for colour, name in zip(LIGHT_COLOURS[1:], grades, strict=True)]
-    key.append(Patch(color=GRAY, label="gray: no air to trust"))
-    key.append(Patch(facecolor=GRAY, edgecolor="white", hatch="////", label="gray by itself: nothing told"))
+    key.append(Patch(color=GRAY_COLOUR, label="gray: no air to trust"))
+    key.append(Patch(facecolor=GRAY_COLOUR, edgecolor="white", hatch="////", label="gray by itself: nothing told"))
     figure.legend(handles=key, loc="outside lower center", ncols=len(key), frameon=False, fontsize=9)
 
 

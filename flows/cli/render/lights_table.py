@@ -7,13 +7,13 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from flows.cli.render.pictures import GRADES, GRAY, light_cells
+from flows.cli.render.pictures import GRAY_COLOUR, SWATCHES, light_cells
 from flows.cli.render.values import cell
 from schemas.light import COLORS
 from schemas.slots import SLOT
 from sinks.lights.board import LightView
 
-FACES = {"smile": "😊", "calm": "🙂", "worry": "😟", "frown": "😡", None: ""}
+FACE_EMOJI = {"smile": "😊", "calm": "🙂", "worry": "😟", "frown": "😡", None: ""}
 
 
 def lights_table(views: list[LightView], grades: list[str], zone: tzinfo, *, colour: bool, trouble: str = "") -> Group:
@@ -50,11 +50,11 @@ def change_line(view: LightView, grades: list[str], zone: tzinfo, *, colour: boo
 def light_row(view: LightView, grades: list[str], zone: tzinfo, *, colour: bool) -> list[Text]:
     """Cells of one light: its id and name, color and face, numbers, age of its air, text and reason."""
     grade = COLORS.index(view.color)
-    shows = light_cells([grade] * 2, colour=colour).append(f" {FACES[view.face] or '  '} ")
+    shows = light_cells([grade] * 2, colour=colour).append(f" {FACE_EMOJI[view.face] or '  '} ")
     if grade:
-        shows.append(f"{view.color} {grades[grade - 1]}", GRADES[grade - 1].colour)
+        shows.append(f"{view.color} {grades[grade - 1]}", SWATCHES[grade - 1].colour)
     else:
-        shows.append(view.color, GRAY)
+        shows.append(view.color, GRAY_COLOUR)
     numbers = ["" if value is None else f"{value:.0f}" for value in (view.pm10, view.pm25)]
     in_force = view.why == "told"
     return [

@@ -23,16 +23,16 @@ class Swatch(NamedTuple):
     """Where there are no colours."""
 
 
-GRADES = (
+SWATCHES = (
     Swatch("good", "#3f8fd2", "░"),
     Swatch("moderate", "#4fb06d", "▒"),
     Swatch("unhealthy", "#efc13c", "▓"),
     Swatch("very unhealthy", "#d8483a", "█"),
 )
 """The four grades of Korea's index, best first."""
-GRAY = "#9a9a9a"
+GRAY_COLOUR = "#9a9a9a"
 """Colour of a light that shows none."""
-CELL, GAP = "▇", "·"
+CELL, NO_VALUE = "▇", "·"
 BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -48,7 +48,7 @@ def swatches(values: Iterable[float | None], parameter: str) -> list[Swatch | No
     ['good', 'moderate', None, 'very unhealthy']
     """
     grades = bands.grade(np.array([np.nan if value is None else value for value in values]), _scale(parameter))
-    return [None if grade == bands.NO_GRADE else GRADES[grade - 1] for grade in grades.tolist()]
+    return [None if grade == bands.NO_GRADE else SWATCHES[grade - 1] for grade in grades.tolist()]
 
 
 def strip(values: Sequence[float | None], parameter: str, *, colour: bool) -> Text:
@@ -60,7 +60,7 @@ def strip(values: Sequence[float | None], parameter: str, *, colour: bool) -> Te
     cells = Text()
     for swatch in swatches(values, parameter):
         if swatch is None:
-            cells.append(GAP, "dim")
+            cells.append(NO_VALUE, "dim")
         else:
             cells.append(*_cell(swatch, colour=colour))
     return cells
@@ -75,7 +75,7 @@ def sparkline(values: Sequence[float | None], parameter: str, top: float) -> Tex
     bars = Text()
     for value, swatch in zip(values, swatches(values, parameter), strict=True):
         if value is None or swatch is None:
-            bars.append(GAP, "dim")
+            bars.append(NO_VALUE, "dim")
         else:
             height = min(len(BARS) - 1, max(0, int(value / top * len(BARS) - 1e-9)))
             bars.append(BARS[height], swatch.colour)
@@ -85,9 +85,9 @@ def sparkline(values: Sequence[float | None], parameter: str, top: float) -> Tex
 def legend(*, colour: bool) -> Text:
     """Name the grades beside their cells."""
     words = Text()
-    for swatch in GRADES:
+    for swatch in SWATCHES:
         words.append(*_cell(swatch, colour=colour)).append(f" {swatch.name}  ")
-    return words.append(GAP, "dim").append(" no valid mean")
+    return words.append(NO_VALUE, "dim").append(" no valid mean")
 
 
 def light_cells(grades: Sequence[int | None], *, colour: bool) -> Text:
@@ -101,9 +101,9 @@ def light_cells(grades: Sequence[int | None], *, colour: bool) -> Text:
         if grade is None:
             row.append(" ")
         elif grade == 0:
-            row.append(*((CELL, GRAY) if colour else (GAP, "dim")))
+            row.append(*((CELL, GRAY_COLOUR) if colour else (NO_VALUE, "dim")))
         else:
-            row.append(*_cell(GRADES[grade - 1], colour=colour))
+            row.append(*_cell(SWATCHES[grade - 1], colour=colour))
     return row
 
 

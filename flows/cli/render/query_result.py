@@ -12,13 +12,13 @@ from rich.text import Text
 
 from flows.cli.render.values import JSON, cell, stdout_console
 
-BATCH_ROWS = 10_000
+FETCH_ROWS = 10_000
 """Rows fetched at once."""
 NUMERIC = ("int", "integer", "float", "double", "decimal")
 """Endings of the names of DuckDB's numeric types."""
 
 
-def stream(con: Any, batch_rows: int = BATCH_ROWS) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
+def stream(con: Any, batch_rows: int = FETCH_ROWS) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
     """Return the column names of the last result, made distinct, and its rows."""
     names = distinct([column[0] for column in con.description or []])
     batches = iter(lambda: con.fetchmany(batch_rows), [])

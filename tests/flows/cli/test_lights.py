@@ -72,7 +72,7 @@ def test_colors_and_faces_of_the_table(lake, run, monkeypatch):
     assert "\x1b" not in plain
     for grade, (color, face) in enumerate(zip(COLORS[1:], "😊🙂😟😡", strict=True), 1):
         [line] = [line for line in plain.splitlines() if line.startswith(f"light-{grade} ")]
-        assert all(word in line for word in (face, color, GRADES[grade - 1], pictures.GRADES[grade - 1].shade * 2))
+        assert all(word in line for word in (face, color, GRADES[grade - 1], pictures.SWATCHES[grade - 1].shade * 2))
     monkeypatch.setenv("FORCE_COLOR", "1")
     assert "\x1b[" in run("--at", at(1))
     monkeypatch.setenv("NO_COLOR", "1")

@@ -100,7 +100,7 @@ def test_the_picture_lies_beside(place: Path, facts: Facts) -> None:
     pytest.importorskip("matplotlib")
     assert (place / folder.PICTURE_FILE).read_bytes().startswith(b"\x89PNG")
     assert str(place / folder.PICTURE_FILE) in "\n".join(
-        line.plain for line in report.report_lines(facts, place, colour=False)
+        line.plain for line in report.fact_lines(facts, place, colour=False)
     )
 
 
@@ -146,7 +146,7 @@ def test_the_city_of_the_recorded_air_is_valid() -> None:
 
 @pytest.mark.parametrize("colour", [True, False])
 def test_the_report_fits_and_tells_the_facts(facts: Facts, colour: bool) -> None:
-    text = "\n".join(line.plain for line in report.report_lines(facts, Path("demo"), colour=colour))
+    text = "\n".join(line.plain for line in report.fact_lines(facts, Path("demo"), colour=colour))
     assert max(map(cell_len, text.splitlines())) <= report.WIDTH
     for number in (facts.day.received, facts.day.stored, *(row.refused for row in facts.day.refused)):
         assert f"{number:,}" in text
@@ -165,5 +165,5 @@ def test_a_report_on_no_terminal_has_no_colours(
     place: Path, facts: Facts, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("FORCE_COLOR", raising=False)
-    report.print_report(facts, place)
+    report.print_facts(facts, place)
     assert "\x1b" not in capsys.readouterr().out

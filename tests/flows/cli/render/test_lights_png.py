@@ -35,7 +35,7 @@ def test_the_picture_has_the_colors_of_the_day(day, tmp_path):
     found = [tuple(pixels[int(height * 0.6), int(width * share)]) for share in (0.3, 0.57, 0.77)]
     assert found == [rgb(lights_png.LIGHT_COLOURS[grade]) for grade in (2, 0, 4)]
     assert (pixels == rgb(lights_png.ALERT_COLOURS["advisory"])).all(axis=2).sum() > 500
-    assert lights_png.LIGHT_COLOURS[1:] == tuple(swatch.colour for swatch in pictures.GRADES)
+    assert lights_png.LIGHT_COLOURS[1:] == tuple(swatch.colour for swatch in pictures.SWATCHES)
 
 
 def test_a_font_with_every_letter_or_none():
