@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from flows.settings import load_city
-from flows.simulate.lines import Lines, garble, moment
+from flows.simulate.lines import SimulatedLines, corrupt, utc_time
 from flows.simulate.simulator import Simulation
 from schemas.city import City, parse
 from schemas.measured import AIR
@@ -47,11 +47,11 @@ def city_text(step: str) -> str:
     return "\n".join([head, *stations])
 
 
-def encode(lines: Lines, city: City) -> list[bytes]:
+def encode(lines: SimulatedLines, city: City) -> list[bytes]:
     """Lines as they stand on the wire, with their ends."""
     zone = ZoneInfo(city.city.timezone)
     moments, which = np.unique(lines.observed, return_inverse=True)
-    times = [moment(int(at)).astimezone(zone).isoformat() for at in moments]
+    times = [utc_time(int(at)).astimezone(zone).isoformat() for at in moments]
     names = [city.stations[i].id for i in lines.station.tolist()]
     values = lines.values[:, : len(AIR.gridded)].T.tolist()
     write = msgspec.json.Encoder().encode
@@ -68,7 +68,7 @@ def write_lines(simulation: Simulation, path: Path, garbage: float) -> int:
         for lines in simulation.days():
             texts = encode(lines, simulation.city)
             for row in np.flatnonzero(draw.random(len(texts)) < garbage).tolist():
-                texts[row] = garble(texts[row][:-1], draw)[1] + b"\n"
+                texts[row] = corrupt(texts[row][:-1], draw)[1] + b"\n"
             file.write(b"".join(texts))
             count += len(texts)
     return count
@@ -79,7 +79,7 @@ def write_table(simulation: Simulation, path: Path) -> int:
     columns = ["station_id", "observed_at", *AIR.gridded]
     writer, count = None, 0
     for lines in simulation.days():
-        day = simulation.table(lines).select(columns)
+        day = simulation.to_table(lines).select(columns)
         writer = writer or pq.ParquetWriter(path, day.schema, compression="zstd")
         writer.write_table(day)
         count += day.num_rows

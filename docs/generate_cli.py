@@ -1,5 +1,6 @@
 """Write `docs/cli.md` from the command line itself: `python docs/generate_cli.py`; `--print` shows it instead."""
 
+import re
 import sys
 from collections.abc import Iterator
 from inspect import cleandoc
@@ -11,8 +12,8 @@ import typer
 from flows.cli import application
 
 HERE = Path(__file__).parent
-EXAMPLE = ("cityair ", "zcat ")
-"""How a line of a command's help begins that is an example."""
+EXAMPLE = re.compile(r"([A-Z_]+=\S+ )*(cityair|zcat) ")
+"""Beginning of a line of a command's help that is an example: a command, after settings of the environment."""
 
 
 def page() -> str:
@@ -24,10 +25,11 @@ def page() -> str:
         "Made from the command line itself by `python docs/generate_cli.py`; a test compares.",
         "",
         "Results go to stdout, everything else to stderr. An option given beats its variable. `-h` after any command",
-        "shows this in the terminal. What each exit code means stands in [operations](operations.md#exit-codes).",
+        "shows this in the terminal, `cityair --version` shows the version. What each exit code means stands in",
+        "[operations](operations.md#exit-codes).",
     ]
     for name, command in commands(root):
-        lines += ["", f"## cityair {name}", "", *told(command)]
+        lines += ["", f"## cityair {name}", "", *section(command)]
     return "\n".join(lines) + "\n"
 
 
@@ -42,11 +44,11 @@ def commands(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{before}{name}", command
 
 
-def told(command: Any) -> Iterator[str]:
-    """Tell one command."""
-    said = [line.strip() for line in cleandoc(command.help).replace("\b", "").splitlines()]
-    examples = [line for line in said if line.startswith(EXAMPLE)]
-    prose = " ".join(line for line in said if line and line not in examples and line not in ("Example:", "Examples:"))
+def section(command: Any) -> Iterator[str]:
+    """Yield the lines about one command."""
+    text = [line.strip() for line in cleandoc(command.help).replace("\b", "").splitlines()]
+    examples = [line for line in text if EXAMPLE.match(line)]
+    prose = " ".join(line for line in text if line and line not in examples and line not in ("Example:", "Examples:"))
     yield from (prose, "", "| argument or option | variable | what it says |", "| --- | --- | --- |")
     for parameter in command.params:
         variable = f"`{parameter.envvar}`" if parameter.envvar else ""
@@ -56,7 +58,7 @@ def told(command: Any) -> Iterator[str]:
 
 
 def spelled(parameter: Any) -> str:
-    """Spell a parameter as one types it."""
+    """A parameter as it is typed."""
     if parameter.param_type_name == "argument":
         return f"`{parameter.name.upper()}`"
     names = " / ".join([*parameter.opts, *parameter.secondary_opts])
@@ -64,7 +66,7 @@ def spelled(parameter: Any) -> str:
 
 
 def meaning(parameter: Any) -> str:
-    """Say what a parameter does, whether it is needed, and what holds without it."""
+    """What a parameter does, whether it is required, and its default."""
     default = parameter.show_default if isinstance(parameter.show_default, str) else parameter.default
     flag = getattr(parameter, "is_flag", False)
     if parameter.required:

@@ -1,13 +1,13 @@
 """``cityair config``: what the settings are, and where each comes from."""
 
 import json
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import typer
 
 from flows import settings
+from flows.cli.options import CityOption
 from flows.resources import shipped
 from schemas.measured import AIR
 
@@ -19,11 +19,9 @@ def _group() -> None:
     """Show the settings."""
 
 
-@app.command()
-def show(
-    city: Annotated[
-        Path | None, typer.Option(envvar="CITYAIR_CITY", help="City file.", show_default="the shipped Gimhae")
-    ] = None,
+@app.command("show")
+def show_settings(
+    city: CityOption = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the whole city file, defaults filled in, as JSON.")
     ] = False,
@@ -35,21 +33,17 @@ def show(
     """
     path = city or shipped("gimhae.toml")
     parsed = settings.load_city(path)
-    whole = msgspec.to_builtins(parsed)
-    whole["parameters"] = {
+    everything = msgspec.to_builtins(parsed)
+    everything["parameters"] = {
         name: msgspec.to_builtins(limits) for name, limits in zip(AIR.gridded, parsed.limits(), strict=True)
     }
     if as_json:
-        print(json.dumps(whole, ensure_ascii=False, indent=2))
+        print(json.dumps(everything, ensure_ascii=False, indent=2))
         return
     given = msgspec.toml.decode(path.read_bytes())
     print(f"# {path}: {len(parsed.stations)} stations, {len(parsed.lights)} lights")
     print(f"epoch = {settings.epoch().total_seconds():g}s")
     for table in ("city", "windows", "late", "quality", "parameters"):
-        for key, value in whole[table].items():
+        for key, value in everything[table].items():
             origin = "the city file" if key in given.get(table, {}) else "default"
-            print(f"{table}.{key} = {_brief(value)}  # {origin}")
-
-
-def _brief(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+            print(f"{table}.{key} = {json.dumps(value, ensure_ascii=False)}  # {origin}")

@@ -8,6 +8,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from flows.cli.options import ReportJsonOption
 from schemas.errors import UsageError
 from schemas.tables import record_tables
 from sinks.catalog import catalog
@@ -20,35 +21,34 @@ from sinks.maintenance.compact import vacuum as vacuum_lake
 
 app = typer.Typer(help="Prove that a lake is whole, and look after it.", no_args_is_help=True)
 
-Lake = Annotated[Path, typer.Option("--lake", envvar="CITYAIR_LAKE", help="Directory of the lake.")]
-AsJson = Annotated[bool, typer.Option("--json", help="The report as a JSON object.")]
+LakeOption = Annotated[Path, typer.Option("--lake", envvar="CITYAIR_LAKE", help="Directory of the lake.")]
 
 
 @app.command()
-def audit(lake: Lake, as_json: AsJson = False) -> None:
+def audit(lake: LakeOption, as_json: ReportJsonOption = False) -> None:
     """Prove from the files that every message is in the lake once, and that the ledger's books balance.
 
     Exit status 4 where they do not. After a kill, start the run again first: it commits what was pending.
     """
     report = audit_lake(lake)
-    write(report, as_json, audit_lines(report))
+    print_report(report, as_json, audit_lines(report))
     report.require()
 
 
 @app.command()
-def check(lake: Lake, as_json: AsJson = False) -> None:
+def check(lake: LakeOption, as_json: ReportJsonOption = False) -> None:
     """Look whether every file of every table is there, readable, and what the table's log says.
 
     Exit status 4 where something is broken; warnings leave it 0.
     """
     report = check_lake(lake)
-    write(report, as_json, check_lines(report))
+    print_report(report, as_json, check_lines(report))
     report.require()
 
 
 @app.command()
 def compact(
-    lake: Lake,
+    lake: LakeOption,
     before: Annotated[str | None, typer.Option(help="Join days before this date; default: yesterday.")] = None,
     vacuum: Annotated[bool, typer.Option("--vacuum", help="Remove files replaced over 24 h ago, too.")] = False,
 ) -> None:
@@ -57,13 +57,13 @@ def compact(
         day = None if before is None else datetime.strptime(before, "%Y-%m-%d").date()
     except ValueError as err:
         raise UsageError(f"--before {before!r} is no date; write it as 2026-11-22") from err
-    typer.echo(counted("joined", compact_lake(lake, day)))
+    typer.echo(file_counts("joined", compact_lake(lake, day)))
     if vacuum:
-        typer.echo(counted("removed", vacuum_lake(lake)))
+        typer.echo(file_counts("removed", vacuum_lake(lake)))
 
 
 @app.command()
-def views(lake: Lake) -> None:
+def views(lake: LakeOption) -> None:
     """Print SQL that makes the catalog's views in a plain DuckDB with its delta extension.
 
     cityair lake views --lake lake | duckdb lake.duckdb
@@ -71,8 +71,8 @@ def views(lake: Lake) -> None:
     sys.stdout.write(catalog.portable_views(lake))
 
 
-def write(report: AuditReport | CheckReport, as_json: bool, lines: list[str]) -> None:
-    """Write a report to stdout, in the asked form; faults are told by the error that follows."""
+def print_report(report: AuditReport | CheckReport, as_json: bool, lines: list[str]) -> None:
+    """Print a report; its faults are in the error that follows."""
     if as_json:
         typer.echo(msgspec.json.encode(report).decode())
         return
@@ -83,7 +83,7 @@ def write(report: AuditReport | CheckReport, as_json: bool, lines: list[str]) ->
 
 
 def audit_lines(report: AuditReport) -> list[str]:
-    """Tell the books of each partition, and its refusals by reason."""
+    """Offset accounting of each partition, and its refusals by reason."""
     lines = []
     for balance in report.partitions:
         judged = f"stored {balance.stored:,} + rejected {balance.rejected:,} + duplicate {balance.duplicate:,}"
@@ -97,10 +97,10 @@ def audit_lines(report: AuditReport) -> list[str]:
     return lines
 
 
-def counted(what: str, files: dict[str, int]) -> str:
-    """Tell how many files of each table were dealt with.
+def file_counts(what: str, files: dict[str, int]) -> str:
+    """Report how many files of each table were joined or removed.
 
-    >>> counted("joined", {"flags": 0, "rolling": 1200})
+    >>> file_counts("joined", {"flags": 0, "rolling": 1200})
     'rolling: 1,200 files joined'
     """
     return (
@@ -109,7 +109,7 @@ def counted(what: str, files: dict[str, int]) -> str:
 
 
 def check_lines(report: CheckReport) -> list[str]:
-    """Tell the size of each table."""
+    """Size of each table."""
     return [
         f"{name}: {size['files']:,} files, {size['rows']:,} rows, {size['bytes'] / 1e6:,.1f} MB"
         for name, size in report.tables.items()

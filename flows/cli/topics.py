@@ -12,6 +12,8 @@ from rich.table import Table
 
 from flows import settings
 from flows.broker.connection import topic_name
+from flows.cli.options import CityOption, ReportJsonOption
+from flows.cli.render.values import UNBOUNDED
 from schemas.durations import seconds
 from schemas.errors import UsageError
 from schemas.topics import PARTITIONS, TopicSpec, topic_specs
@@ -20,25 +22,23 @@ from sinks.kafka import admin as topic_admin
 from sinks.kafka.acls import AccessRule
 from sinks.kafka.admin import BrokerAdmin, Difference, PlanReport
 
-WIDE = 10_000
-"""Characters a line may have: a cure is copied whole."""
-
 app = typer.Typer(help="Make and check a city's topics on its Kafka broker.", no_args_is_help=True)
 
-City = Annotated[
-    Path | None, typer.Option("--city", envvar="CITYAIR_CITY", help="City file.", show_default="the shipped Gimhae")
+PartitionsOption = Annotated[
+    int, typer.Option("--partitions", min=1, help="Partitions of the topics that much comes on.")
 ]
-Partitions = Annotated[int, typer.Option("--partitions", min=1, help="Partitions of the topics that much comes on.")]
-Replication = Annotated[
+ReplicationOption = Annotated[
     int | None,
     typer.Option("--replication", min=1, help="Copies of each topic.", show_default="3, or as many as brokers"),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="The report as a JSON object.")]
 
 
 @app.command()
 def create(
-    city: City = None, partitions: Partitions = PARTITIONS, replication: Replication = None, as_json: AsJson = False
+    city: CityOption = None,
+    partitions: PartitionsOption = PARTITIONS,
+    replication: ReplicationOption = None,
+    as_json: ReportJsonOption = False,
 ) -> None:
     """Make the topics that the city needs and the broker has not; show what differs, and change nothing.
 
@@ -49,12 +49,15 @@ def create(
     """  # noqa: D301, \b keeps these lines apart
     admin = BrokerAdmin()
     report = topic_admin.create(admin, _specs(admin, city, partitions, replication))
-    _write(report, as_json)
+    _print_report(report, as_json)
 
 
 @app.command()
 def check(
-    city: City = None, partitions: Partitions = PARTITIONS, replication: Replication = None, as_json: AsJson = False
+    city: CityOption = None,
+    partitions: PartitionsOption = PARTITIONS,
+    replication: ReplicationOption = None,
+    as_json: ReportJsonOption = False,
 ) -> None:
     """Compare the broker's topics with those that the city needs; name those that would eat replayed years.
 
@@ -66,7 +69,7 @@ def check(
     """  # noqa: D301
     admin = BrokerAdmin()
     report = topic_admin.check(admin, _specs(admin, city, partitions, replication))
-    _write(report, as_json)
+    _print_report(report, as_json)
 
 
 @app.command()
@@ -74,7 +77,7 @@ def acls(
     role: Annotated[str | None, typer.Option(help="One role.", show_default="all")] = None,
     user: Annotated[str | None, typer.Option(help="Who gets it.", show_default="a user named as the role")] = None,
     apply: Annotated[bool, typer.Option("--apply", help="Give the broker the rules it lacks; as super user.")] = False,
-    as_json: AsJson = False,
+    as_json: ReportJsonOption = False,
 ) -> None:
     """Print what each role may do on the broker, the least it needs, and give it those rules on demand.
 
@@ -86,20 +89,20 @@ def acls(
         raise UsageError("--user needs --role: one user does not get every role")
     if user is not None and (not user or user == "*"):
         raise UsageError(f"--user {user!r} stands for nobody, or for everybody; name one user")
-    rules = [rule for name, one in roles.items() for rule in access.rules(one, user or name)]
+    rules = [rule for name, granted in roles.items() for rule in access.rules(granted, user or name)]
     new = access.apply(BrokerAdmin(), rules) if apply else []
     if as_json:
         typer.echo(msgspec.json.encode({"rules": rules, "applied": new}).decode())
         return
-    for name, one in roles.items():
-        typer.echo(f"# {name}: {one.about}")
-        typer.echo("\n".join(rule_lines(access.rules(one, user or name))))
+    for name, granted in roles.items():
+        typer.echo(f"# {name}: {granted.about}")
+        typer.echo("\n".join(rule_lines(access.rules(granted, user or name))))
     if apply:
         typer.echo(f"{len(new)} rules given now, {len(rules) - len(new)} were there")
 
 
 def rule_lines(rules: list[AccessRule]) -> list[str]:
-    """Tell rules one a line.
+    """Write rules one a line.
 
     >>> rule_lines([AccessRule("light", "READ", "group", "light-", True)])
     ['User:light may READ group light-*']
@@ -115,15 +118,15 @@ def _specs(admin: BrokerAdmin, city: Path | None, partitions: int, replication: 
     return [msgspec.structs.replace(topic, name=topic_name(topic.name)) for topic in needed]
 
 
-def _write(report: PlanReport, as_json: bool) -> None:
-    """Write a report to stdout in the asked form, and fail where something is not as needed."""
+def _print_report(report: PlanReport, as_json: bool) -> None:
+    """Print a report, and raise where something is not as needed."""
     if as_json:
         typer.echo(msgspec.json.encode(report).decode())
     else:
         for name in report.created:
             typer.echo(f"made {name}")
         if report.differences:
-            _show(report.differences)
+            _print_differences(report.differences)
         for warning in report.warnings:
             typer.echo(f"warning: {warning}")
         if not report.differences:
@@ -132,12 +135,12 @@ def _write(report: PlanReport, as_json: bool) -> None:
     report.require()
 
 
-def _show(differences: list[Difference]) -> None:
-    """Show a table of differences, and below it what follows from each and what to do."""
+def _print_differences(differences: list[Difference]) -> None:
+    """Print a table of differences, and below it what follows from each and what to do."""
     rows = Table("topic", "setting", "is", "wanted", box=box.SIMPLE, pad_edge=False)
-    for one in differences:
-        rows.add_row(one.topic, one.setting, one.actual, one.needed)
-    console = Console(file=sys.stdout, width=WIDE, highlight=False, markup=False)
+    for each in differences:
+        rows.add_row(each.topic, each.setting, each.actual, each.needed)
+    console = Console(file=sys.stdout, width=UNBOUNDED, highlight=False, markup=False)
     console.print(rows, crop=False, no_wrap=True)
     for why, cures in by_reason(differences).items():
         typer.echo(f"{why}:")
@@ -145,10 +148,10 @@ def _show(differences: list[Difference]) -> None:
 
 
 def by_reason(differences: list[Difference]) -> dict[str, list[str]]:
-    """Gather the cures of what has the same reason, each once."""
+    """Cures by what follows from a difference, each once."""
     gathered: dict[str, list[str]] = {}
-    for one in differences:
-        cures = gathered.setdefault(f"{one.consequence[0].upper()}{one.consequence[1:]}", [])
-        if one.remedy not in cures:
-            cures.append(one.remedy)
+    for each in differences:
+        cures = gathered.setdefault(f"{each.consequence[0].upper()}{each.consequence[1:]}", [])
+        if each.remedy not in cures:
+            cures.append(each.remedy)
     return gathered

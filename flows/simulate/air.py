@@ -11,26 +11,23 @@ from typing import Protocol
 from zoneinfo import ZoneInfo
 
 import numpy as np
-from numpy.typing import NDArray
 
-from flows.arrays import F64
+from flows.arrays import B1, F64
+from schemas.slots import DAY_S, DAY_SLOTS, DAY_US, HOUR_SLOTS, SECOND_US, SLOT_US
 
-MINUTES = 1440
-"""Minutes of a day of the simulation: always 24 h, whatever the clocks on the wall do."""
-MINUTE_US = 60_000_000
 PM10, PM25, O3, NO2, CO, SO2, TEMPERATURE, HUMIDITY = range(8)
 """Columns, in the order of ``schemas.measured.AIR.values``."""
 
 RANGE_KM = 6.0
 """Neighbours share local noise in proportion to exp(-distance / range)."""
 REGIONAL_MINUTES = 720.0
-"""Memory of the region's noise: weather systems pass in half a day."""
+"""Time constant of the region's noise: weather systems pass in half a day."""
 LOCAL_MINUTES = 45.0
-"""Memory of a neighbourhood's noise: streets and chimneys."""
+"""Time constant of a neighbourhood's noise: streets and chimneys."""
 
 
-class Place(Protocol):
-    """Something that stands somewhere."""
+class Located(Protocol):
+    """Anything with coordinates, such as a station of a city file."""
 
     @property
     def lat(self) -> float:
@@ -42,12 +39,12 @@ class Place(Protocol):
 
 
 def generator(seed: int, *key: int) -> np.random.Generator:
-    """Make the random generator of one component of one day; no other component's draws move it."""
+    """Random generator of one component of one day, independent of the draws of every other component."""
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=key)))
 
 
-def kilometres(places: Sequence[Place]) -> F64:
-    """Lay places out on a plane, km east and north of their middle, shape (n, 2). Good to 1 % within a city."""
+def kilometres(places: Sequence[Located]) -> F64:
+    """Places on a plane: km east and north of their middle, shape (n, 2). Good to 1 % within a city."""
     lat = np.array([place.lat for place in places])
     lon = np.array([place.lon for place in places])
     east = (lon - lon.mean()) * 111.32 * np.cos(np.radians(lat.mean()))
@@ -55,21 +52,22 @@ def kilometres(places: Sequence[Place]) -> F64:
 
 
 def distances(xy: F64) -> F64:
-    """Distances of points from one another, shape (n, n), in their unit."""
+    """Distances between points, shape (n, n), in the unit of ``xy``."""
     return np.asarray(np.hypot(*np.moveaxis(xy[:, None] - xy[None], -1, 0)))
 
 
-def days(places: Sequence[Place], zone: ZoneInfo, first: int, seed: int) -> Iterator[F64]:
+def days_of_air(places: Sequence[Located], zone: ZoneInfo, first: int, seed: int) -> Iterator[F64]:
     """Yield the air of one day after another, without end.
 
     Args:
-        places: where; n of them.
-        zone: whose sun and rush hours count.
+        places: n points to compute the air of.
+        zone: time zone of sunrise and rush hours.
         first: start of the first day, microseconds since 1970 UTC.
         seed: of everything random.
 
     Yields:
         Shape (1440, n, 8): PM in µg/m³, gases in ppm, °C and %, for the minutes that end 1 to 1440 min into the day.
+        A day always has 24 h, whatever the clocks on the wall do.
 
     """
     xy = kilometres(places)
@@ -82,15 +80,15 @@ def days(places: Sequence[Place], zone: ZoneInfo, first: int, seed: int) -> Iter
     day = 0
     while True:
         draw = generator(seed, 1, day)
-        common = _memory(draw.normal(size=(MINUTES, 5)), regional, REGIONAL_MINUTES)
-        shared = _memory(root @ draw.normal(size=(MINUTES, len(places), 6)), local, LOCAL_MINUTES)
+        common = _autocorrelated(draw.normal(size=(DAY_SLOTS, 5)), regional, REGIONAL_MINUTES)
+        shared = _autocorrelated(root @ draw.normal(size=(DAY_SLOTS, len(places), 6)), local, LOCAL_MINUTES)
         regional, local = common[-1:], shared[-1]
-        yield _air(*_clock(first + day * MINUTES * MINUTE_US, zone), common[:, None], shared, site)
+        yield _concentrations(*_local_time(first + day * DAY_US, zone), common[:, None], shared, site)
         day += 1
 
 
-def _memory(white: F64, before: F64, minutes: float) -> F64:
-    """Give white noise of unit variance a memory, so that it goes on from ``before`` and keeps its variance."""
+def _autocorrelated(white: F64, before: F64, minutes: float) -> F64:
+    """First-order autoregressive noise of unit variance from white noise, going on from ``before``."""
     from scipy.signal import lfilter  # noqa: PLC0415 - it takes a second to import, and only a simulation needs it
 
     keep = np.exp(-1 / minutes)
@@ -98,18 +96,20 @@ def _memory(white: F64, before: F64, minutes: float) -> F64:
     return np.asarray(lfilter([np.sqrt(1 - keep**2)], [1, -keep], white, axis=0, zi=keep * before)[0])
 
 
-def _clock(start: int, zone: ZoneInfo) -> tuple[F64, NDArray[np.bool_], F64]:
+def _local_time(start: int, zone: ZoneInfo) -> tuple[F64, B1, F64]:
     """Local hour, whether a weekend, and the year's phase in radians, of each minute of a day."""
-    ends = start + MINUTE_US * np.arange(1, MINUTES + 1)
-    hourly = [datetime.fromtimestamp(int(end) / 1e6, UTC).astimezone(zone).utcoffset() for end in ends[::60]]
-    offset = np.repeat([0.0 if o is None else o.total_seconds() for o in hourly], 60)
-    local = ends / 1e6 + offset
-    day = np.floor(local / 86400)
-    return local % 86400 / 3600, (day + 3) % 7 >= 5, 2 * np.pi * (day % 365.25) / 365.25
+    ends = start + SLOT_US * np.arange(1, DAY_SLOTS + 1)
+    hourly = [
+        datetime.fromtimestamp(int(end) / SECOND_US, UTC).astimezone(zone).utcoffset() for end in ends[::HOUR_SLOTS]
+    ]
+    offset = np.repeat([0.0 if o is None else o.total_seconds() for o in hourly], HOUR_SLOTS)
+    local = ends / SECOND_US + offset
+    day = np.floor(local / DAY_S)
+    return local % DAY_S / 3600, (day + 3) % 7 >= 5, 2 * np.pi * (day % 365.25) / 365.25
 
 
-def _air(hour: F64, weekend: NDArray[np.bool_], year: F64, common: F64, shared: F64, site: F64) -> F64:
-    """Put rhythm and noise together. Concentrations multiply, so noise is added to their logarithms."""
+def _concentrations(hour: F64, weekend: B1, year: F64, common: F64, shared: F64, site: F64) -> F64:
+    """Air of a day from rhythm and noise. Noise is added to the logarithms, as concentrations multiply."""
     rush = np.exp(-(((hour - 8) / 1.6) ** 2)) + np.exp(-(((hour - 19) / 2.2) ** 2))
     sun = np.maximum(0, np.sin(np.pi * (hour - 6) / 14)) ** 1.5
     winter = np.cos(year - 0.7)

@@ -9,14 +9,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from flows.arrays import F64, I64
+from flows.arrays import B1, F64, I64
 from schemas.measured import AIR
 from schemas.rejected import Reason
 from schemas.slots import EPOCH
 
 READING, DUPLICATE, FUTURE, BROKEN = range(4)
-"""What a line is: a reading that counts, a second copy, one from a clock that runs ahead, or none at all."""
-
+"""What a line is: a reading that counts, a second copy, one from a clock that runs ahead, or garbage."""
 
 TABLE = pa.schema(
     [
@@ -29,8 +28,8 @@ TABLE = pa.schema(
 """Readings as columns, with the wire's field names."""
 
 
-class _Line(msgspec.Struct):
-    """A message of ``env.air.reading.v1`` as text is needed for it; NaN is written as null."""
+class _WireReading(msgspec.Struct):
+    """A message of ``env.air.reading.v1`` in the wire's field order, its time as text; NaN is written as null."""
 
     station_id: str
     observed_at: str
@@ -46,17 +45,17 @@ class _Line(msgspec.Struct):
 
 
 @dataclass(slots=True)
-class Lines:
+class SimulatedLines:
     """Lines in the order they arrive: columns of n rows.
 
     Attributes:
         station: index into the city's stations, shape (n,).
         observed: end of the interval by the instrument's clock, microseconds since 1970 UTC, shape (n,).
-        arrival: when it reaches us, shape (n,).
-        values: in the order of ``VALUES``, shape (n, 8); NaN where not measured.
+        arrival: when the line reaches the pipeline, microseconds since 1970 UTC, shape (n,).
+        values: in the order of ``AIR.values``, shape (n, 8); NaN where not measured.
         role: ``READING``, ``DUPLICATE``, ``FUTURE`` or ``BROKEN``, shape (n,).
-        late: whether it was held back by an outage, shape (n,).
-        broken: why a line that is no reading must be refused, and its bytes; else none; shape (n,).
+        late: whether an outage delayed the line, shape (n,).
+        broken: (reason of refusal, bytes) of a line of garbage, else None; shape (n,).
 
     """
 
@@ -65,38 +64,42 @@ class Lines:
     arrival: I64
     values: F64
     role: NDArray[np.int8]
-    late: NDArray[np.bool_]
+    late: B1
     broken: NDArray[np.object_]
 
-    def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> "Lines":
+    def take(self, rows: I64 | B1) -> "SimulatedLines":
         """Return these rows."""
-        return Lines(*(getattr(self, column.name)[rows] for column in fields(self)))
+        return SimulatedLines(*(getattr(self, column.name)[rows] for column in fields(self)))
+
+    @classmethod
+    def joined(cls, runs: "Sequence[SimulatedLines]") -> "SimulatedLines":
+        """Return runs of lines one after another."""
+        return cls(*(np.concatenate([getattr(run, column.name) for run in runs]) for column in fields(cls)))
 
 
-def concatenate(runs: Sequence[Lines]) -> Lines:
-    """Put runs of lines one after another."""
-    return Lines(*(np.concatenate([getattr(run, column.name) for run in runs]) for column in fields(Lines)))
+def utc_time(microseconds: int) -> datetime:
+    """Time so many microseconds after 1970, in UTC.
+
+    >>> utc_time(1_500_000).isoformat()
+    '1970-01-01T00:00:01.500000+00:00'
+    """
+    return EPOCH + timedelta(microseconds=microseconds)
 
 
-def moment(at: int) -> datetime:
-    """Turn microseconds since 1970 UTC into a time."""
-    return EPOCH + timedelta(microseconds=at)
-
-
-def encode(lines: Lines, ids: Sequence[str], zone: tzinfo) -> list[bytes]:
-    """Encode lines as they stand on the wire, times in ``zone``, without line ends."""
+def encode(lines: SimulatedLines, ids: Sequence[str], zone: tzinfo) -> list[bytes]:
+    """Encode lines as JSON of the wire, times in ``zone``, without line ends."""
     moments, which = np.unique(lines.observed, return_inverse=True)
-    times = [moment(int(at)).astimezone(zone).isoformat() for at in moments]
+    times = [utc_time(int(at)).astimezone(zone).isoformat() for at in moments]
     names = map(ids.__getitem__, lines.station.tolist())
-    records = map(_Line, names, map(times.__getitem__, which.tolist()), *(v.tolist() for v in lines.values.T))
+    records = map(_WireReading, names, map(times.__getitem__, which.tolist()), *(v.tolist() for v in lines.values.T))
     texts = list(map(msgspec.json.Encoder().encode, records))
     for row in np.flatnonzero(lines.role == BROKEN):
         texts[row] = lines.broken[row][1]
     return texts
 
 
-def table(lines: Lines, ids: Sequence[str]) -> pa.Table:
-    """Lay readings out as columns, in the shape of ``TABLE``; nulls where not measured."""
+def to_table(lines: SimulatedLines, ids: Sequence[str]) -> pa.Table:
+    """Return readings as an Arrow table of the schema ``TABLE``; nulls where not measured."""
     station = pa.DictionaryArray.from_arrays(pa.array(lines.station, pa.int32()), pa.array(ids))
     values = [pa.array(column, from_pandas=True) for column in lines.values.T]
     status = pa.array(np.zeros(lines.role.size, np.int64))
@@ -104,8 +107,12 @@ def table(lines: Lines, ids: Sequence[str]) -> pa.Table:
     return pa.Table.from_arrays([station, observed, *values, status], schema=TABLE)
 
 
-def garble(text: bytes, draw: np.random.Generator) -> tuple[Reason, bytes]:
-    """Make a line that must be refused from one that need not be, and say why it must."""
+def corrupt(text: bytes, draw: np.random.Generator) -> tuple[Reason, bytes]:
+    """Turn a valid line into one that a pipeline must refuse; return the reason of refusal and the bytes.
+
+    >>> corrupt(b'{"station_id":"a","pm10":12.5}', np.random.default_rng(1))
+    ('contract', b'{"station_id":"a","pm10":1.0}')
+    """
     match int(draw.integers(7)):
         case 0:
             noise = draw.integers(0, 256, int(draw.integers(8, 200)), dtype=np.uint8).tobytes()

@@ -1,27 +1,22 @@
-"""What the lights of a city show, by the rules of ``display``: as records, and as a table for a terminal."""
+"""What the lights of a city show, by the rules of ``flows.kernels.display``."""
 
-from collections.abc import Iterable
-from datetime import datetime, timedelta, tzinfo
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
 
 from msgspec import Struct
-from rich import box
-from rich.console import Group
-from rich.table import Table
-from rich.text import Text
 
-from flows.cli.demo.pictures import GRADES, GRAY, cells
-from flows.cli.sql import cell
 from flows.kernels import display
 from schemas.city import City
-from schemas.errors import UsageError
-from schemas.light import COLORS, Color, LightState
+from schemas.light import Color, LightState
+from sinks.lights.states import StateSource
 
-FACES = {"smile": "😊", "calm": "🙂", "worry": "😟", "frown": "😡", None: ""}
-MINUTE = timedelta(minutes=1)
+log = logging.getLogger("cityair")
 
 
-class Seen(Struct, frozen=True):
-    """What one light shows at a moment of its own clock, and its newest message."""
+class LightView(Struct, frozen=True):
+    """What one light shows at a moment of its own clock, and its newest state."""
 
     light_id: str
     name: str
@@ -32,20 +27,37 @@ class Seen(Struct, frozen=True):
     pm25: float | None
     text: str | None
     why: str
-    """As ``display.Shown`` says: told, or gray by itself."""
+    """As ``display.Shown`` says: by the newest state, or gray by itself."""
     seq: int | None
-    """From here on: of the newest message, in force or not; null before any."""
+    """From here on: of the newest state, in force or not; null before the first."""
     as_of: datetime | None
     valid_until: datetime | None
     reason: str | None
 
 
 class Board:
-    """The lights of a city, each with its memory.
+    """The lights of a city, each with its newest state.
 
     Args:
-        city: names and order of the lights; others that are told something stand behind them.
-        only: one light's id; none: all.
+        city: names and order of the lights; lights that the city does not name follow behind.
+        only: id of the one light to show; None: all.
+
+    >>> from datetime import UTC, timedelta
+    >>> from schemas.city import parse
+    >>> city = parse(b'''
+    ... city = { id = "c", name = "C", timezone = "UTC" }
+    ... stations = [{ id = "a", lat = 35.0, lon = 128.0 }]
+    ... lights = [{ id = "light-1", name = "Station square", lat = 35.0, lon = 128.0 }]
+    ... ''')
+    >>> noon, later = (datetime(2026, 3, 2, 12, minute, tzinfo=UTC) for minute in (0, 15))
+    >>> state = LightState(
+    ...     light_id="light-1", seq=1, color="blue", grade=1, parameter="pm25", pm10=None, pm25=9.0, as_of=noon,
+    ...     valid_until=later, stations=["a"], coverage=1.0, reason="pm25 1 h mean 9 µg/m³", text=None,
+    ... )
+    >>> board = Board(city)
+    >>> board.update([state])
+    >>> [(view.color, view.why) for clock in (noon, later) for view in board.views(clock)]
+    [('blue', 'told'), ('gray', 'over')]
     """
 
     def __init__(self, city: City, only: str | None = None) -> None:
@@ -53,107 +65,60 @@ class Board:
         self._newest: dict[str, LightState | None] = dict.fromkeys(self._names)
         self._only = only
 
-    def take(self, states: Iterable[LightState]) -> None:
-        """Hand every light what came for it."""
+    @property
+    def light_ids(self) -> list[str]:
+        """Lights of the city, then others that a state came for."""
+        return [*self._newest]
+
+    def update(self, states: Iterable[LightState]) -> None:
+        """Hand each light the states that came for it."""
         for state in states:
             self._newest[state.light_id] = display.take(state.light_id, self._newest.get(state.light_id), state)
 
-    def look(self, clock: datetime) -> list[Seen]:
-        """Say what each light shows.
+    def views(self, clock: datetime) -> list[LightView]:
+        """What each light shows at a time."""
+        lights = self._newest if self._only is None else [self._only]
+        return [self._view(light, clock) for light in lights]
 
-        Raises:
-            UsageError: there is no such light.
-        """
-        if self._only is not None and self._only not in self._newest:
-            raise UsageError(f"--light {self._only}: unknown; there are {', '.join(self._newest) or 'none'}")
-        chosen = self._newest if self._only is None else [self._only]
-        return [self._seen(light, clock) for light in chosen]
-
-    def _seen(self, light: str, clock: datetime) -> Seen:
+    def _view(self, light: str, clock: datetime) -> LightView:
         newest = self._newest[light]
         shown = display.show(newest, clock)
         about = (newest.seq, newest.as_of, newest.valid_until, newest.reason) if newest else (None,) * 4
-        return Seen(light, self._names.get(light, ""), clock, *shown, *about)
+        return LightView(light, self._names.get(light, ""), clock, *shown, *about)
 
 
-def changed(before: Iterable[Seen], after: Iterable[Seen]) -> list[Seen]:
-    """Which lights show something else than before; a heartbeat changes nothing."""
-    was = {seen.light_id: _face(seen) for seen in before}
-    return [seen for seen in after if was.get(seen.light_id) != _face(seen)]
+def changed_views(before: Iterable[LightView], after: Iterable[LightView]) -> list[LightView]:
+    """Views of lights that show something else than before; a heartbeat changes nothing."""
+    shown_before = {view.light_id: _shown(view) for view in before}
+    return [view for view in after if shown_before.get(view.light_id) != _shown(view)]
 
 
-def _face(seen: Seen) -> tuple[object, ...]:
-    return (seen.color, seen.face, seen.pm10, seen.pm25, seen.text, seen.why)
+def _shown(view: LightView) -> tuple[object, ...]:
+    return (view.color, view.face, view.pm10, view.pm25, view.text, view.why)
 
 
-def table(board: list[Seen], grades: list[str], zone: tzinfo, *, colour: bool, trouble: str = "") -> Group:
-    """Draw a board.
+def follow(
+    source: StateSource, board: Board, views: list[LightView], clock: Callable[[], datetime]
+) -> Iterator[list[LightView]]:
+    """Yield views of lights that come to show something else, for ever; warn once while no states can come.
 
     Args:
-        board: what each light shows.
-        grades: their words, best first.
-        zone: in which times are written.
-        colour: else shades.
-        trouble: what stands in the way of new messages.
+        source: of new states.
+        board: is updated with them.
+        views: what the lights show at the start.
+        clock: of the lights.
     """
-    drawn = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for title in ("light", "", "shows", "PM10", "PM2.5", "air", "text", "reason"):
-        number = title.startswith("PM")
-        long = title in ("text", "reason")
-        drawn.add_column(title, justify="right" if number else "left", no_wrap=not long, overflow="fold")
-    for seen in board:
-        drawn.add_row(*row(seen, grades, zone, colour=colour))
-    at = f"{board[0].at.astimezone(zone):%Y-%m-%d %H:%M:%S} {getattr(zone, 'key', zone)}" if board else "no lights"
-    foot = Text(f"\n{at}, µg/m³")
-    if trouble:
-        foot.append(f"\nnothing can come: {trouble}", "bold red")
-    return Group(drawn, foot)
+    warned = ""
+    while True:
+        board.update(source.poll(to_next_second()))
+        if changes := changed_views(views, after := board.views(clock())):
+            yield changes
+        views = after
+        if (trouble := source.trouble) and not warned:
+            log.warning("nothing can come: %s", trouble)
+        warned = trouble
 
 
-def row(seen: Seen, grades: list[str], zone: tzinfo, *, colour: bool) -> list[Text]:
-    """Write one light: who, color and face, numbers, age of its air, words."""
-    grade = COLORS.index(seen.color)
-    shows = cells([grade] * 2, colour=colour).append(f" {FACES[seen.face] or '  '} ")
-    shows.append(f"{seen.color} {grades[grade - 1]}" if grade else seen.color, GRADES[grade - 1][1] if grade else GRAY)
-    numbers = ["" if value is None else f"{value:.0f}" for value in (seen.pm10, seen.pm25)]
-    told = seen.why == "told"
-    return [
-        Text(seen.light_id),
-        Text(cell(seen.name)),
-        shows,
-        *map(Text, numbers),
-        Text(age(seen.at - seen.as_of) if seen.as_of else "", "" if told else "dim"),
-        Text(cell(seen.text) if seen.text else "", "bold"),
-        Text(reason(seen, zone), "dim"),
-    ]
-
-
-def reason(seen: Seen, zone: tzinfo) -> str:
-    """Say why a light shows what it shows; one that grays itself says so.
-
-    Times are written in ``zone``.
-    """
-    if seen.as_of is None or seen.valid_until is None:
-        return "grays itself: nothing told yet"
-    until, as_of, at = (f"{when.astimezone(zone):%m-%d %H:%M}" for when in (seen.valid_until, seen.as_of, seen.at))
-    match seen.why:
-        case "over":
-            return f"grays itself: told nothing for after {until}"
-        case "clock":
-            return f"grays itself: its clock, {at}, lies before its air of {as_of}"
-        case _:
-            return cell(seen.reason)
-
-
-def age(span: timedelta) -> str:
-    """Write how old air is.
-
-    >>> age(timedelta(minutes=3, seconds=50)), age(timedelta(minutes=80)), age(timedelta(days=2.5)), age(-2 * MINUTE)
-    ('3 min', '1 h 20 min', '2 d 12 h', '0 min')
-    """
-    minutes = max(0, span // MINUTE)
-    if minutes < 60:
-        return f"{minutes} min"
-    if minutes < 24 * 60:
-        return f"{minutes // 60} h {minutes % 60} min"
-    return f"{minutes // 1440} d {minutes // 60 % 24} h"
+def to_next_second() -> float:
+    """Seconds until just after the clock's next whole one: lights change on whole minutes."""
+    return 1.001 - time.time() % 1

@@ -1,11 +1,11 @@
-"""What lights were told: states out of a lake, or off the compacted topic as they come."""
+"""States of a city's lights as they were published: out of a lake, or off the compacted topic as they come."""
 
-import sys
+import logging
 import time
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import msgspec
 from confluent_kafka import Consumer, KafkaError, TopicPartition
@@ -17,69 +17,99 @@ from schemas.errors import BrokerError
 from schemas.light import LightState
 from sinks.catalog import catalog
 
-TOPIC = "env.light.state.v1"
-GROUP = "light-cityair"
+STATE_TOPIC = "env.light.state.v1"
+LIGHT_GROUP = "light-cityair"
 """What a light's rights on the broker allow; nothing is ever committed."""
-LOOKED_EVERY = 5.0
-"""Seconds between two looks at a lake: it is not written more often than once an epoch."""
-REACH = timedelta(days=1)
-"""No state is in force for longer, and none is told so long after its air."""
-AWAY_FOR = 3.0
-"""Seconds after which a client that found its broker again no longer complains."""
-COLUMNS = ", ".join(LightState.__struct_fields__)
-OF_A_TIME = f"""
-SELECT told_at, {COLUMNS} FROM (
+LAKE_REFRESH_S = 5.0
+"""A lake is not written more often than once an epoch."""
+LONGEST_DELAY = timedelta(days=1)
+"""No state is in force for longer, and none is published so long after its air."""
+RECOVERED_S = 3.0
+"""Seconds without an error after which a client counts as connected again."""
+STATE_COLUMNS = ", ".join(LightState.__struct_fields__)
+STATES_BETWEEN = f"""
+SELECT told_at, {STATE_COLUMNS} FROM (
     SELECT *, max(as_of) OVER (PARTITION BY light_id ORDER BY seq) AS told_at
     FROM light_states WHERE as_of > $begin AND as_of <= $end
 ) WHERE told_at <= $upto ORDER BY light_id, seq
 """
-NEWEST = f"SELECT {COLUMNS} FROM light_states QUALIFY row_number() OVER (PARTITION BY light_id ORDER BY seq DESC) = 1"
+NEWEST_STATES = (
+    f"SELECT {STATE_COLUMNS} FROM light_states QUALIFY row_number() OVER (PARTITION BY light_id ORDER BY seq DESC) = 1"
+)
+
+log = logging.getLogger("cityair")
 
 
-class Told(NamedTuple):
-    """A state, and when the light had it at the earliest."""
+class PublishedState(NamedTuple):
+    """A state, and when its light had it at the earliest."""
 
     at: datetime
-    """The newest ``as_of`` up to it: when it was told is not kept, and a light that fell back to an hourly station was
-    told of older air."""
+    """The newest ``as_of`` of the light's states up to this one. The time of publication is not stored, and a light
+    that falls back to an hourly station gets a state of older air."""
     state: LightState
 
 
-def told(con: Any, begin: datetime, end: datetime) -> list[Told]:
-    """States that a lake's lights had from ``begin`` to ``end``, by light and in their order; the one before, too."""
-    names = {"begin": begin - REACH, "end": end + REACH, "upto": end}
-    rows = con.execute(OF_A_TIME, names).fetchall()
-    return [Told(at, _state(*row)) for at, *row in rows]
+class StateSource(Protocol):
+    """Where states come from: a lake or a topic."""
+
+    @property
+    def city(self) -> City:
+        """Its lights are shown."""
+
+    @property
+    def trouble(self) -> str:
+        """What keeps new states from coming; empty while nothing does."""
+
+    def read_all(self, at: datetime | None = None) -> list[LightState]:
+        """Every state that a light could know at a time; None: now."""
+
+    def poll(self, seconds: float) -> list[LightState]:
+        """Wait, and return the states that came."""
+
+
+def states_between(con: Any, begin: datetime, end: datetime) -> list[PublishedState]:
+    """Read states that a lake's lights had from ``begin`` to ``end``, and the one before; by light, in their order."""
+    names = {"begin": begin - LONGEST_DELAY, "end": end + LONGEST_DELAY, "upto": end}
+    rows = con.execute(STATES_BETWEEN, names).fetchall()
+    return [PublishedState(at, _state(*row)) for at, *row in rows]
 
 
 def _state(*row: Any) -> LightState:
     return LightState(**dict(zip(LightState.__struct_fields__, row, strict=True)))
 
 
-class Lake:
-    """States of the table ``light_states``."""
+class LakeStates:
+    """States of the table ``light_states``.
+
+    Args:
+        path: folder of the lake.
+        refresh_s: seconds between two looks at its files.
+
+    Raises:
+        ConfigurationError: there is no lake.
+    """
 
     trouble = ""
 
-    def __init__(self, path: Path) -> None:
-        self._con = catalog.connect(path)
-        self._looked = time.monotonic()
+    def __init__(self, path: Path, refresh_s: float = LAKE_REFRESH_S) -> None:
+        self._con, self._refresh_s = catalog.connect(path), refresh_s
+        self._refreshed = time.monotonic()
         self.city: City = self._con.snapshot.city
 
-    def whole(self, at: datetime | None = None) -> list[LightState]:
-        """All that lights could know at a time; none: the newest of each."""
+    def read_all(self, at: datetime | None = None) -> list[LightState]:
+        """Every state that a light could know at a time; None: the newest of each light."""
         if at is not None:
-            return [one.state for one in told(self._con, at, at)]
-        return [_state(*row) for row in self._con.execute(NEWEST).fetchall()]
+            return [published.state for published in states_between(self._con, at, at)]
+        return [_state(*row) for row in self._con.execute(NEWEST_STATES).fetchall()]
 
-    def take(self, seconds: float) -> list[LightState]:
-        """Wait, and return what came."""
+    def poll(self, seconds: float) -> list[LightState]:
+        """Wait, and return the newest states if the lake was read again."""
         time.sleep(seconds)
-        if time.monotonic() - self._looked < LOOKED_EVERY:
+        if time.monotonic() - self._refreshed < self._refresh_s:
             return []
-        self._looked = time.monotonic()
+        self._refreshed = time.monotonic()
         self._con.refresh()
-        return self.whole()
+        return self.read_all()
 
     def __enter__(self) -> Self:
         return self
@@ -88,44 +118,44 @@ class Lake:
         self._con.close()
 
 
-class _Complaints(ClientErrors):
-    """Remembers when the client last complained, too."""
+class _DatedErrors(ClientErrors):
+    """Last error of a client, and when it was."""
 
-    at = -AWAY_FOR
+    at = -RECOVERED_S
 
     def __call__(self, error: Any) -> None:
         super().__call__(error)
         self.at = time.monotonic()
 
 
-class Topic:
-    """States off ``env.light.state.v1``, from its beginning on.
+class TopicStates:
+    """States off a compacted topic, from its beginning on.
 
     Args:
-        city: whose lights they are.
-        topic: contract name of the topic.
+        city: its lights are shown.
+        topic: contract name; ``CITYAIR_KAFKA_PREFIX`` stands before it on the broker.
 
     Raises:
         BrokerError: the broker cannot be reached, or refuses us.
         ConfigurationError: the topic is not there.
     """
 
-    def __init__(self, city: City, topic: str = TOPIC) -> None:
+    def __init__(self, city: City, topic: str = STATE_TOPIC) -> None:
         self.city = city
         self._name = topic_name(topic)
-        self._complaints = _Complaints()
-        self._connection = Connection(errors=self._complaints)
+        self._errors = _DatedErrors()
+        self._connection = Connection(errors=self._errors)
         self._decode = msgspec.json.Decoder(LightState).decode
-        self._consumer: Any = Consumer(self._connection.consumer_settings(GROUP))
+        self._consumer: Any = Consumer(self._connection.consumer_settings(LIGHT_GROUP))
         self._ends = ends_of(self._consumer, self._name, self._connection)
 
     @property
     def trouble(self) -> str:
-        """What the client complains of now; empty while the broker answers."""
-        return self._complaints.last if time.monotonic() - self._complaints.at < AWAY_FOR else ""
+        """Last error of the client; empty while the broker answers."""
+        return self._errors.last if time.monotonic() - self._errors.at < RECOVERED_S else ""
 
-    def whole(self, at: datetime | None = None) -> list[LightState]:
-        """Read to where the topic ends now; leave out air of after ``at``, if that is given.
+    def read_all(self, at: datetime | None = None) -> list[LightState]:
+        """Read to where the topic ends now; with ``at``, leave out states of later air.
 
         Raises:
             BrokerError: the broker stops answering, or refuses us.
@@ -135,8 +165,8 @@ class Topic:
         self._consumer.assign([TopicPartition(self._name, number, end) for number, end in self._ends.items()])
         return [state for state in states if at is None or state.as_of <= at]
 
-    def take(self, seconds: float) -> list[LightState]:
-        """Wait for what comes after that, at most so long; return with the first message.
+    def poll(self, seconds: float) -> list[LightState]:
+        """Wait for states, at most so long; return with the first message.
 
         Raises:
             BrokerError: the broker refuses us.
@@ -161,7 +191,7 @@ class Topic:
                 yield self._decode(value)
             except (msgspec.MsgspecError, ValueError) as err:
                 where = f"{self._name} [{message.partition()}] at offset {message.offset()}"
-                print(f"cityair: {where} is no state of a light, and is left out: {err}", file=sys.stderr)
+                log.warning("%s is no state of a light, and is left out: %s", where, err)
 
     def __enter__(self) -> Self:
         return self
@@ -171,5 +201,5 @@ class Topic:
 
 
 def now() -> datetime:
-    """The clock of the lights that a command shows: this machine's."""
+    """The time by which lights are shown: this machine's."""
     return datetime.now(UTC)

@@ -211,7 +211,7 @@ def test_what_people_say_is_delivered_or_the_command_fails(cityair, lit_city, ci
     said = cityair("lights", "say", "light-0", "폭염 경보", "--until", "2099-01-01T18:00")
     assert "light-0 says '폭염 경보' until 2099-01-01 18:00 KST" in said
     cityair("lights", "say", "light-0", "")
-    cityair("lights", "say", "all", "안녕", "--until", "2099-01-01T18:00Z", "--kafka")
+    cityair("lights", "say", "all", "안녕", "--until", "2099-01-01T18:00Z")
     messages = contents(city_topics + MESSAGES, broker.servers)
     assert messages[0] == (
         "light-0",

@@ -12,7 +12,9 @@ from nbclient import NotebookClient
 
 from flows import settings
 from flows.cli.run import Tally, Wanted, play
-from flows.simulate.simulator import Truth, write
+from flows.simulate.files import write_run
+from flows.simulate.simulator import Simulation
+from flows.simulate.truth import Truth
 from sinks.catalog import catalog
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
@@ -25,7 +27,7 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Truth]:
     place = tmp_path_factory.mktemp("notebook")
     city = settings.load_city(None)
     start = datetime(2026, 11, 21, tzinfo=ZoneInfo(city.city.timezone))
-    truth = write(city, start, 0.4, 19, ("trouble",), place / "day.ndjson").truth
+    truth = write_run(Simulation(city, start, 0.4, 19, ("trouble",)), place / "day.ndjson").truth
     play(city, Wanted(str(place / "day.ndjson")), place / "lake", place / "recovery", Tally())
     return place / "lake", truth
 

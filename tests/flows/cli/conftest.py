@@ -1,4 +1,4 @@
-"""A lake for the commands that read one."""
+"""What the tests of commands share."""
 
 import pytest
 

@@ -4,25 +4,23 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from typer.testing import CliRunner
 
-from flows.cli.lake import app
 from schemas.errors import ContractError, UsageError
-from sinks.maintenance.check import MANY_FILES
+from sinks.maintenance import check as upkeep
+from tests.support.commands import invoke, stdout_of
 
 NOON = datetime(2026, 3, 2, 3, tzinfo=UTC)
 
 
-def invoke(lake, *words):
-    return CliRunner().invoke(app, [*words, "--lake", str(lake.root)])
-
-
 def run(lake, *words):
-    result = invoke(lake, *words)
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == 0, result.output
-    return result.stdout
+    return stdout_of("lake", *words, "--lake", lake.root)
+
+
+def failing(lake, *words):
+    """Run a command that must fail; return its error, and what it printed before."""
+    result = invoke("lake", *words, "--lake", lake.root, check=False)
+    assert result.exception is not None
+    return result.exception, result.stdout
 
 
 def test_audit_tells_the_books_of_each_partition(lake):
@@ -47,14 +45,14 @@ def test_audit_as_json(lake):
 @pytest.mark.parametrize("form", [[], ["--json"]])
 def test_audit_that_fails_reports_and_raises(lake, form):
     lake.books([0, 2], last=2)
-    result = invoke(lake, "audit", *form)
-    assert isinstance(result.exception, ContractError)
-    assert result.exception.status == 4
-    assert "epoch 0..2 lacks 1 offsets (1), its gap is 0" in str(result.exception)
+    error, printed = failing(lake, "audit", *form)
+    assert isinstance(error, ContractError)
+    assert error.status == 4
+    assert "epoch 0..2 lacks 1 offsets (1), its gap is 0" in str(error)
     if form:
-        assert json.loads(result.stdout)["faults"]
+        assert json.loads(printed)["faults"]
     else:
-        assert "faults" in result.stdout.splitlines()[-1]
+        assert "faults" in printed.splitlines()[-1]
 
 
 def test_check(lake):
@@ -64,13 +62,13 @@ def test_check(lake):
     assert out.splitlines()[-1] == "0 faults, 0 warnings"
     assert json.loads(run(lake, "check", "--json"))["tables"]["ledger"]["rows"] == 1
     next((lake.root / "ledger").glob("dt=*/*.parquet")).unlink()
-    result = invoke(lake, "check")
-    assert isinstance(result.exception, ContractError)
-    assert "1 faults" in result.stdout
+    error, printed = failing(lake, "check")
+    assert isinstance(error, ContractError)
+    assert "1 faults" in printed
 
 
 def test_warnings_do_not_fail_a_check(lake):
-    for _ in range(MANY_FILES + 1):
+    for _ in range(upkeep.MANY_FILES + 1):
         lake.epoch(flags=[{}])
     assert "warning: flags: 1 days of more than 8 files" in run(lake, "check")
 

@@ -16,22 +16,9 @@ from schemas.light import COLORS, LightState
 NOON = datetime(2026, 3, 2, 3, tzinfo=UTC)  # in Seoul
 SECOND = timedelta(seconds=1)
 CITY = b"""
-[city]
-id = "c"
-name = "C"
-timezone = "Asia/Seoul"
-[[stations]]
-id = "a"
-lat = 35.0
-lon = 128.0
-[[lights]]
-id = "light-1"
-lat = 35.0
-lon = 128.0
-[[lights]]
-id = "light-2"
-lat = 35.0
-lon = 128.0
+city = { id = "c", name = "C", timezone = "Asia/Seoul" }
+stations = [{ id = "a", lat = 35.0, lon = 128.0 }]
+lights = [{ id = "light-1", lat = 35.0, lon = 128.0 }, { id = "light-2", lat = 35.0, lon = 128.0 }]
 """
 FACES = {"gray": None, "blue": "smile", "green": "calm", "yellow": "worry", "red": "frown"}
 LOOKS = ("color", "face", "pm10", "pm25", "text", "why")
@@ -97,11 +84,11 @@ class Script:
         self.clock, self._steps, self._out = first, iter(steps), out
         self.told = []  # lines after each step
 
-    def whole(self, at=None):
+    def read_all(self, at=None):
         assert at is None
         return []
 
-    def take(self, seconds):
+    def poll(self, seconds):
         assert 0 < seconds <= 1.001, "the clock is asked at least once a second"
         self.told.append([json.loads(line) for line in self._out.getvalue().splitlines()])
         step = next(self._steps, None)
@@ -118,7 +105,7 @@ def follow(first, steps):
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out):
         patch.setattr(lights, "now", lambda: script.clock)
         with pytest.raises(KeyboardInterrupt):
-            lights.show(script, None, None, follow=True, as_json=True)
+            lights.follow_lights(script, None, as_json=True)
     assert len(script.told) == len(steps) + 1
     upto = [0, *map(len, script.told)]
     return [script.told[-1][begin:end] for begin, end in zip(upto, upto[1:], strict=False)]

@@ -15,6 +15,7 @@ import pytest
 from flows import cli
 from sinks import recovery_store as store
 from sinks.catalog import catalog
+from tests.support.commands import stdout_of
 
 COMMAND = Path(sys.executable).with_name("cityair")
 STATIONS = ("a", "b", "c", "d")
@@ -87,8 +88,7 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("made")
     (folder / "city.toml").write_text(CITY)
     write(folder / "air.ndjson", lines(1, 120))
-    words = [word for name, place in places_in(folder).items() for word in (f"--{name}", str(place))]
-    subprocess.run([COMMAND, "run", "air", *words], check=True, capture_output=True)
+    stdout_of("run", "air", *(word for name, place in places_in(folder).items() for word in (f"--{name}", place)))
     return folder
 
 

@@ -4,11 +4,9 @@ import gzip
 
 import msgspec
 import pytest
-import typer
-from typer.testing import CliRunner
 
-from flows.cli.simulate import simulate
 from schemas.errors import ConfigurationError, UsageError
+from tests.support.commands import invoke
 
 TINY = """
 city = { id = "tiny", name = "Tiny", timezone = "Asia/Seoul" }
@@ -18,19 +16,10 @@ stations = [{ id = "a", lat = 35.2, lon = 128.9 }, { id = "b", lat = 35.3, lon =
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """Run the command in a folder with a tiny city; an error of ours comes out as itself."""
+    """Runs the command in a folder with a tiny city; an error of ours comes out as itself."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny.toml").write_text(TINY)
-    app = typer.Typer()
-    app.command()(simulate)
-
-    def run(*words):
-        result = CliRunner().invoke(app, ["--city", "tiny.toml", *words])
-        if isinstance(result.exception, Exception) and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result
-
-    return run
+    return lambda *words: invoke("simulate", "--city", "tiny.toml", *words)
 
 
 def test_a_date_is_the_citys_midnight(run, tmp_path):
