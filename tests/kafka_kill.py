@@ -33,8 +33,8 @@ from typing import Any, NamedTuple
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import NewTopic
 
-from flows import air
-from flows.outputs.events import ALERT_TOPIC, DEAD_LETTER_ID, EVENT_ID, LIGHT_TOPIC
+from flows.air import ALERT_TOPIC, FLOW, LIGHT_TOPIC
+from schemas.headers import DEAD_LETTER_ID, EVENT_ID
 from schemas.topics import PARTITIONS, TOPICS, dead_letter_topic
 from sinks.catalog import catalog
 from sinks.maintenance.audit import audit
@@ -55,7 +55,7 @@ TOLD = {
 LIGHTS = 3
 SWING = 720
 """Minutes of a rise and fall of dust."""
-OUT = [*air.TOPICS, *(dead_letter_topic(topic) for topic in air.INPUT)]
+OUT = [*FLOW.outputs, *(dead_letter_topic(topic) for topic in FLOW.inputs)]
 POINTS = (
     "lake.before_files",
     "lake.after_files",
@@ -145,7 +145,7 @@ def prove(
             for view in ("air_readings", "rejects", "rolling", "rejects WHERE reason = 'too_late'")
         )
     sent, letters = (
-        sum(sum(map(len, killed.contents(topic))) for topic in topics) for topics in (air.TOPICS, [LETTERS])
+        sum(sum(map(len, killed.contents(topic))) for topic in topics) for topics in (FLOW.outputs, [LETTERS])
     )
     at = ", ".join(f"{count} {what}" for what, count in sorted(landed.items()))
     verdict = f"{len(faults)} faults" if faults else "equal to the undisturbed run"
@@ -484,7 +484,7 @@ def light_differences(flow: Flow) -> Iterator[str]:
 def message_differences(calm: Flow, killed: Flow) -> tuple[int, list[str]]:
     """Count the messages of an id that differ, and show a few."""
     unlike: list[str] = []
-    for topic in air.TOPICS:
+    for topic in FLOW.outputs:
         (one, _), (other, _) = calm.messages(topic), killed.messages(topic)
         names = sorted(name for name in one.keys() & other.keys() if one[name] != other[name])
         unlike += [f"{topic}: {name}: {one[name].value!r} and {other[name].value!r}" for name in names]

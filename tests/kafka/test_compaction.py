@@ -14,12 +14,13 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 from flows.broker.read_back import NewestMessage, read_newest
 from flows.outputs.events import Events
-from flows.signals.lights import Said
+from flows.signals.base import SignalBatch
+from flows.zone.result import ZoneResult
 from schemas.city import City, Identity
 from schemas.light import COLORS, LightState
 from sinks.catalog import catalog
 from sinks.kafka.sink import TopicSink
-from sinks.lights.states import Lake
+from sinks.lights.states import LakeStates
 from tests.server import until
 
 COMMAND = Path(sys.executable).with_name("cityair")
@@ -123,8 +124,9 @@ def state(light, seq):
 
 def told(seq, lights=LIGHTS):
     """The messages of a state of each light."""
-    events = Events(City(city=Identity(id="tiny", name="Tiny", timezone="Asia/Seoul"), stations=[]), "air")
-    [out] = events.told(Said(states=[state(light, seq) for light in lights]))
+    events = Events(City(city=Identity(id="tiny", name="Tiny", timezone="Asia/Seoul"), stations=[]), "air", [])
+    result = ZoneResult(signals=SignalBatch(states=[state(light, seq) for light in lights]))
+    [out] = events.of_zone([], result)
     assert out.topic == STATES
     return out.messages
 
@@ -204,7 +206,7 @@ def test_a_flow_goes_on_past_the_cleaner(cityair, city_file, send, reading, clea
 
     air(240, 300)
     cityair(*RUN)
-    with Lake(tmp_path / "lake") as lake:
+    with LakeStates(tmp_path / "lake") as lake:
         newest = {state.light_id: state for state in lake.whole()}
     with catalog.connect(tmp_path / "lake") as con:
         sql = "SELECT count(*), count(DISTINCT (light_id, seq)) FROM light_states"

@@ -30,7 +30,7 @@ from schemas.errors import BrokerError, CityairError
 from schemas.topics import TOPICS, dead_letter_topic, topic_specs
 from sinks.kafka import acls as access
 from sinks.kafka.admin import BrokerAdmin, create
-from sinks.lights.states import Topic
+from sinks.lights.states import TopicStates
 from tests.server import until
 
 PREFIX = "secured."
@@ -360,7 +360,7 @@ def test_the_client_of_a_light_sees_its_topic_and_can_do_nothing_else(be, put, v
 
     for name in set(ALL) - {STATES}:  # the same client, and another topic
         with pytest.raises(CityairError, match=f"{PREFIX}{name}.*[Aa]uthorization failed"):
-            Topic(load_city(None), name)
+            TopicStates(load_city(None), name)
     said = values(MESSAGES)
     assert MESSAGES in refused("light", "lights", "say", "all", "x", "--until", "2099-01-01T18:00")
     assert values(MESSAGES) == said

@@ -7,9 +7,9 @@ from itertools import pairwise
 import pytest
 from confluent_kafka import Producer
 
+from flows import air
 from flows.broker.connection import Connection, RetryPolicy
 from flows.broker.identities import TopicIdentities
-from flows import air
 from flows.settings import load_city
 from flows.sources.kafka.consumer import Pacing
 from flows.sources.kafka.partitions import Alignment

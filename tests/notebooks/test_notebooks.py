@@ -10,8 +10,10 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from flows import settings
-from flows.cli.run import Tally, Wanted, play
+from flows import air, settings
+from flows.engine.observe import RunObserver
+from flows.engine.run import RunOptions
+from flows.engine.run import run as run_flow
 from flows.simulate.files import write_run
 from flows.simulate.simulator import Simulation
 from flows.simulate.truth import Truth
@@ -28,7 +30,8 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Truth]:
     city = settings.load_city(None)
     start = datetime(2026, 11, 21, tzinfo=ZoneInfo(city.city.timezone))
     truth = write_run(Simulation(city, start, 0.4, 19, ("trouble",)), place / "day.ndjson").truth
-    play(city, Wanted(str(place / "day.ndjson")), place / "lake", place / "recovery", Tally())
+    options = RunOptions(str(place / "day.ndjson"))
+    run_flow(air.FLOW, city, options, place / "lake", place / "recovery", RunObserver())
     return place / "lake", truth
 
 

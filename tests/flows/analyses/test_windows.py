@@ -2,6 +2,7 @@
 
 import msgspec
 import numpy as np
+from flows.outputs.means_json import newest_means
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -9,7 +10,6 @@ from flows.analyses.indices import Scales
 from flows.analyses.windows import Means
 from flows.kernels import rolling
 from flows.outputs.lake_rows import VALID, coverage
-from flows.outputs.means_json import newest_means
 from flows.state.cadence import Cadence
 from schemas.measured import AIR
 

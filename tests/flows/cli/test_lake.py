@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from schemas.errors import ContractError, UsageError
-from sinks.maintenance import check as upkeep
+from sinks.maintenance.check import MANY_FILES
 from tests.support.commands import invoke, stdout_of
 
 NOON = datetime(2026, 3, 2, 3, tzinfo=UTC)
@@ -68,7 +68,7 @@ def test_check(lake):
 
 
 def test_warnings_do_not_fail_a_check(lake):
-    for _ in range(upkeep.MANY_FILES + 1):
+    for _ in range(MANY_FILES + 1):
         lake.epoch(flags=[{}])
     assert "warning: flags: 1 days of more than 8 files" in run(lake, "check")
 

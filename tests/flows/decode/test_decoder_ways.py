@@ -7,10 +7,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flows import air
 from flows.decode import timestamps as times
 from flows.decode.batch import InMemory
-from flows import air
-from flows.decode.decoder import Columns, Decoder
+from flows.decode.decoder import Columns
 from schemas.measured import AIR
 from tests.support.messages import GOOD, MARCH, MICROSECOND, rows_of, with_time
 

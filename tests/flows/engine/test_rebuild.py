@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flows import settings
+from flows import air, settings
 from flows.cli.run import Tally, Wanted, play
-from flows import air
 from flows.engine import rebuild
 from flows.sources.files import source as files
 from schemas.errors import ConfigurationError

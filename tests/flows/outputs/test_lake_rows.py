@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.decode.batch import InMemory, InputPartition, OffsetRange, Readings, SourceBatch
 from flows import air
+from flows.decode.batch import InMemory, InputPartition, OffsetRange, Readings, SourceBatch
 from flows.outputs.events import Events
 from flows.outputs.lake_rows import Rows, coverage
 from flows.zone.zone import Zone

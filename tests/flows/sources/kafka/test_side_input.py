@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from confluent_kafka import KafkaError
 
-from flows.air import light_check
+from flows.air import FLOW
 from flows.decode.batch import InputPartition
 from flows.sources.kafka.side_input import Refusal, SideInputDecoder, SideInputPartition
 from schemas.city import Light
@@ -18,7 +18,7 @@ TOPIC = "env.light.message.v1"
 @pytest.fixture(scope="module")
 def decoder(make_city):
     city = msgspec.structs.replace(make_city(), lights=[Light(id="light-07", lat=35.0, lon=128.8)])
-    return SideInputDecoder(LightMessage, light_check(city))
+    return SideInputDecoder(LightMessage, lambda message: FLOW.side_input.refuse(city, message))
 
 
 @pytest.fixture
