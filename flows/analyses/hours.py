@@ -23,7 +23,7 @@ def hours_between(first: int, last: int) -> I64:
 def hourly(grid: Grid, columns: Whole, cadence_slots: int, ended: I64) -> tuple[F64, F64]:
     """Means of the hours that end with given slots, and the share that values cover; shape (n, S, P) each.
 
-    Slots that the grid does not hold are empty: an hour that lies in them has mean NaN and coverage 0.
+    An hour that began before the grid does has mean NaN and coverage 0; slots ahead of the grid are empty.
 
     Args:
         grid: of the zone.
@@ -33,20 +33,12 @@ def hourly(grid: Grid, columns: Whole, cadence_slots: int, ended: I64) -> tuple[
     """
     means = np.full((ended.size, columns.size, grid.width), np.nan)
     coverage = np.zeros(means.shape)
-    whole = (ended - HOUR_SLOTS >= grid.oldest) & (ended <= grid.reach)
-    ahead = (ended > grid.reach) & (ended - HOUR_SLOTS < grid.reach)
-    for rows, ends, lengths in (
-        (whole, ended[whole], HOUR),
-        (ahead, np.array([grid.reach]), HOUR_SLOTS - (ended[ahead] - grid.reach)),
-    ):
-        if rows.any():
-            totals = grid.windows(ends, lengths, columns)  # of (P, W, S, E), either one window or one end
-            by_row = [
-                values.transpose(3, 1, 2, 0).reshape(-1, columns.size, grid.width)
-                for values in (totals.sum, totals.count, totals.filled)
-            ]
-            means[rows] = rolling.mean(by_row[0], by_row[1])
-            coverage[rows] = rolling.coverage(by_row[2], cadence_slots, HOUR_SLOTS)
+    known = ended - HOUR_SLOTS >= grid.oldest
+    if known.any():
+        totals = grid.windows(ended[known], HOUR, columns)
+        count, filled = totals.count[:, 0].transpose(2, 1, 0), totals.filled[:, 0].transpose(2, 1, 0)
+        means[known] = rolling.mean(totals.sum[:, 0].transpose(2, 1, 0), count)
+        coverage[known] = rolling.coverage(filled, cadence_slots, HOUR_SLOTS)
     return means, coverage
 
 

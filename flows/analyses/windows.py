@@ -239,9 +239,8 @@ class WindowMessages:
         ends, width = windows.ends.size, windows.columns.size
         exists = np.ascontiguousarray((totals.count > 0).transpose(order)).reshape(ends * width, -1)
         cell = np.flatnonzero(exists)
-        sums, counts, filled = (
-            part.transpose(order).reshape(-1)[cell] for part in (totals.sum, totals.count, totals.filled)
-        )
+        counts, filled = (part.transpose(order).reshape(-1)[cell] for part in (totals.count, totals.filled))
+        sums: I64 = totals.sum.transpose(order).reshape(-1)[cell]
         shares = windows.coverage(filled, cell % len(windows.lengths.names))
         values, covered = rolling.mean(sums, counts).tolist(), shares.tolist()
         valid = (shares >= VALID_COVERAGE).tolist()

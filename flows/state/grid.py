@@ -103,23 +103,22 @@ class Grid:
         return self._layers[name][start : end + 1]
 
     def windows(self, ends: I64, lengths: I64, columns: Whole) -> rolling.Windows:
-        """Total the windows that end with given slots.
+        """Total the windows that end with given slots; slots ahead of the grid are empty.
 
         Args:
             ends: rising, shape (E,).
-            lengths: of the windows in slots, shape (W,); the grid holds them whole.
+            lengths: of the windows in slots, shape (W,); none begins before the grid does.
             columns: of the instruments, shape (S,).
 
         Returns:
             Totals of shape (P, W, S, E).
         """
         lines = ends - self.oldest
-        assert lines.size == 0 or (lines[0] >= lengths.max(initial=0) and lines[-1] < self.length), (
-            "the grid does not hold these slots"
-        )
-        layers = tuple(self._layers[name] for name in ("sums", "counts", "suspects", "found"))
-        last = int(lines[-1]) if lines.size else 0
-        return rolling.windows_at(self._panes.running(last, layers), layers, lines, lengths, columns)
+        layers = self._layers["sums"], self._layers["counts"], self._layers["suspects"], self._layers["found"]
+        last = min(int(lines[-1]), self.length - 1) if lines.size else 0
+        running = self._panes.running(last, layers)
+        totals = running.sums, running.counts, running.filled, running.suspect
+        return rolling.windows_at(totals, layers, lines, lengths, columns)
 
     def move(self, slot: int) -> None:
         """Make room ahead of ``slot``; what lies ``behind`` or more before it is forgotten."""

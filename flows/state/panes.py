@@ -10,9 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.arrays import I64, Whole
-
-PANE_SLOTS = 10
-"""Slots of a pane. Pane b holds the grid's lines 10 b - 9 to 10 b; pane 0 lies before the grid and is empty."""
+from flows.kernels.rolling import PANE_SLOTS
 
 Layers = tuple[NDArray[Any], ...]
 """Sums, counts, suspects and findings of each slot, each of shape (lines, instruments, parameters)."""
