@@ -1,9 +1,11 @@
 """Why a message was refused: the closed list, and one refusal."""
 
-from typing import Literal, NamedTuple, get_args
+from typing import Final, Literal, NamedTuple, get_args
 
 Reason = Literal["undecodable", "contract", "unknown_station", "future", "duplicate", "too_late", "too_large"]
 REASONS: tuple[str, ...] = get_args(Reason)
+OTHER: Final = "other"
+"""In place of a reason: the message is of another flow's kind. It is counted, and refused by nobody."""
 
 MAX_MESSAGE_BYTES = 1 << 20
 """A message over 1 MiB is ``too_large``: the broker's own default limit."""
@@ -22,12 +24,12 @@ NO_ENVELOPE = Envelope(None, ())
 
 
 class Reject(NamedTuple):
-    """A message refused: where it stood, why, and what it was."""
+    """A message refused, or passed over: where it stood, why, and what it was."""
 
     part: int
-    """Index of its input partition in the arrivals that carried it."""
+    """Index of its input partition in the batch that carried it."""
     offset: int
-    reason: Reason
+    reason: Reason | Literal["other"]
     detail: str
     payload: bytes
     """The original bytes."""

@@ -49,13 +49,17 @@ class Storage(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A lake table: what one row is, the time that dates it, the key its revisions share, its columns, its storage."""
+    """A lake table: what one row is, the time that dates it, the key its revisions share, its columns, its storage.
+
+    A table of records, whose key is where a message stood, belongs to the one flow that takes this kind.
+    """
 
     doc: str
     time: str
     key: tuple[str, ...]
     schema: pa.Schema
     storage: Storage = Storage()
+    flow: str = "air"
 
     @property
     def revised(self) -> bool:
@@ -232,6 +236,7 @@ TABLES: dict[str, Table] = {
         "received_at",
         RECORD_KEY,
         _schema(
+            ("flow", NAME, "which refused it"),
             *ORIGIN,
             ("received_at", TIME, "when it reached the pipeline"),
             ("reason", NAME, "undecodable, contract, unknown_station, future, duplicate, too_late or too_large"),
@@ -241,19 +246,21 @@ TABLES: dict[str, Table] = {
         Storage(encodings={"koff": DELTA_PACKED}, statistics=("koff",), ranges=("koff",)),
     ),
     LEDGER_TABLE: Table(
-        "an epoch of one input partition",
+        "an epoch of one flow's input partition",
         "received_at",
-        ("topic", "kpart", "first_offset"),
+        ("flow", "topic", "kpart", "first_offset"),
         _schema(
+            ("flow", NAME, "whose epoch it is"),
             ("topic", NAME, "input topic, or the file's path"),
             ("kpart", pa.int32(), "its partition, or the file's order of appearance"),
             ("first_offset", pa.int64(), "first offset taken in the epoch"),
             ("last_offset", pa.int64(), "last offset taken in the epoch"),
             ("received", pa.int64(), "messages judged: stored + rejected + duplicate + too_late"),
-            ("stored", pa.int64(), "rows of air_readings"),
+            ("stored", pa.int64(), "rows in tables of readings and records"),
             ("rejected", pa.int64(), "rows of rejects but duplicates and those too late"),
             ("duplicate", pa.int64(), "messages whose every value was already taken"),
             ("too_late", pa.int64(), "readings from before the horizon"),
+            ("other", pa.int64(), "messages that another flow takes; they are in no other count"),
             ("gap", pa.int64(), "offsets that the broker does not have"),
             ("waiting", pa.int64(), "taken but not yet judged at the epoch's end: readings ahead of the clock"),
             ("received_at", TIME, "when the epoch's last message reached the pipeline"),
@@ -262,10 +269,12 @@ TABLES: dict[str, Table] = {
 }
 
 
-def record_tables() -> list[str]:
-    """Tables whose rows are accepted records: a message is a row of one of them, or of ``rejects``.
+def record_tables() -> dict[str, str]:
+    """Tables whose rows are accepted records, with the flow that takes them.
+
+    To each flow, a message is a row of one of its tables or of ``rejects``, or is passed over.
 
     >>> record_tables()
-    ['air_readings']
+    {'air_readings': 'air'}
     """
-    return [name for name, table in TABLES.items() if table.key == RECORD_KEY and name != REJECTS_TABLE]
+    return {name: table.flow for name, table in TABLES.items() if table.key == RECORD_KEY and name != REJECTS_TABLE}

@@ -51,6 +51,11 @@ TOPICS: dict[str, Topic] = {
 }
 
 
+KIND_FIELDS = ("station_id", "sensor_id", "report_id", "task_id")
+"""Fields that tell the kind of a message in an input of several flows: each flow takes its own, and passes over those
+of the others."""
+
+
 def is_compacted(topic: str) -> bool:
     """Whether the broker keeps only the newest message of each key of a topic.
 

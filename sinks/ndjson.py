@@ -13,7 +13,7 @@ from sinks import recovery_store
 from sinks.failpoints import failpoint
 
 STORE_FILE = "_cityair-store"
-"""File of the folder that holds the identity of the recovery store it belongs to."""
+"""File that holds the identity of the air flow's recovery store; those of other flows have their name behind."""
 
 
 class NdjsonSink(FixedPartitionedSink[list[Message], dict[str, Any]]):
@@ -23,6 +23,7 @@ class NdjsonSink(FixedPartitionedSink[list[Message], dict[str, Any]]):
         folder: made if it is not there.
         topics: names of the out-topics.
         identity: of the recovery store; files of another store are never cut.
+        flow: that writes; several may share a folder.
 
     Raises:
         ConfigurationError: the folder cannot be written, or holds files of another store.
@@ -41,9 +42,9 @@ class NdjsonSink(FixedPartitionedSink[list[Message], dict[str, Any]]):
     ({'v': 1, 'length': 12}, {'v': 1, 'length': 12})
     """
 
-    def __init__(self, folder: Path, topics: list[str], identity: str) -> None:
+    def __init__(self, folder: Path, topics: list[str], identity: str, flow: str = "air") -> None:
         self._folder, self._topics = folder, sorted(topics)
-        store_file = folder / STORE_FILE
+        store_file = folder / (STORE_FILE if flow == "air" else f"{STORE_FILE}-{flow}")
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if store_file.exists() and store_file.read_text() == identity:

@@ -87,7 +87,8 @@ def audit_lines(report: AuditReport) -> list[str]:
     lines = []
     for balance in report.partitions:
         judged = f"stored {balance.stored:,} + rejected {balance.rejected:,} + duplicate {balance.duplicate:,}"
-        records = balance.records or dict.fromkeys(record_tables(), 0)
+        of_flow = [table for table, flow in record_tables().items() if flow == balance.flow]
+        records = balance.records or dict.fromkeys(of_flow, 0)
         lines += [
             f"{balance.name}: offsets {balance.span}, gap {balance.gap:,}, waiting {balance.waiting:,}",
             f"  received {balance.received:,} = {judged} + too late {balance.too_late:,}",

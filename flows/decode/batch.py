@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from flows.arrays import F64, I32, I64, U8, Whole
 from schemas.measured import AIR, Measured, Recorded
 from schemas.rejected import NO_ENVELOPE, Envelope, Reject
+from schemas.slots import micros
 
 T = TypeVar("T")
 NO_INSTRUMENT = -1
@@ -208,6 +209,30 @@ def no_readings(measured: Measured = AIR) -> Readings:
         np.empty(0, np.int32),
         np.empty(0, np.int64),
         InMemory(()),
+    )
+
+
+def record_readings(measured: Measured, records: Sequence[Record], part: I32, offset: I64) -> Readings:
+    """Make rows of records, which have no values; the original bytes are left out.
+
+    Args:
+        measured: the kind of reading that they stand beside.
+        records: n of them.
+        part: index of the partition of each, shape (n,).
+        offset: of each, shape (n,).
+    """
+    n = len(records)
+    column = np.empty(n, object)
+    column[:] = records
+    return Readings(
+        np.full(n, NO_INSTRUMENT, np.int32),
+        np.array([micros(getattr(record.data, record.kind.time_field)) for record in records], np.int64),
+        np.full((n, len(measured.values)), np.nan, order="F"),
+        np.zeros((n, len(measured.gridded)), np.uint8),
+        part,
+        offset,
+        InMemory([b""] * n),
+        column,
     )
 
 

@@ -4,7 +4,7 @@ The wire tolerates: unknown fields are skipped, null and sentinels are missing v
 becomes a reject with the field's path and the reason.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from operator import attrgetter
@@ -16,14 +16,13 @@ from numpy.typing import NDArray
 
 from flows.arrays import F64, I32, I64, U8, Whole
 from flows.decode import fast_path
-from flows.decode.batch import NO_INSTRUMENT, InMemory, RawMessages, Readings, Record, concatenate
+from flows.decode.batch import InMemory, RawMessages, Readings, Record, concatenate, record_readings
 from flows.decode.duplicate_keys import duplicate_keys
 from flows.decode.refused import Refused
 from flows.decode.timestamps import EARLIEST, LATEST, NO_TIME, Times, bad_time
 from flows.decode.wire import lenient_type, wire_type
 from schemas.measured import Measured, Recorded
-from schemas.rejected import MAX_KEPT_BYTES, MAX_MESSAGE_BYTES, Reject
-from schemas.slots import micros
+from schemas.rejected import MAX_KEPT_BYTES, MAX_MESSAGE_BYTES, OTHER, Reject
 
 UNKNOWN = -2
 """In place of an instrument's index: the city file does not name it."""
@@ -57,7 +56,8 @@ class Decoder:
         measured: the kind of reading.
         instruments: their ids, in the order of their indices.
         sentinels: numbers that mean *not measured*, of each gridded value.
-        recorded: kinds of records; each is told by its id field.
+        recorded: kinds of records; each is known by its id field.
+        other_kinds: id fields of what other flows take from the same input; such messages are passed over.
 
     >>> from schemas.measured import AIR
     >>> decoder = Decoder(AIR, ["park"], [[-999.0]] * 6)
@@ -73,6 +73,7 @@ class Decoder:
         instruments: Sequence[str],
         sentinels: Sequence[Sequence[float]],
         recorded: Sequence[Recorded] = (),
+        other_kinds: Iterable[str] = (),
     ) -> None:
         self.measured = measured
         self._index = {name: i for i, name in enumerate(instruments)}
@@ -80,6 +81,7 @@ class Decoder:
         self._strict = msgspec.json.Decoder(wire_type(measured))
         self._lenient = msgspec.json.Decoder(lenient_type(measured))
         self._records = {kind.id_field: (kind, msgspec.json.Decoder(kind.contract)) for kind in recorded}
+        self._other_kinds = {*other_kinds} - {measured.id_field, *self._records}
         self._keys = msgspec.json.Decoder(dict[str, msgspec.Raw])
         self._id_of = attrgetter(measured.id_field)
         self._values_of = [attrgetter(name) for name in measured.values]
@@ -133,7 +135,8 @@ class Decoder:
                     rows.append(self._second_look(payload, err))
                 accepted.append(i)
             except Refused as refused:
-                rejects.append(Reject(part, int(offset[i]), refused.reason, refused.detail, payload[:MAX_KEPT_BYTES]))
+                text = b"" if refused.reason == OTHER else payload[:MAX_KEPT_BYTES]
+                rejects.append(Reject(part, int(offset[i]), refused.reason, refused.detail, text))
         texts = payloads if len(accepted) == len(payloads) else [payloads[i] for i in accepted]
         readings, more = self._columns_of(part, offset[accepted], rows, InMemory(texts))
         return readings, sorted(rejects + more, key=lambda reject: reject.offset)
@@ -157,7 +160,7 @@ class Decoder:
         """Decode a message that is no plain reading: a record, or a reading with a sentinel written as text."""
         if not isinstance(err, msgspec.ValidationError):
             raise Refused("undecodable", str(err) or type(err).__name__) from err
-        if self._records and (record := self._record(payload)) is not None:
+        if (self._records or self._other_kinds) and (record := self._record(payload)) is not None:
             return record
         try:
             row = self._lenient.decode(payload)
@@ -174,16 +177,25 @@ class Decoder:
         return row
 
     def _record(self, payload: bytes) -> Record | None:
-        """Decode a message as the record that its id field names; none where it has no such field."""
+        """Decode a message as the record that its id field names; none where it is a reading, or has no such field.
+
+        Raises:
+            Refused: it breaks the contract of its kind, or is of another flow's.
+        """
         try:
             present = self._keys.decode(payload)
-            id_field = next((name for name in self._records if name in present), None)
-            if id_field is None or self.measured.id_field in present:
+            if self.measured.id_field in present:
                 return None
-            kind, decoder = self._records[id_field]
-            return Record(kind, decoder.decode(payload))
+            for id_field, (kind, decoder) in self._records.items():
+                if id_field in present:
+                    return Record(kind, decoder.decode(payload))
         except msgspec.ValidationError as err:
             raise Refused("contract", str(err)) from err
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            return None
+        if self._other_kinds & present.keys():
+            raise Refused(OTHER, "")
+        return None
 
     def _columns_of(
         self, part: int, offset: I64, rows: Sequence[Any], payloads: RawMessages
@@ -216,21 +228,8 @@ class Decoder:
         readings, rejects = self._columns_of(
             part, offset[plain], [rows[i] for i in plain.tolist()], InMemory(payloads.take(plain))
         )
-        n, records = at.size, [rows[i] for i in at.tolist()]
-        values = np.full((n, len(self._values_of)), np.nan, order="F")
-        column = np.empty(n, object)
-        column[:] = records
-        observed = np.array([micros(getattr(r.data, r.kind.time_field)) for r in records], np.int64)
-        people = Readings(
-            np.full(n, NO_INSTRUMENT, np.int32),
-            observed,
-            values,
-            np.zeros((n, len(self.measured.gridded)), np.uint8),
-            _all(part, offset[at]),
-            offset[at],
-            InMemory(payloads.take(at)),
-            column,
-        )
+        people = record_readings(self.measured, [rows[i] for i in at.tolist()], _all(part, offset[at]), offset[at])
+        people.payloads = InMemory(payloads.take(at))
         people, more = self._judge(people, lambda _: None, lambda _: "", {})
         both = concatenate([readings, people])
         both = both.take(np.argsort(both.offset, kind="stable"))

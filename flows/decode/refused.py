@@ -1,4 +1,6 @@
-"""The verdict that a message is refused, raised where it is found."""
+"""The verdict that a message is refused, or of another flow's kind, raised where it is found."""
+
+from typing import Literal
 
 from schemas.rejected import Reason
 
@@ -6,7 +8,7 @@ from schemas.rejected import Reason
 class Refused(Exception):  # noqa: N818 - it is a verdict on a message, not an error of ours
     """Why a message is refused: one of the closed list of reasons, and the field with what was expected there."""
 
-    def __init__(self, reason: Reason, detail: str) -> None:
+    def __init__(self, reason: Reason | Literal["other"], detail: str) -> None:
         super().__init__(detail)
-        self.reason: Reason = reason
+        self.reason: Reason | Literal["other"] = reason
         self.detail = detail

@@ -46,7 +46,7 @@ class Edges:
 def build(flow: Flow, city: City, edges: Edges) -> Dataflow:
     """Join the steps. Their names label what the recovery store keeps: never rename one that was deployed."""
     instruments = flow.instruments(city)
-    rows = LakeRows(flow.measured, instruments)
+    rows = LakeRows(flow.name, flow.measured, instruments)
     dataflow = Dataflow(flow.name)
     side = op.input("words", dataflow, edges.side) if edges.side is not None else None
     batches = op.map("arrivals", op.input("input", dataflow, edges.source), lambda item: item[1])

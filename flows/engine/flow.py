@@ -17,6 +17,7 @@ from flows.zone.zone import DEFAULT, Zone
 from schemas.city import City, Parameter, Windows
 from schemas.durations import minutes
 from schemas.measured import Instrument, Measured, Recorded
+from schemas.topics import KIND_FIELDS
 
 
 class SideInput(NamedTuple):
@@ -92,10 +93,16 @@ class Flow:
         """Zones that have an instrument of this flow."""
         return sorted({instrument.zone for instrument in self.instruments(city)})
 
-    def decoder(self, city: City) -> Decoder:
-        """Make the decoder of what the flow takes."""
+    def decoder(self, city: City, *, shared_input: bool = False) -> Decoder:
+        """Make the decoder of what the flow takes.
+
+        Args:
+            city: for the instruments and their limits.
+            shared_input: what is of another flow's kind is passed over; on a topic it is refused.
+        """
         ids = [instrument.id for instrument in self.instruments(city)]
-        return Decoder(self.measured, ids, [limit.sentinels for limit in self.limits(city)], self.recorded)
+        sentinels = [limit.sentinels for limit in self.limits(city)]
+        return Decoder(self.measured, ids, sentinels, self.recorded, KIND_FIELDS if shared_input else ())
 
     def zone(self, city: City, name: str, settings: ZoneSettings = DEFAULT) -> Zone:
         """Make the state of a zone."""
@@ -114,5 +121,6 @@ class Flow:
             windows=self.windows(city),
             lateness=Lateness(minutes(late.horizon), minutes(late.wait), late.waiting_room),
             analyses=lambda: self.analyses(city),
+            books_records=name == self.zones(city)[0],
             signals=None if signals is None else lambda grid, cadences: signals(city, name, grid, cadences),
         )

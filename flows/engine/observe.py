@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from flows.outputs.lake_rows import LakeBatch
+from schemas.rejected import OTHER
 
 SHOWN_EVERY_S = 0.2
 """Seconds between two looks at the progress."""
@@ -41,6 +42,8 @@ class RunObserver:
 
     def __init__(self, flow: str = "", *, shown: bool = False, as_json: bool = False) -> None:
         self.dispositions: Counter[str] = Counter()
+        self.passed_over = 0
+        """Messages that another flow takes."""
         self._prefix = f"{flow}: " if flow else ""
         self._as_json, self._looked = as_json, 0.0
         self._status = _status() if shown else None
@@ -51,8 +54,11 @@ class RunObserver:
         """Count what became of messages, and show it now and then."""
         newest = ""
         for (partition, disposition), count in batch.dispositions.items():
-            self.dispositions[disposition] += count
             newest = partition.topic
+            if disposition == OTHER:
+                self.passed_over += count
+            else:
+                self.dispositions[disposition] += count
         if self._status and newest and time.monotonic() - self._looked > SHOWN_EVERY_S:
             self._looked = time.monotonic()
             self._status.update(f"{self._prefix}{self.dispositions.total():,} readings, {newest}")
@@ -63,9 +69,12 @@ class RunObserver:
         total = self.dispositions.total()
         counts = {name: self.dispositions[name] for name in DISPOSITIONS}
         if self._as_json:
+            counts["other"] = self.passed_over
             print(json.dumps({"received": total, **counts, "seconds": round(seconds, 3), "stopped": stopped}))  # noqa: T201
             return
         became = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items())
+        if self.passed_over:
+            became += f"; {self.passed_over:,} of another flow passed over"
         self.say(f"{total:,} readings in {seconds:.1f} s: {became}")
 
     def close(self) -> None:

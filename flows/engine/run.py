@@ -119,7 +119,7 @@ def _add_topics(
         dead = [dead_letter_topic(topic) for topic in booked] if edges.dead_letters else []
         edges.topics = TopicSink([*flow.outputs, *dead], store, stop)
     elif options.output:
-        edges.topics = NdjsonSink(Path(options.output), list(flow.outputs), identity)
+        edges.topics = NdjsonSink(Path(options.output), list(flow.outputs), identity, flow.name)
 
 
 def group_of(flow: Flow) -> str:
@@ -133,11 +133,10 @@ def open_source(flow: Flow, city: City, options: RunOptions, stop: Callable[[], 
     Raises:
         ConfigurationError: it cannot be read, or does not fit.
     """
-    decoder = flow.decoder(city)
     if options.input != KAFKA:
-        return open_input(options.input, options.map, decoder, stop, now_us)
+        return open_input(options.input, options.map, flow.decoder(city, shared_input=True), stop, now_us)
     reads = KafkaInput(list(flow.inputs), group_of(flow), bounded=options.stop_at_end, accept_gaps=options.accept_gaps)
-    records = RecordDecoder(decoder, seconds(city.late.future) * SECOND_US)
+    records = RecordDecoder(flow.decoder(city), seconds(city.late.future) * SECOND_US)
     return KafkaSource(reads, records, stop=stop, now=now_us)
 
 

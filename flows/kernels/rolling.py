@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.arrays import F64, I32, I64, Whole
-from flows.kernels.compiled import jitable, compiled
+from flows.kernels.compiled import compiled, jitable
 
 PANE_SLOTS = 10
 """Slots of a pane. Pane b holds a grid's lines 10 b - 9 to 10 b, and running totals are kept at its end; pane 0 lies

@@ -12,11 +12,11 @@ from flows.decode.batch import InputPartition
 from flows.zone.result import ZoneResult
 from schemas.city import City
 from schemas.headers import DEAD_LETTER, EVENT_ID, SEQUENCE
-from schemas.rejected import MAX_KEPT_BYTES, MAX_MESSAGE_BYTES, Reject
+from schemas.rejected import MAX_KEPT_BYTES, MAX_MESSAGE_BYTES, OTHER, Reject
 from schemas.topics import TOPICS, dead_letter_topic
 
-NO_DEAD_LETTER = frozenset({"duplicate"})
-"""Refused, but no dead letters: their values stand in the lake already."""
+NO_DEAD_LETTER = frozenset({"duplicate", OTHER})
+"""No dead letters: their values stand in the lake already, or another flow takes them."""
 
 Header = tuple[str, bytes | None]
 Headers = tuple[Header, ...]

@@ -15,10 +15,10 @@ from flows.arrays import I32, I64
 from flows.decode.batch import InputPartition, OffsetRange, SourceBatch
 from flows.zone.result import Accepted, AcceptedRecord, ZoneResult
 from schemas.measured import Instrument, Measured
-from schemas.rejected import MAX_KEPT_BYTES, REASONS, Reject
+from schemas.rejected import MAX_KEPT_BYTES, OTHER, REASONS, Reject
 from schemas.tables import NAME, TABLES
 
-COUNTED_APART = ("duplicate", "too_late")
+COUNTED_APART = ("duplicate", "too_late", OTHER)
 """Reasons that the ledger counts by themselves; the others are ``rejected``."""
 
 
@@ -59,12 +59,13 @@ class LakeRows:
     """Builder of the rows of one flow's tables.
 
     Args:
+        flow: its name.
         measured: the kind of reading.
         instruments: of the flow, in the order of their indices.
     """
 
-    def __init__(self, measured: Measured, instruments: Sequence[Instrument]) -> None:
-        self._measured = measured
+    def __init__(self, flow: str, measured: Measured, instruments: Sequence[Instrument]) -> None:
+        self._flow, self._measured = flow, measured
         self._instruments = arrays.texts([instrument.id for instrument in instruments])
         zones = sorted({instrument.zone for instrument in instruments})
         self._zones = arrays.texts(zones)
@@ -138,13 +139,15 @@ class LakeRows:
             lake.rows.append((table, self._batch(table, columns, None)))
 
     def _rejects(self, rejects: list[Reject], parts: Sequence[InputPartition], lake: LakeBatch) -> None:
-        if not rejects:
-            return
         for reject in rejects:
             reason = reject.reason if reject.reason in COUNTED_APART else "rejected"
             lake.dispositions[parts[reject.part], reason] += 1
+        rejects = [reject for reject in rejects if reject.reason != OTHER]
+        if not rejects:
+            return
         part, offset = np.array([r.part for r in rejects], np.int32), np.array([r.offset for r in rejects], np.int64)
         columns: dict[str, Column] = {
+            "flow": Names([self._flow], np.zeros(len(rejects), np.int32)),
             **_origin(part, offset, parts),
             "received_at": np.full(len(rejects), lake.received),
             "reason": Names(REASONS, np.array([REASONS.index(r.reason) for r in rejects], np.int32)),

@@ -109,7 +109,7 @@ class Zone:
         if end_of_input:
             self._finish(out)
         self._evaluate(out)
-        out.waiting = self.early.readings.part
+        out.waiting = self._waiting()
         return out
 
     def _of_known_partitions(self, readings: Readings, parts: Sequence[InputPartition]) -> Readings:
@@ -118,9 +118,14 @@ class Zone:
 
     def on_idle(self, minutes: int) -> ZoneResult:
         """Say what lights must be told because no air has come for so many minutes."""
-        out = ZoneResult(self.parts.known, waiting=self.early.readings.part)
+        out = ZoneResult(self.parts.known, waiting=self._waiting())
         self.signals.on_idle(minutes, out.signals)
         return out
+
+    def _waiting(self) -> I32:
+        """Partition of each reading in the early buffer; records only in the zone that books them."""
+        early = self.early.readings
+        return early.part if self.plan.books_records else early.part[early.station >= 0]
 
     def adopt(self, fired: dict[int, int], revision: int) -> None:
         """Take over from a zone whose state was lost: what had fired, by cadence in seconds, and its revisions."""
@@ -324,7 +329,8 @@ class Zone:
         if not self.records.take(slot, record):
             self._refuse(run.readings, "duplicate", "its id was taken before", out)
             return
-        out.records.append(AcceptedRecord(record, int(run.readings.part[0]), int(run.readings.offset[0])))
+        if self.plan.books_records:
+            out.records.append(AcceptedRecord(record, int(run.readings.part[0]), int(run.readings.offset[0])))
         if late:
             self.progress.late.records.append((slot, record))
         else:
@@ -352,6 +358,8 @@ class Zone:
         self._evaluate(out, finish=True)
 
     def _refuse(self, readings: Readings, reason: Reason, detail: str, out: ZoneResult) -> None:
+        if not self.plan.books_records:
+            readings = readings.take(readings.station >= 0)
         rows = range(len(readings))
         texts, envelopes = readings.payloads.take(rows), readings.payloads.envelopes(rows)
         for part, offset, text, envelope in zip(

@@ -9,9 +9,10 @@ import pyarrow as pa
 
 from flows.decode.batch import InputPartition, OffsetRange
 from flows.outputs.lake_rows import LakeBatch, ledger
+from schemas.rejected import OTHER
 
 DISPOSITIONS = ("stored", "rejected", "duplicate", "too_late")
-"""What becomes of a message; each is a column of the ledger."""
+"""What becomes of a message that is received; each is a column of the ledger."""
 
 
 @dataclass(slots=True)
@@ -33,17 +34,19 @@ class EpochLedger:
     """Offset accounting per epoch: of each input partition what was read, what became of it, and what still waits.
 
     Args:
+        flow: whose ledger it is.
         snapshot: as ``snapshot()`` gave it; empty in a new store.
 
     >>> air = InputPartition("air", 0)
-    >>> accounts = EpochLedger({})
+    >>> accounts = EpochLedger("air", {})
     >>> accounts.add(LakeBatch(7, offsets=[(air, OffsetRange(0, 0, 2, 3))], dispositions=Counter({(air, "stored"): 3})))
     >>> [row] = accounts.close().to_pylist()
     >>> row["first_offset"], row["last_offset"], row["received"], row["stored"], row["waiting"]
     (0, 2, 3, 3, 0)
     """
 
-    def __init__(self, snapshot: dict[str, Any]) -> None:
+    def __init__(self, flow: str, snapshot: dict[str, Any]) -> None:
+        self._flow = flow
         self._last_offset: dict[InputPartition, int] = {
             InputPartition(*key): offset for key, offset in snapshot.get("last", [])
         }
@@ -104,17 +107,20 @@ class EpochLedger:
         offsets = self._offsets.get(partition, _EpochOffsets(last + 1, last))
         self._last_offset[partition] = offsets.last
         counts = {name: self._dispositions[partition, name] for name in DISPOSITIONS}
-        received = offsets.messages + self._waiting_before[partition] - waiting
+        other = self._dispositions[partition, OTHER]
+        received = offsets.messages - other + self._waiting_before[partition] - waiting
         assert received == sum(counts.values()), (
             f"the books of {partition} do not balance: received {received}, became {counts}"
         )
         return {
+            "flow": self._flow,
             "topic": partition.topic,
             "kpart": partition.number,
             "first_offset": offsets.first,
             "last_offset": offsets.last,
             "received": received,
             **counts,
+            "other": other,
             "gap": offsets.gap,
             "waiting": waiting,
             "received_at": self._received_at,

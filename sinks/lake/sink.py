@@ -153,7 +153,7 @@ class LakePartition(StatefulSinkPartition[DeferredRows, dict[str, Any]]):
         self._tables: dict[str, int] = dict(state["tables"])
         """By table, the P of the newest epoch that had rows of it."""
         self._pending = [PendingEpoch.restore(epoch) for epoch in state["pending"]]
-        self._ledger = EpochLedger(state["books"])
+        self._ledger = EpochLedger(writer, state["books"])
         self._check_identity(state["lake"])
         for table in TABLES:
             self._check_table(table, fresh=resume is None)

@@ -18,6 +18,7 @@ def reject_rows(times, first=0, payload=b"{", reason="undecodable", partition=FI
     """Rows of ``rejects`` at these times in microseconds, with offsets from ``first``."""
     n = len(times)
     columns = [
+        pa.array(["air"] * n).dictionary_encode(),
         pa.array([partition.topic] * n).dictionary_encode(),
         pa.array([partition.number] * n, pa.int32()),
         pa.array(range(first, first + n), pa.int64()),

@@ -55,12 +55,13 @@ DEFAULTS = {
     "flag": 3,
     "tests": "spike",
     "revision": 0,
+    "flow": "air",
     "topic": "air",
     "kpart": 0,
     "reason": "contract",
     "detail": "",
     "payload": b"{}",
-    **dict.fromkeys(("received", "stored", "rejected", "duplicate", "too_late", "gap", "waiting"), 0),
+    **dict.fromkeys(("received", "stored", "rejected", "duplicate", "too_late", "other", "gap", "waiting"), 0),
     **dict.fromkeys((f"flag_{p}" for p in ("pm10", "pm25", "o3", "no2", "co", "so2")), 9),
 }
 
@@ -93,7 +94,20 @@ class LakeWriter:
             )
         return self
 
-    def books(self, offsets, *, rejects=(), waiting=0, gap=0, first=None, last=None, kpart=0, writer="air"):
+    def books(
+        self,
+        offsets,
+        *,
+        rejects=(),
+        waiting=0,
+        gap=0,
+        other=0,
+        first=None,
+        last=None,
+        kpart=0,
+        flow="air",
+        writer="air",
+    ):
         """Commit an epoch of input: readings at ``offsets``, rejects as (offset, reason), and a ledger that fits."""
         taken = [*offsets, *(offset for offset, _ in rejects)]
         count = {"duplicate": 0, "too_late": 0, "rejected": 0}
@@ -105,15 +119,19 @@ class LakeWriter:
             "received": len(taken),
             "stored": len(offsets),
             **count,
+            "other": other,
             "gap": gap,
             "waiting": waiting,
             "kpart": kpart,
+            "flow": flow,
         }
         readings = [
             {"koff": o, "kpart": kpart, "pm25": float(o), "flag_pm25": 1, "observed_at": NOON + timedelta(minutes=o)}
             for o in offsets
         ]
-        refused = [{"koff": o, "kpart": kpart, "reason": reason, "detail": f"at {o}"} for o, reason in rejects]
+        refused = [
+            {"flow": flow, "koff": o, "kpart": kpart, "reason": reason, "detail": f"at {o}"} for o, reason in rejects
+        ]
         return self.epoch(writer, air_readings=readings, rejects=refused, ledger=[ledger])
 
 

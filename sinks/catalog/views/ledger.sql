@@ -1,2 +1,3 @@
 -- What did each epoch of each input partition take in?
+SELECT * REPLACE (coalesce(flow, 'air') AS flow, coalesce(other, 0) AS other)
 FROM {ledger}

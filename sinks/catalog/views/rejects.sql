@@ -1,2 +1,3 @@
 -- Which messages were refused, and why?
+SELECT * REPLACE (coalesce(flow, 'air') AS flow)
 FROM {rejects}

@@ -1,6 +1,7 @@
--- How much was refused each day, by input and reason, and what did it look like?
+-- How much was refused each day, by flow, input and reason, and what did it look like?
 SELECT
     dt,
+    flow,
     topic,
     reason,
     count(*) AS messages,
@@ -8,4 +9,4 @@ SELECT
     max(received_at) AS last_received_at,
     arg_max(detail, received_at) AS newest_detail
 FROM rejects
-GROUP BY dt, topic, reason
+GROUP BY dt, flow, topic, reason

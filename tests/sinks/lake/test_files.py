@@ -143,7 +143,7 @@ def test_memory_does_not_grow_with_the_epoch(make_files):
     schema = TABLES[table].schema.remove_metadata()
     before, most = pa.total_allocated_bytes(), 0
     for _ in range(30):
-        fresh = {"topic": name, "kpart": pa.array(np.zeros(100_000, np.int32)), "received_at": times}
+        fresh = {"flow": name, "topic": name, "kpart": pa.array(np.zeros(100_000, np.int32)), "received_at": times}
         columns = [fresh[c] if c in fresh else numbers.take(numbers) for c in schema.names]
         files.add(table, pa.RecordBatch.from_arrays(columns, schema=schema))
         most = max(most, pa.total_allocated_bytes() - before)

@@ -21,7 +21,7 @@ def columns(row, *names):
 
 
 def test_an_epoch_is_a_row_of_each_partition():
-    ledger = EpochLedger({})
+    ledger = EpochLedger("air", {})
     ledger.add(batch(0, 3, stored=3))
     ledger.add(batch(3, 4, stored=2, rejected=1, duplicate=1))
     ledger.add(batch(0, 1, stored=1, partition=FILE._replace(number=1)))
@@ -32,7 +32,7 @@ def test_an_epoch_is_a_row_of_each_partition():
 
 
 def test_what_waits_is_received_in_the_epoch_that_judges_it():
-    ledger = EpochLedger({})
+    ledger = EpochLedger("air", {})
     ledger.add(batch(0, 10, stored=6, rejected=1, waiting=3))
     [row] = rows_of(ledger)
     assert columns(row, "first_offset", "last_offset", "received", "waiting") == (0, 9, 7, 3)
@@ -44,11 +44,11 @@ def test_what_waits_is_received_in_the_epoch_that_judges_it():
 
 
 def test_a_ledger_goes_on_from_its_snapshot():
-    ledger = EpochLedger({})
+    ledger = EpochLedger("air", {})
     ledger.add(batch(0, 10, stored=6, rejected=1, waiting=3))
     rows_of(ledger)
     assert rows_of(ledger) == [], "nothing came, nothing is written"
-    ledger = EpochLedger(ledger.snapshot())
+    ledger = EpochLedger("air", ledger.snapshot())
     ledger.add(batch(10, 4, gap=2, stored=5, duplicate=1, too_late=1, waiting=0))
     [row] = rows_of(ledger)
     assert columns(row, "first_offset", "last_offset", "received", "gap", "waiting") == (10, 15, 7, 2, 0)
@@ -57,7 +57,7 @@ def test_a_ledger_goes_on_from_its_snapshot():
 
 @pytest.mark.parametrize("dispositions", [{"stored": 9}, {"stored": 11}, {"stored": 9, "duplicate": 2}, {}])
 def test_a_message_lost_or_doubled_is_our_bug_and_is_loud(dispositions):
-    ledger = EpochLedger({})
+    ledger = EpochLedger("air", {})
     ledger.add(batch(0, 10, **dispositions))
     with pytest.raises(AssertionError, match="do not balance: received 10"):
         ledger.close()
@@ -68,7 +68,7 @@ def test_a_message_lost_or_doubled_is_our_bug_and_is_loud(dispositions):
     st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5), st.integers(0, 5), st.booleans()), min_size=1, max_size=20)
 )
 def test_rows_add_up_however_epochs_and_crashes_cut_them(items):
-    ledger, rows, next_offset, waiting, judged = EpochLedger({}), [], 0, 0, 0
+    ledger, rows, next_offset, waiting, judged = EpochLedger("air", {}), [], 0, 0, 0
     for stored, rejected, early, cut in items:
         count = stored + rejected
         if count + early:
@@ -82,7 +82,7 @@ def test_rows_add_up_however_epochs_and_crashes_cut_them(items):
         ledger.add(made)
         if cut:
             rows += rows_of(ledger)
-            ledger = EpochLedger(json.loads(json.dumps(ledger.snapshot())))
+            ledger = EpochLedger("air", json.loads(json.dumps(ledger.snapshot())))
     rows += rows_of(ledger)
     assert sum(row["received"] for row in rows) == judged
     assert sum(row["stored"] + row["rejected"] for row in rows) == judged

@@ -130,14 +130,32 @@ def test_a_new_table_of_records_is_audited_without_a_change(lake, monkeypatch):
     """A table is one of records by its key."""
     schema = TABLES["air_readings"].schema
     columns = [schema.field(name) for name in ("topic", "kpart", "koff", "observed_at")]
-    monkeypatch.setitem(TABLES, "odor_readings", Table("an odor", "observed_at", RECORD_KEY, pa.schema(columns)))
+    monkeypatch.setitem(
+        TABLES, "odor_readings", Table("an odor", "observed_at", RECORD_KEY, pa.schema(columns), flow="odor")
+    )
     create_tables(lake.root)
     lake.books([0, 1])
     odor = {"topic": "odor", "observed_at": NOON}
-    ledger = {"topic": "odor", "first_offset": 0, "last_offset": 2, "received": 3, "stored": 3}
+    ledger = {"flow": "odor", "topic": "odor", "first_offset": 0, "last_offset": 2, "received": 3, "stored": 3}
     lake.epoch(odor_readings=[{"koff": koff, **odor} for koff in (0, 1)], ledger=[ledger])
-    assert audited(lake).faults[0] == "odor[0]: the ledger says stored = 3, odor_readings holds 2"
+    assert audited(lake).faults[0] == "odor[0] of odor: the ledger says stored = 3, odor_readings holds 2"
     lake.epoch(odor_readings=[{"koff": 2, **odor}])
     report = audited(lake)
     assert report.faults == []
     assert [balance.records for balance in report.partitions] == [{"air_readings": 2}, {"odor_readings": 3}]
+
+
+def test_two_flows_share_an_input(lake):
+    """What one flow takes the other passes over; what has no kind both refuse."""
+    lake.books([0, 2], rejects=[(4, "contract")], other=2, last=4)
+    lake.books([], rejects=[(4, "contract")], other=4, first=0, last=4, flow="odor", writer="odor")
+    report = audited(lake)
+    assert report.faults == []
+    assert [(balance.name, balance.received, balance.other) for balance in report.partitions] == [
+        ("air[0]", 3, 2),
+        ("air[0] of odor", 1, 4),
+    ]
+    lake.books([], first=5, last=5, flow="odor", writer="odor")
+    sums, offsets = audited(lake).faults
+    assert sums.startswith("air[0] of odor: offsets 0..5 less a gap of 0 and 4 of other flows are 2 messages, but")
+    assert offsets == "air[0] of odor: epoch 5..5 lacks 1 offsets (5), its gap is 0"
