@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.analyses import indices
+from flows.analyses import indices, quality
 from flows.analyses.windows import Means
 from flows.arrays import I32, I64, U8
-from flows.kernels import nearby, one_end, rolling, surroundings
+from flows.kernels import one_end, rolling
+from flows.kernels.temporal_tests import LOOKAHEAD
 from flows.state.cadence import Cadence
 from flows.state.grid import Grid
 from flows.state.panes import KINDS, PANE_SLOTS
@@ -131,26 +132,18 @@ def _judge(
     """
     cadence = group.cadence
     start, stop = -(-first // cadence) * cadence, last // cadence * cadence
-    seen = min(stop + surroundings.LOOKAHEAD * cadence, until // cadence * cadence)
+    seen = min(stop + LOOKAHEAD * cadence, until // cadence * cadence)
     ended: I64 = np.arange(start + cadence, stop + 1, cadence, dtype=np.int64)
     if not ended.size:
         none = np.zeros((0, columns.size, len(AIR.gridded)), np.uint8)
         return none, none, ended
 
-    def cells(cells_before: int, some: NDArray[np.integer]) -> tuple[I64, NDArray[Any]]:
-        low = start - cells_before * cadence + 1
-        sums, counts = (_columns(grid.layer(name, low, seen), some) for name in ("sums", "counts"))
-        return _cells(sums, cadence, np.int64), _cells(counts, cadence, np.int64)
-
-    after = np.zeros((ended.size, columns.size, len(AIR.gridded)), np.uint8)
-    near = nearby.near(group.limits, (seen - start) // cadence)
-    some = np.arange(columns.size)
-    if near:
-        some = np.flatnonzero(nearby.unsure(*cells(near, columns), near, group.limits))
-    if some.size:
-        before_them = group.lookback // cadence
-        x = rolling.mean(*cells(before_them, columns[some]))
-        after[:, some] = surroundings.surroundings(x, before_them, group.limits)[: ended.size]
+    before_them = group.lookback // cadence
+    low = start - before_them * cadence + 1
+    sums, counts = (
+        _cells(_columns(grid.layer(name, low, seen), columns), cadence, np.int64) for name in ("sums", "counts")
+    )
+    after = quality.cell_tests(sums, counts, before_them, group.limits, group.pm25_over_pm10)[: ended.size]
     before: U8 = _columns(grid.layer("found", start + 1, stop), columns)[cadence - 1 :: cadence].copy()
     return before, after, ended
 
@@ -196,7 +189,10 @@ def _few(grid: Grid, columns: NDArray[np.integer], ends: I64, lengths: I64) -> r
 
 
 def _columns(layer: NDArray[Any], columns: NDArray[np.integer]) -> NDArray[Any]:
-    return layer if columns.size == layer.shape[1] else layer[:, columns]
+    """Select stations in rising order, as a view where they lie side by side."""
+    if columns.size and columns[-1] - columns[0] == columns.size - 1:
+        return layer[:, columns[0] : columns[-1] + 1]
+    return layer.take(columns, 1)
 
 
 def _cells(layer: NDArray[Any], slots: int, kind: type[np.integer]) -> NDArray[Any]:

@@ -1,7 +1,7 @@
 """Judge each value by itself: its own range and the instrument's status.
 
 This alone can fail a value, and so alone decides what a mean takes. What its surroundings say is in
-``flows.kernels.surroundings`` and gives at most SUSPECT.
+``flows.kernels.temporal_tests`` and gives at most SUSPECT.
 """
 
 import numpy as np

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from flows.analyses import indices
 from flows.analyses.ozone_hours import OzoneHours
+from flows.analyses.quality import limits_of
 from flows.arrays import F64, I64
-from flows.kernels import rolling, surroundings
+from flows.kernels import rolling
+from flows.kernels.temporal_tests import lookback
 from schemas.city import City
 from schemas.durations import minutes, seconds
 from schemas.slots import NEVER
@@ -42,8 +44,9 @@ class Cadence:
         self.scales = scales
         self.ozone: OzoneHours | None = None
         """Hours behind ozone's NowCast, where an index takes its regression."""
-        self.limits = surroundings.limits(city, self.cadence)
-        self.lookback = surroundings.lookback(self.limits) * self.cadence
+        self.limits = limits_of(city, self.cadence)
+        self.pm25_over_pm10 = city.quality.pm25_over_pm10
+        self.lookback = lookback(self.limits) * self.cadence
         kept = [
             length for length in city.windows.lengths if seconds(length) >= every and minutes(length) % self.step == 0
         ]

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
+from flows.analyses.quality import cell_tests, limits_of
 from flows.decode.batch import no_readings
-from flows.kernels.surroundings import limits, surroundings
 from flows.zone import watermark as clock_module
 from flows.zone import zone as zone_module
 from flows.zone.zone import Zone
@@ -182,8 +182,7 @@ def surrounded(city, told, zone, group):
             if cell < len(sums):
                 sums[cell, column, p] += total
                 counts[cell, column, p] += count
-    x = np.where(counts > 0, sums / np.maximum(counts, 1) / 1e9, np.nan)
-    found = surroundings(x, 0, limits(city, group.cadence))
+    found = cell_tests(sums, counts, 0, limits_of(city, group.cadence), city.quality.pm25_over_pm10)
     return {(s, p, (first + t) * group.cadence): int(found[t, s, p]) for t, s, p in np.argwhere(found).tolist()}, own
 
 

@@ -6,13 +6,14 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+from flows.analyses.quality import limits_of
 from flows.kernels import quality, rolling
-from flows.kernels.surroundings import limits, surroundings
-from schemas.city import City, Identity
+from flows.kernels.pm_ratio import pm25_above_pm10
+from flows.kernels.temporal_tests import temporal_tests
 from schemas.quality import Flag
+from tests.support.cells import CITY, as_cells
 
-CITY = City(city=Identity(id="tiny", name="Tiny", timezone="Asia/Seoul"), stations=[])
-LIMITS = limits(CITY, 60)
+LIMITS = limits_of(CITY, 60)
 SPANS = [np.array([getattr(p, name) for p in CITY.limits()]) for name in ("fail", "suspect")]
 
 
@@ -44,7 +45,8 @@ KERNELS = {
             *SPANS,
         ),
     ),
-    "surroundings": Kernel(surroundings, lambda n: (values(n, 2, 6), 0, LIMITS)),
+    "temporal_tests": Kernel(temporal_tests, lambda n: (*as_cells(values(n, 2, 6)), 0, LIMITS)),
+    "pm25_above_pm10": Kernel(pm25_above_pm10, lambda n: (whole(n), whole(n, np.uint8), 0, 0, 1, 1.1, 5.0)),
     "quantise": Kernel(rolling.quantise, lambda n: (np.nan_to_num(values(n, 6)),)),
     "windows": Kernel(
         lambda *a: rolling.windows(*a).sum.T, lambda n: (whole(n), *(whole(n, np.int16) for _ in range(3)), (1, 6), 0)
@@ -122,7 +124,8 @@ def test_nan_never_becomes_good():
 
 def test_nan_is_never_found_and_never_counts():
     x = values(60, 2, 6)
-    assert not surroundings(x, 0, LIMITS)[np.isnan(x)].any()
-    assert surroundings(x, 0, LIMITS).any()
-    assert not surroundings(np.full((60, 2, 6), np.nan), 0, LIMITS).any()
+    bits = temporal_tests(*as_cells(x), 0, LIMITS)
+    assert not bits[np.isnan(x)].any()
+    assert bits.any()
+    assert not temporal_tests(*as_cells(np.full((60, 2, 6), np.nan)), 0, LIMITS).any()
     assert np.isnan(rolling.mean(np.zeros(3, np.int64), np.zeros(3, np.int32))).all()

@@ -1,12 +1,12 @@
-"""Tests of the surroundings case by case: PM10 of one station."""
+"""Tests of a value's own series case by case: PM10 of one station."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from flows.kernels.surroundings import Limits, surroundings
+from flows.kernels.temporal_tests import Limits, temporal_tests
 from schemas.quality import Test
-from tests.flows.kernels.cells import column
+from tests.support.cells import as_cells, column
 
 OFF = Limits(
     spike=np.full(6, np.inf),
@@ -16,14 +16,12 @@ OFF = Limits(
     flat_line_cells=3,
     attenuated_signal_cells=3,
     zeros_cells=3,
-    pm25_ratio=1.1,
-    pm25_offset=1e9,
 )
 """No test but zeros in a row."""
 
 
 def bits(values, **changes):
-    found = surroundings(column(*values), 0, OFF._replace(**changes))
+    found = temporal_tests(*as_cells(column(*values)), 0, OFF._replace(**changes))
     assert not found[:, 0, 1:].any()
     return found[:, 0, 0].tolist()
 
@@ -72,7 +70,7 @@ def test_rate_of_change(values, expected):
 def test_the_cell_before_the_first_is_seen():
     x = column(10, 90, 10, 10)
     spans = OFF._replace(spike=only(0, 5.0), rate_of_change=only(0, 5.0))
-    assert surroundings(x, 1, spans)[:, 0, 0].tolist() == [Test.SPIKE | Test.RATE_OF_CHANGE] * 2 + [0]
+    assert temporal_tests(*as_cells(x), 1, spans)[:, 0, 0].tolist() == [Test.SPIKE | Test.RATE_OF_CHANGE] * 2 + [0]
 
 
 @pytest.mark.parametrize(
@@ -139,9 +137,9 @@ def test_a_lively_signal_is_not_attenuated_wherever_it_lives(level, swing):
     random = np.random.default_rng(3)
     x = np.clip(level + swing * random.choice([-1.0, 1.0], 1440), -1e5, 1e5)
     spans = OFF._replace(attenuated_signal=only(0, 1e-4, others=0.0), attenuated_signal_cells=1440)
-    assert not surroundings(column(*x), 0, spans).any()
+    assert not temporal_tests(*as_cells(column(*x)), 0, spans).any()
     x = level + 1e-5 * random.choice([-1.0, 1.0], 1440)
-    assert surroundings(column(*x), 0, spans)[-1, 0, 0] == Test.ATTENUATED_SIGNAL
+    assert temporal_tests(*as_cells(column(*x)), 0, spans)[-1, 0, 0] == Test.ATTENUATED_SIGNAL
 
 
 def test_a_wrapped_variance_is_not_small():
@@ -149,7 +147,7 @@ def test_a_wrapped_variance_is_not_small():
     low, high, n = 0, 2**26, 128  # n²/4 × 2^52 = 2^64
     x = [float(low), float(high)] * (n // 2)
     spans = OFF._replace(attenuated_signal=only(0, 1000.0, others=0.0), attenuated_signal_cells=n)
-    assert not surroundings(column(*x), 0, spans).any()
+    assert not temporal_tests(*as_cells(column(*x)), 0, spans).any()
 
 
 @pytest.mark.parametrize(
@@ -168,28 +166,6 @@ def test_zeros(values, expected):
     assert bits(values, zeros_cells=4) == [Test.ZEROS * e for e in expected]
 
 
-@pytest.mark.parametrize(
-    ("pm10", "pm25", "found"),
-    [
-        (50, 60, 0),
-        (50, 60.001, 1),
-        (nan, 99, 0),
-        (50, nan, 0),
-        (0, 5, 0),
-        (0, 5.1, 1),
-        (2.3, 7.53, 0),
-        (2.3, 7.530001, 1),
-    ],
-)
-def test_pm25_above_pm10(pm10, pm25, found):
-    x = np.full((1, 2, 6), 0.5)
-    x[0, 1, :2] = pm10, pm25
-    spans = OFF._replace(pm25_offset=5.0)
-    expected = np.zeros((1, 2, 6))
-    expected[0, 1, :2] = found * int(Test.PM25_ABOVE_PM10)
-    np.testing.assert_array_equal(surroundings(x, 0, spans), expected)
-
-
 @pytest.mark.parametrize("level", [0.1, 1.1, 10.0, 20.0, 20.1, 123.4, 700.2, 1999.9])
 def test_decimals_at_a_limit_are_neither_above_nor_below(level):
     a, b = round(level, 1), round(level + 0.1, 1)
@@ -206,5 +182,5 @@ def test_the_smallest_tolerance_still_finds_what_is_equal():
 @pytest.mark.parametrize("parameter", range(6))
 def test_each_parameter_has_its_own_limit(parameter):
     x = np.tile(np.array([10.0, 20.0, 10.0])[:, None, None], (1, 2, 6))
-    found = surroundings(x, 0, OFF._replace(spike=only(parameter, 5.0)))
+    found = temporal_tests(*as_cells(x), 0, OFF._replace(spike=only(parameter, 5.0)))
     assert set(map(tuple, np.argwhere(found))) == {(1, 0, parameter), (1, 1, parameter)}

@@ -1,0 +1,113 @@
+"""Tests of cells with the limits of a city file."""
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pandas as pd
+import pytest
+
+from flows.analyses.quality import cell_tests, limits_of
+from flows.kernels.rolling import mean
+from flows.kernels.temporal_tests import lookback, temporal_tests
+from schemas.city import Parameter, Quality
+from schemas.measured import AIR
+from schemas.quality import Test
+from tests.support.cells import CITY, as_cells, column
+from tests.support.slow_surroundings import by_the_rules
+
+SEOUL = Path(__file__).resolve().parents[4] / "shared" / "data" / "seoul" / "readings_2017.tsv.gz"
+PM_RATIO = CITY.quality.pm25_over_pm10
+
+
+@pytest.mark.parametrize(
+    ("cadence", "flat", "attenuated", "zeros"), [(1, 360, 720, 180), (5, 72, 144, 36), (7, 51, 102, 25), (60, 6, 12, 3)]
+)
+def test_lengths_in_cells(cadence, flat, attenuated, zeros):
+    limits = limits_of(CITY, cadence)
+    assert (limits.flat_line_cells, limits.attenuated_signal_cells, limits.zeros_cells) == (flat, attenuated, zeros)
+    assert lookback(limits) == attenuated - 1
+
+
+def test_no_window_is_shorter_than_three_cells():
+    short = Quality(flat_line_length="1h", attenuated_signal_length="2h", zeros_length="10m")
+    limits = limits_of(msgspec.structs.replace(CITY, quality=short), 60)
+    assert (limits.flat_line_cells, limits.attenuated_signal_cells, limits.zeros_cells) == (3, 3, 3)
+    assert lookback(limits) == 2
+
+
+def test_a_limit_left_out_or_zero_is_a_test_not_made():
+    quiet = Parameter(unit="ppm", fail=(0, 1), suspect=(0, 1), spike=0, rate_of_change=None, flat_line=0)
+    city = msgspec.structs.replace(CITY, parameters={"o3": quiet})
+    limits, o3 = limits_of(city, 1), AIR.gridded.index("o3")
+    assert limits.spike[o3] == limits.rate_of_change[o3] == np.inf
+    assert limits.flat_line[o3] == limits.attenuated_signal[o3] == 0
+    x = column(*[0.5] * 400, 0.9, *[0.5] * 400, parameter=o3)
+    assert not temporal_tests(*as_cells(x), 0, limits).any()
+
+
+def test_limits_are_those_of_the_city_file():
+    pm10 = Parameter(
+        unit="µg/m³", fail=(0, 9), suspect=(0, 9), spike=1, rate_of_change=2, flat_line=3, attenuated_signal=4
+    )
+    quality = Quality(flat_line_length="1h", attenuated_signal_length="2h", zeros_length="30m")
+    limits = limits_of(msgspec.structs.replace(CITY, parameters={"pm10": pm10}, quality=quality), 1)
+    assert [limit[0] for limit in limits[:4]] == [1, 2, 3, 4]
+    assert limits[4:] == (60, 120, 30)
+
+
+def test_pm25_above_pm10_is_set_on_both():
+    x = np.full((2, 2, 6), 0.5)
+    x[1, 1, :2] = 50.0, 60.001
+    expected = np.zeros((1, 2, 6))
+    expected[0, 1, :2] = Test.PM25_ABOVE_PM10
+    np.testing.assert_array_equal(cell_tests(*as_cells(x), 1, limits_of(CITY, 60), (1.1, 5.0)), expected)
+
+
+def plain(x, first, limits, ratio):
+    """Every test as it is written, over every window, on the whole slice."""
+    bits = by_the_rules(x, first, limits)
+    above = x[first:, :, 1] > ratio[0] * x[first:, :, 0] + ratio[1]
+    bits[..., :2] += above[..., None] * np.uint8(Test.PM25_ABOVE_PM10)
+    return bits
+
+
+@pytest.mark.skipif(
+    not SEOUL.exists(), reason="the Seoul readings lie beside the repository only where it is developed"
+)
+def test_a_month_of_seoul():
+    table = pd.read_csv(SEOUL, sep="\t", header=None, na_values=["null"], parse_dates=[0])
+    month = table[table[0].dt.strftime("%Y-%m") == "2017-05"].groupby([0, 1]).first()
+    hours = pd.date_range("2017-05-01", "2017-05-31 23:00", freq="h")
+    stations = month.index.unique(level=1)
+    x = month.reindex(pd.MultiIndex.from_product([hours, stations])).to_numpy().reshape(len(hours), len(stations), 6)
+    x = x[..., [4, 5, 3, 1, 2, 0]]  # so2 no2 co o3 pm10 pm25 of the file, in our order
+    x[x < 0] = np.nan
+    limits = limits_of(CITY, 60)
+    bits = cell_tests(*as_cells(x), 24, limits, PM_RATIO)
+    # The oracle works in binary; decimals at a limit are kept off it by half a quantum.
+    wider = limits._replace(spike=limits.spike + 5e-10, rate_of_change=limits.rate_of_change + 5e-10)
+    wider = wider._replace(flat_line=np.maximum(limits.flat_line - 5e-10, 0))
+    np.testing.assert_array_equal(bits, plain(x, 24, wider, (PM_RATIO[0], PM_RATIO[1] + 5e-10)))
+    assert all((bits & test).any() for test in Test if test is not Test.ATTENUATED_SIGNAL)
+
+
+def test_a_day_by_the_minute():
+    random = np.random.default_rng(11)
+    T, scale = 1400, np.array([8, 4, 0.005, 0.004, 0.1, 0.001])
+    walk = np.cumsum(random.normal(0, 0.05, (T, 1, 6)), axis=0)
+    x = 5 * scale + scale * (walk + random.normal(0, 0.1, (T, 1, 6)))
+    x[random.random(x.shape) < 0.05] = np.nan
+    x[500:1000, 0, 0] = 41.0  # stuck
+    x[400:1300, 0, 1] = 30 + random.normal(0, 0.2, 900)  # damped
+    x[1050:1060, 0, 0] = 9.0  # below PM2.5
+    x[600:900, 0, 2] = 0.0
+    x[749:752, 0, 3] = 0.02, 0.52, 0.02
+    x[1398:, 0, 5] = 0.005, 0.5  # the last cell may be a step, not yet a spike
+    limits = limits_of(CITY, 1)
+    first = lookback(limits)
+    sums, counts = as_cells(x)
+    bits = cell_tests(sums, counts, first, limits, PM_RATIO)
+    np.testing.assert_array_equal(bits, plain(mean(sums, counts), first, limits, PM_RATIO))
+    assert all((bits & test).any() for test in Test)
+    assert bits[-1, 0, 5] == Test.RATE_OF_CHANGE
