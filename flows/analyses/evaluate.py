@@ -14,15 +14,11 @@ from numpy.typing import NDArray
 from flows.analyses import indices, quality
 from flows.analyses.windows import Means
 from flows.arrays import I32, I64, U8
-from flows.kernels import one_end, rolling
+from flows.kernels import rolling
 from flows.kernels.temporal_tests import LOOKAHEAD
 from flows.state.cadence import Cadence
 from flows.state.grid import Grid
-from flows.state.panes import KINDS, PANE_SLOTS
 from schemas.measured import AIR
-
-FEW = 3
-"""Ends up to which windows are added up one by one, rather than from sums over all minutes before."""
 
 
 @dataclass(slots=True)
@@ -163,29 +159,9 @@ def _windows(
     grid: Grid, group: Cadence, columns: NDArray[np.integer], first: int, last: int
 ) -> tuple[rolling.Windows, I64]:
     """Totals of the windows that end in (first, last], shape (6, windows, columns, ends), and their ends."""
-    step = group.step
     start, stop = group.floor(first), group.floor(last) if group.names else group.floor(first)
-    ends: I64 = np.arange(start + step, stop + 1, step, dtype=np.int64)
-    if not ends.size or (ends.size <= FEW and step % PANE_SLOTS and not (group.lengths % PANE_SLOTS).any()):
-        return _few(grid, columns, ends, group.lengths), ends
-    low = start - group.longest
-    totals = (
-        grid.minutes(low, stop).added(step) if step % PANE_SLOTS else grid.blocks(low, stop).added(step // PANE_SLOTS)
-    )
-    lengths = tuple(int(length) // step for length in group.lengths)
-    return rolling.windows(*totals.of(columns), lengths, group.longest // step), ends
-
-
-def _few(grid: Grid, columns: NDArray[np.integer], ends: I64, lengths: I64) -> rolling.Windows:
-    """Total the windows of a few ends one by one."""
-    shape = len(AIR.gridded), lengths.size, columns.size, ends.size
-    found = tuple(np.zeros(shape, kind) for kind in KINDS)
-    stations = columns.astype(np.int64, copy=False)
-    for e, end in enumerate(ends.tolist()):
-        running, last = grid.running(end // PANE_SLOTS * PANE_SLOTS)
-        assert grid.line(end - int(lengths.max())) >= 0, "the grid does not hold these slots"
-        one_end.total(tuple(running), last, PANE_SLOTS, grid.cells(), grid.line(end), lengths, stations, found, e)
-    return rolling.Windows(*found)
+    ends: I64 = np.arange(start + group.step, stop + 1, group.step, dtype=np.int64)
+    return grid.windows(ends, group.lengths, columns), ends
 
 
 def _columns(layer: NDArray[Any], columns: NDArray[np.integer]) -> NDArray[Any]:

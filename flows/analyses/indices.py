@@ -11,7 +11,6 @@ from flows.arrays import F64, I32, I64
 from flows.kernels import cai, nowcast, rolling
 from flows.resources import every_index, index
 from flows.state.grid import Grid
-from flows.state.panes import PANE_SLOTS
 from schemas.indices import Table
 from schemas.measured import AIR
 
@@ -191,6 +190,7 @@ def _hourly(grid: Grid, columns: NDArray[np.integer], cadence: int, first: int, 
 
 def valid_hours(grid: Grid, columns: NDArray[np.integer], cadence: int, first: int, last: int) -> F64:
     """Means of the hours in (first, last], shape (hours, stations, 6); NaN where values cover too little of one."""
-    totals = grid.blocks(first, last).of(columns).added(HOUR // PANE_SLOTS)
-    covered = rolling.coverage(totals.filled, cadence, HOUR)
-    return np.where(covered >= VALID, rolling.mean(totals.sums, totals.counts), np.nan)
+    hours = grid.windows(hours_between(first, last), np.array([HOUR]), columns)
+    covered = rolling.coverage(hours.filled[:, 0], cadence, HOUR)
+    means = np.where(covered >= VALID, rolling.mean(hours.sum[:, 0], hours.count[:, 0]), np.nan)
+    return means.transpose(2, 1, 0)

@@ -261,7 +261,7 @@ class Watch:
         as_of = np.full((n, stations), NEVER)
         for i, group in enumerate(self._groups):
             ends = closed[:, i]
-            held = ends - HOUR >= self._oldest() - 1
+            held = ends - HOUR >= self._oldest()
             if held.any():
                 ends = np.where(held, ends, ends[held].max())
                 means, covered = self._hour(group, ends)
@@ -273,14 +273,11 @@ class Watch:
 
     def _hour(self, group: Cadence, ends: I64) -> tuple[F64, F64]:
         """Means of PM over hours that end at ``ends``, and how much values cover; shape (n, group's stations, 2)."""
-        reach = self._grid.reach()
-        low, high = min(int(ends.min()) - HOUR + 1, reach), min(int(ends.max()), reach)
-        sums = rolling.prefix(self._grid.layer("sums", low, high)[:, group.columns][:, :, PM], np.int64)
-        counts = self._grid.layer("counts", low, high)[:, group.columns][:, :, PM]
-        number, filled = rolling.prefix(counts, np.int64), rolling.prefix(counts > 0, np.int64)
-        end, begin = np.minimum(ends, high) - low + 1, np.minimum(ends - HOUR, high) - low + 1
-        total, count, slots = (amounts[end] - amounts[begin] for amounts in (sums, number, filled))
-        return rolling.mean(total, count), rolling.coverage(slots, group.cadence, HOUR)
+        distinct, which = np.unique(ends, return_inverse=True)
+        hours = self._grid.windows(distinct, np.array([HOUR]), group.columns)
+        means = rolling.mean(hours.sum[PM, 0], hours.count[PM, 0])
+        covered = rolling.coverage(hours.filled[PM, 0], group.cadence, HOUR)
+        return means.transpose(2, 1, 0)[which], covered.transpose(2, 1, 0)[which]
 
     def _tell(self, airs: lights.Airs, texts: lights.Texts, out: Said) -> None:
         """Decide at some slots: one by one while the topic is ahead of the decisions."""

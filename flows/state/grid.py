@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from flows.arrays import F64, I32, I64, U8
 from flows.kernels import cells
 from flows.kernels.cells import SECONDS
-from flows.state.panes import PANE_SLOTS, Panes, Totals, of_slots
+from flows.kernels.rolling import PANE_SLOTS, Windows, windows_at
+from flows.state.panes import Panes
 from schemas.errors import ConfigurationError
 from schemas.measured import AIR
 
@@ -86,24 +87,22 @@ class Grid:
         assert 0 <= start <= self.line(last) < self.length, "the grid does not hold these slots"
         return self._layers[name][start : self.line(last) + 1]
 
-    def minutes(self, first: int, last: int) -> Totals:
-        """Return the totals of each slot in (first, last], which may be none."""
-        return of_slots(self._layers_of(self.line(first + 1), self.line(last + 1)))
-
-    def cells(self) -> tuple[NDArray[Any], ...]:
+    def cells(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
         """Return sums, counts, suspects and what tests found, shape (lines, stations, 6) each; not to be written to."""
-        return tuple(self._layers[name] for name in ("sums", "counts", "suspects", "found"))
+        return self._layers["sums"], self._layers["counts"], self._layers["suspects"], self._layers["found"]
 
-    def blocks(self, first: int, last: int) -> Totals:
-        """Return the totals of each ten minutes in (first, last], multiples of ``PANE_SLOTS``; read only."""
-        begin, end = self.line(first), self.line(last)
-        assert 0 <= begin <= end < self.length, "the grid does not hold these slots"
-        return self._blocks.get(begin // PANE_SLOTS + 1, end // PANE_SLOTS + 1, self._layers_of)
+    def windows(self, ends: I64, lengths: I64, columns: NDArray[np.integer]) -> Windows:
+        """Return the totals of windows (end - length, end] of some stations; slots beyond the grid hold nothing.
 
-    def running(self, last: int) -> tuple[Totals, int]:
-        """Return running totals of blocks and which of them ends with slot ``last``, a multiple of ``PANE_SLOTS``."""
-        block = self.line(last) // PANE_SLOTS
-        return self._blocks.running(block, self._layers_of), block
+        Args:
+            ends: slots, rising.
+            lengths: in slots; no window begins before the first slot of the grid ends.
+            columns: the stations.
+        """
+        lines = ends - self._base()
+        pane = min(int(lines[-1]), self.length - 1) // PANE_SLOTS if ends.size else 0
+        sums, counts, filled, suspect = self._blocks.running(pane, self._layers_of)
+        return windows_at((sums, counts, filled, suspect), self.cells(), lines, lengths, columns)
 
     def _layers_of(self, begin: int, end: int) -> dict[str, NDArray[Any]]:
         return {name: layer[begin:end] for name, layer in self._layers.items()}

@@ -10,9 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.arrays import I64
-
-PANE_SLOTS = 10
-"""Slots of a block, which ends with a multiple of it."""
+from flows.kernels.rolling import PANE_SLOTS
 
 Cells = dict[str, NDArray[Any]]
 Whole = NDArray[Any]
@@ -34,16 +32,8 @@ class Totals(NamedTuple):
     filled: Whole
     suspect: Whole
 
-    def of(self, columns: NDArray[np.integer]) -> "Totals":
-        """Return those of some stations; all of them as they are."""
-        if columns.size == self.sums.shape[1]:
-            return self
-        return Totals(*(one[:, columns] for one in self))
-
     def added(self, run: int) -> "Totals":
         """Add up runs of so many."""
-        if run == 1:
-            return self
         return Totals(
             *(
                 one.reshape(-1, run, *one.shape[1:]).sum(axis=1, dtype=kind)

@@ -1,4 +1,4 @@
-"""Totals of ten minutes against the cells themselves, whatever was added, moved or restored in between."""
+"""Windows of a grid against its cells themselves, whatever was added, moved or restored in between."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,6 @@ from flows.analyses import evaluate
 from flows.analyses.indices import Scales
 from flows.state.cadence import Cadence
 from flows.state.grid import Grid
-from flows.state.panes import PANE_SLOTS
 from schemas.measured import AIR
 from schemas.quality import Flag
 
@@ -24,20 +23,19 @@ def some(random, low, high, rows=40):
     return station, random.integers(low, high + 1, rows), random.integers(-(10**12), 10**12, (rows, P)), flags
 
 
-def oracle(grid, first, last):
-    """Totals of each ten minutes, added up cell by cell."""
-    cells = {name: grid.layer(name, first + 1, last) for name in ("sums", "counts", "suspects", "found")}
-    doubt = np.where(cells["found"] > 0, cells["counts"], cells["suspects"])
-    layers = (cells["sums"], cells["counts"], cells["counts"] > 0, doubt)
-    return [
-        np.stack([run.astype(np.int64).sum(axis=0) for run in np.split(layer, len(layer) // PANE_SLOTS)])
-        for layer in layers
-    ]
+def oracle(grid, end, length):
+    """Sums, counts, filled slots and suspect values of the windows that end with a slot, added up cell by cell."""
+    first, last = end - length + 1, min(end, grid.reach())
+    if first > last:
+        return [np.zeros((len(STATIONS), P), object)] * 4
+    layers = ("sums", "counts", "suspects", "found")
+    sums, counts, suspects, found = (grid.layer(name, first, last).astype(object) for name in layers)
+    return [layer.sum(axis=0) for layer in (sums, counts, counts > 0, np.where(found > 0, counts, suspects))]
 
 
 @given(st.integers(0, 2**32), st.lists(st.sampled_from(["add", "find", "move", "restore", "ask"]), max_size=12))
 @settings(max_examples=150, deadline=None)
-def test_blocks_are_the_sums_of_their_cells(seed, steps):
+def test_windows_are_the_sums_of_their_cells(seed, steps):
     random = np.random.default_rng(seed)
     grid = Grid(STATIONS, BEHIND, AHEAD)
     now = START
@@ -57,14 +55,15 @@ def test_blocks_are_the_sums_of_their_cells(seed, steps):
             kept, grid = grid.snapshot(), Grid(STATIONS, BEHIND, AHEAD)
             grid.restore(kept)
         else:
-            low = grid.base + PANE_SLOTS * int(random.integers(0, 20))
-            high = low + PANE_SLOTS * int(random.integers(1, 15))
-            for block, expected in zip(grid.blocks(low, high), oracle(grid, low, high), strict=True):
-                np.testing.assert_array_equal(block, expected)
-            running, last = grid.running(high)
-            for sums, expected in zip(running, oracle(grid, low, high), strict=True):
-                before = last - (high - low) // PANE_SLOTS
-                np.testing.assert_array_equal(np.diff(sums[before : last + 1], axis=0), expected)
+            lengths = np.unique(random.choice([1, 7, 10, 60, 150], 2))
+            ends = grid.base + np.unique(random.integers(lengths.max(), grid.length + 20, 4))
+            columns = random.permutation(3)[: random.integers(1, 4)]
+            windows = grid.windows(ends, lengths, columns)
+            for e, end in enumerate(ends.tolist()):
+                for k, length in enumerate(lengths.tolist()):
+                    totals = oracle(grid, end, length)
+                    for name, total in zip(("sum", "count", "filled", "suspect"), totals, strict=True):
+                        np.testing.assert_array_equal(getattr(windows, name)[:, k, :, e], total[columns].T)
 
 
 @pytest.mark.parametrize("windows", [("10m", "1h", "3h"), ("7m", "10m", "3h")])

@@ -12,6 +12,7 @@ from flows.kernels.pm_ratio import pm25_above_pm10
 from flows.kernels.temporal_tests import temporal_tests
 from schemas.quality import Flag
 from tests.support.cells import CITY, as_cells
+from tests.support.running import trailing_windows
 
 LIMITS = limits_of(CITY, 60)
 SPANS = [np.array([getattr(p, name) for p in CITY.limits()]) for name in ("fail", "suspect")]
@@ -48,8 +49,8 @@ KERNELS = {
     "temporal_tests": Kernel(temporal_tests, lambda n: (*as_cells(values(n, 2, 6)), 0, LIMITS)),
     "pm25_above_pm10": Kernel(pm25_above_pm10, lambda n: (whole(n), whole(n, np.uint8), 0, 0, 1, 1.1, 5.0)),
     "quantise": Kernel(rolling.quantise, lambda n: (np.nan_to_num(values(n, 6)),)),
-    "windows": Kernel(
-        lambda *a: rolling.windows(*a).sum.T, lambda n: (whole(n), *(whole(n, np.int16) for _ in range(3)), (1, 6), 0)
+    "windows_at": Kernel(
+        lambda *a: trailing_windows(*a, (1, 6), 0).sum.T, lambda n: (whole(n), *(whole(n, np.uint8) for _ in range(3)))
     ),
     "mean": Kernel(rolling.mean, lambda n: (whole(n), whole(n, np.int32))),
     "coverage": Kernel(rolling.coverage, lambda n: (whole(n, np.int32), 5, 60)),

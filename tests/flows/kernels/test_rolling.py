@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.kernels.rolling import QUANTUM, coverage, mean, prefix, quantise, trailing, windows
+from flows.kernels.rolling import QUANTUM, coverage, mean, quantise, windows_at
 from schemas.city import LARGEST
+from tests.support.running import running_totals, trailing_windows
 
 SEOUL = Path(__file__).resolve().parents[4] / "shared" / "data" / "seoul" / "readings_2017.tsv.gz"
 SECONDS_A_DAY = 86_400
@@ -18,62 +19,98 @@ SECONDS_A_DAY = 86_400
 
 @st.composite
 def grids(draw):
-    """Panes of whole numbers: sums, counts, filled and suspect slots, and windows over them."""
-    shape = draw(st.integers(0, 30)), draw(st.integers(1, 3)), draw(st.integers(1, 2))
+    """Lines of cells: sums, counts, suspect values and what tests found; and which windows are wanted of them."""
+    lines, stations, parameters = draw(st.integers(1, 70)), draw(st.integers(1, 3)), draw(st.integers(1, 2))
     random = np.random.default_rng(draw(st.integers(0, 2**32)))
-    sums = random.integers(-(2**62) // 40, 2**62 // 40, shape)
-    counts, filled, suspect = (
-        random.integers(0, 100, shape).astype(draw(st.sampled_from([np.int16, np.uint8, np.int64]))) for _ in range(3)
+    shape = lines, stations, parameters
+    counts = random.integers(1, 61, shape).astype(np.uint8)
+    counts[random.random(shape) < draw(st.sampled_from([0, 0.3, 0.9]))] = 0
+    sums = np.where(counts, random.integers(-(2**62) // 40, 2**62 // 40, shape), 0)
+    suspects = random.integers(0, counts + 1).astype(np.uint8)
+    tests = np.where(random.random(shape) < 0.1, counts, 0).astype(np.uint8)
+    longest = draw(st.integers(1, min(lines, 40)))
+    lengths = draw(st.lists(st.integers(1, longest), max_size=4, unique=True))
+    ends = draw(st.sets(st.integers(longest, lines + 15)) | st.just(set(range(longest, lines + 2))))
+    columns = draw(st.lists(st.integers(0, stations - 1), max_size=4))
+    return (sums, counts, suspects, tests), np.array(sorted(ends), int), np.array(lengths, int), np.array(columns, int)
+
+
+def by_dictionary(cells, ends, lengths, columns):
+    """Sums, counts, filled lines and suspect values of windows, cell by cell, in Python's whole numbers."""
+    lines, stations, parameters = cells[0].shape
+    held = {
+        (line, s, p): tuple(int(layer[line, s, p]) for layer in cells)
+        for line in range(lines)
+        for s in range(stations)
+        for p in range(parameters)
+    }
+    totals = np.zeros((4, parameters, len(lengths), len(columns), len(ends)), object)
+    for p, k, s, e in np.ndindex(totals.shape[1:]):
+        for line in range(ends[e] - lengths[k] + 1, ends[e] + 1):
+            total, count, suspect, test = held.get((line, columns[s], p), (0, 0, 0, 0))
+            totals[:, p, k, s, e] += (total, count, int(count > 0), count if test else suspect)
+    return totals
+
+
+def assert_totals(windows, expected):
+    for totals, sums in zip((windows.sum, windows.count, windows.filled, windows.suspect), expected, strict=True):
+        assert totals.shape == sums.shape
+        np.testing.assert_array_equal(totals.astype(object), sums)
+    assert windows.sum.dtype == np.int64
+    assert {windows.count.dtype, windows.filled.dtype, windows.suspect.dtype} == {np.dtype(np.int32)}
+
+
+@given(grids(), st.integers(-(2**31), 2**31 - 1))
+@settings(max_examples=300, deadline=None)
+def test_windows_are_plain_sums(grid, offset):
+    cells, ends, lengths, columns = grid
+    windows = windows_at(running_totals(*cells, offset), cells, ends, lengths, columns)
+    assert_totals(windows, by_dictionary(cells, ends, lengths, columns))
+
+
+@given(grids(), st.integers(1, 6))
+@settings(max_examples=100, deadline=None)
+def test_where_the_grid_begins_does_not_matter(grid, panes):
+    cells, ends, lengths, columns = grid
+    windows = windows_at(running_totals(*cells), cells, ends, lengths, columns)
+    longer = tuple(np.concatenate([np.full((10 * panes, *c.shape[1:]), 3, c.dtype), c]) for c in cells)
+    assert_totals(
+        windows_at(running_totals(*longer), longer, ends + 10 * panes, lengths, columns),
+        np.array([windows.sum, windows.count, windows.filled, windows.suspect], object),
     )
-    lengths = draw(st.lists(st.integers(1, 40), min_size=1, max_size=4).map(tuple))
-    return sums, counts, filled, suspect, lengths, draw(st.integers(0, shape[0]))
 
 
-def by_end(totals):
-    """Totals with their axes as blocks have them: (ends, lengths, S, P)."""
-    return totals.transpose(3, 1, 2, 0)
+def test_one_end_is_that_of_many():
+    random = np.random.default_rng(2)
+    counts = random.integers(0, 3, (3000, 5, 6)).astype(np.uint8)
+    cells = random.integers(0, 9, counts.shape) * counts, counts, counts // 2, (counts > 1) * np.uint8(4)
+    running, lengths, columns = running_totals(*cells), np.array([10, 60, 480, 1440]), np.array([4, 0, 3])
+    ends = np.arange(1440, 3000)
+    many = windows_at(running, cells, ends, lengths, columns)
+    for ended in (np.array([1440]), np.array([2999]), np.array([1447, 1450]), np.arange(1500, 3000, 10)):
+        few = windows_at(running, cells, ended, lengths, columns)
+        for name in ("sum", "count", "filled", "suspect"):
+            np.testing.assert_array_equal(getattr(few, name), getattr(many, name)[..., ended - 1440])
 
 
-@given(grids())
-@settings(max_examples=100, deadline=None)
-def test_windows_are_plain_sums(grid):
-    *amounts, lengths, first = grid
-    found = windows(*amounts, lengths, first)
-    for amount, totals in zip(amounts, (found.sum, found.count, found.filled, found.suspect), strict=True):
-        totals = by_end(totals)  # noqa: PLW2901
-        assert totals.shape == (len(amount) - first, len(lengths), *amount.shape[1:])
-        for b in range(first, len(amount)):
-            for w, length in enumerate(lengths):
-                expected = amount[max(b - length + 1, 0) : b + 1].astype(object).sum(axis=0)
-                np.testing.assert_array_equal(totals[b - first, w].astype(object), expected)
-    assert found.sum.dtype == np.int64
-    assert {found.count.dtype, found.filled.dtype, found.suspect.dtype} == {np.dtype(np.int32)}
-
-
-@given(grids(), st.data())
-@settings(max_examples=100, deadline=None)
-def test_where_a_slice_starts_does_not_matter(grid, data):
-    *amounts, lengths, first = grid
-    start = data.draw(st.integers(0, max(0, first - max(lengths) + 1)))
-    end = data.draw(st.integers(first, len(amounts[0])))
-    whole, part = windows(*amounts, lengths, first), windows(*(a[start:end] for a in amounts), lengths, first - start)
-    np.testing.assert_array_equal(part.sum, whole.sum[..., : end - first])
-    np.testing.assert_array_equal(part.count, whole.count[..., : end - first])
-    np.testing.assert_array_equal(part.filled, whole.filled[..., : end - first])
-    np.testing.assert_array_equal(part.suspect, whole.suspect[..., : end - first])
+@pytest.mark.parametrize(("ends", "lengths"), [([7, 6], [2]), ([5], [2, 6]), ([-1], []), ([-1, 3], [1])])
+def test_ends_rise_and_windows_lie_on_the_grid(ends, lengths):
+    cells = np.zeros((20, 1, 1), np.int64), *np.zeros((3, 20, 1, 1), np.uint8)
+    with pytest.raises(ValueError, match="ends must rise, and windows begin on the grid"):
+        windows_at(running_totals(*cells), cells, np.array(ends), np.array(lengths, int), np.array([0]))
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_prefix_sums_may_wrap_around(sign):
-    # A day at one value a second, each as large as any may be, by blocks of 10 minutes: 8.64e18 of 9.22e18.
-    block = 600 * int(quantise(np.array([sign * LARGEST]))[0])
+def test_running_totals_may_wrap_around(sign):
+    # A day at one value a second, each as large as any may be, by panes of 10 minutes: 8.64e18 of 9.22e18.
+    minute = 60 * int(quantise(np.array([sign * LARGEST]))[0])
     days = 7
-    sums = np.full((days * 144, 1, 1), block, np.int64)
-    assert abs(block) * days * 144 > 2**63  # the prefix wraps several times
-    assert abs(block) * 144 < 2**63
-    some = np.full(sums.shape, 600)
-    found = windows(sums, some, some, some, (1, 144), first=0)
-    assert found.sum[0, :, 0, -1].tolist() == [block, 144 * block]
+    sums = np.full((days * 1440, 1, 1), minute, np.int64)
+    assert abs(minute) * days * 1440 > 2**63  # running totals wrap several times
+    assert abs(minute) * 1440 < 2**63
+    counts = np.full(sums.shape, 60, np.uint8)
+    found = trailing_windows(sums, counts, counts, counts, (10, 1440), first=0)
+    assert found.sum[0, :, 0, -1].tolist() == [10 * minute, 1440 * minute]
     assert found.count[0, 1, 0, -1] == SECONDS_A_DAY
     np.testing.assert_array_equal(mean(found.sum, found.count), np.full(found.sum.shape, sign * LARGEST))
 
@@ -81,9 +118,9 @@ def test_prefix_sums_may_wrap_around(sign):
 def test_a_week_by_the_second_holds_up_to_15250_units():
     values = 7 * SECONDS_A_DAY
     assert values * 15_250 * 10**9 < 2**63
-    block = int(quantise(np.array([15_250.0]))[0]) * 3600
-    sums, some = np.full((24 * 14, 1, 1), block, np.int64), np.full((24 * 14, 1, 1), 3600)
-    found = windows(sums, some, some, some, (7 * 24,), first=24 * 13)
+    minute = int(quantise(np.array([15_250.0]))[0]) * 60
+    sums, counts = np.full((1440 * 14, 1, 1), minute, np.int64), np.full((1440 * 14, 1, 1), 60, np.uint8)
+    found = trailing_windows(sums, counts, counts, counts, (7 * 1440,), first=1440 * 13 + 59, every=60)
     np.testing.assert_array_equal(mean(found.sum, found.count), np.full((1, 1, 1, 24), 15_250.0))
 
 
@@ -95,11 +132,11 @@ def by_pandas(values, length):
 
 def assert_means_are_pandas(values, lengths):
     present = ~np.isnan(values)
-    counts = present.astype(np.int16)
-    found = windows(quantise(np.where(present, values, 0)), counts, counts, counts, lengths, first=0)
-    means = mean(found.sum, found.count)
+    counts = present.astype(np.uint8)
+    found = trailing_windows(quantise(np.where(present, values, 0)), counts, counts, counts, lengths, first=0)
+    means = mean(found.sum, found.count).transpose(3, 1, 2, 0)
     for w, length in enumerate(lengths):
-        np.testing.assert_allclose(by_end(means)[:, w], by_pandas(values, length), rtol=0, atol=1e-9, equal_nan=True)
+        np.testing.assert_allclose(means[:, w], by_pandas(values, length), rtol=0, atol=1e-9, equal_nan=True)
 
 
 @pytest.mark.parametrize("gaps", [0.0, 0.3, 0.95, 1.0])
@@ -127,9 +164,9 @@ def test_means_of_a_month_of_seoul_are_those_of_pandas():
 
 
 def test_one_more_value_changes_only_windows_that_hold_it():
-    sums = np.zeros((10, 1, 1), np.int64)
+    sums, nothing = np.zeros((10, 1, 1), np.int64), np.zeros((10, 1, 1), np.uint8)
     sums[4] = 5
-    found = windows(sums, sums, sums, sums, (3,), first=2)
+    found = trailing_windows(sums, nothing, nothing, nothing, (3,), first=2)
     assert found.sum[0, 0, 0].tolist() == [0, 0, 5, 5, 5, 0, 0, 0]
 
 
@@ -176,11 +213,3 @@ def test_mean_of_nothing_is_missing():
 )
 def test_coverage(filled, cadence, length, share):
     assert coverage(np.array([filled], np.int32), cadence, length)[0] == share
-
-
-def test_prefix_and_trailing():
-    sums = prefix(np.array([[1], [2], [3]], np.uint8), np.int32)
-    assert sums.ravel().tolist() == [0, 1, 3, 6]
-    assert trailing(sums, 2, first=1).ravel().tolist() == [3, 5]
-    assert trailing(sums, 99, first=2).ravel().tolist() == [6]
-    assert trailing(sums, 2, first=3).shape == (0, 1)
