@@ -104,7 +104,7 @@ def test_time_in_which_the_client_was_not_polled_is_no_silence(source, put, boun
     """A machine that stood still, or a worker busy with what came before, finds the other partition in order yet."""
     for partition in (0, 1):
         put([(partition, reading(partition, minute)) for minute in range(1_000)])
-    alignment = Alignment(idle_timeout_s=0.3, unreachable_timeout_s=0.3, max_tick_s=0.005)
+    alignment = Alignment(idle_timeout_s=0.3, unreachable_timeout_s=0.3, max_tick_s=0.02)
 
     def busy():
         time.sleep(0.4)  # before each poll, and longer than either timeout
