@@ -5,7 +5,6 @@ Slots fire as the watermark passes; what a late reading touches is evaluated aga
 function of the sequence of readings alone.
 """
 
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -15,21 +14,19 @@ import numpy as np
 
 from flows.analyses.base import Results, ZoneView
 from flows.arrays import B1, I32, I64, U8
-from flows.decode.batch import InputPartition, Readings, Record, no_readings
+from flows.decode.batch import InputPartition, Readings, Record
 from flows.kernels import quality, rolling
 from flows.signals.base import NoSignals, Signals
 from flows.state.cadence import Cadence
-from flows.state.grid import PAGE_SLOTS, Grid, second_of, slot_of
+from flows.state.grid import PAGE_SLOTS, Grid, second_of
 from flows.state.records import Records
 from flows.zone.days import LearningDays
-from flows.zone.early import EarlyBuffer
-from flows.zone.partitions import Partitions
+from flows.zone.intake import Admitted, Intake
 from flows.zone.plan import ZonePlan, ZoneSettings
 from flows.zone.progress import Progress
 from flows.zone.result import Accepted, AcceptedRecord, ZoneResult
-from flows.zone.run import Pending, Run
+from flows.zone.run import Run
 from flows.zone.triggers import Triggers
-from flows.zone.watermark import Watermark, WatermarkTrace
 from schemas.rejected import Reason, Reject
 from schemas.slots import NEVER
 from schemas.snapshots import check_version
@@ -45,7 +42,8 @@ come and go."""
 class Zone:
     """State of one zone, and the order in which everything happens in it.
 
-    ``_advance`` is the one place where slots fire: look, fire, evaluate, learn, decide, move.
+    ``_advance`` is the one place where slots fire: look, fire, evaluate, learn, decide, move. The class has more than
+    fifteen methods, because what is put where, and what fires before it, is one order that must be read in one place.
 
     Args:
         plan: what the zone is made of.
@@ -78,17 +76,11 @@ class Zone:
             analysis.attach(view)
         days = LearningDays(plan.timezone, self._horizon) if any(a.learns for a in analyses) else None
         self.progress = Progress(view, analyses, longest, days, settings.evaluate_slots)
-        self.watermark = Watermark(self.stations.size, settings.review_rows)
+        self.intake = Intake(plan.measured, self.column, self.stations, plan.lateness, settings.review_rows)
+        self.watermark = self.intake.watermark
         self.signals: Signals = (
             plan.signals(self.grid, self.cadences) if plan.signals else NoSignals(len(self.cadences))
         )
-        lateness = plan.lateness
-        self.early = EarlyBuffer(plan.measured, self._horizon, lateness.max_wait, lateness.early_capacity)
-        self.parts = Partitions()
-        self._on_grid = np.full(self.stations.size, NEVER)
-        """Newest slot of each instrument by readings that are not in the early buffer."""
-        self._orphaned = no_readings(plan.measured)
-        """Early readings of a snapshot whose instruments have left the city file since."""
 
     def take(
         self, readings: Readings, parts: Sequence[InputPartition] = (), *, end_of_input: bool = False
@@ -100,31 +92,26 @@ class Zone:
             parts: input partitions, by the indices that the readings bear.
             end_of_input: close what is still open.
         """
-        out = ZoneResult(self.parts.known)
-        readings = self._of_known_partitions(readings, parts)
-        if len(self._orphaned):
-            self._refuse(self._orphaned, "unknown_station", "its station left the city file while it waited", out)
-            self._orphaned = no_readings(self.plan.measured)
-        self._take(deque([Pending(readings, counted=False)]), out)
+        intake = self.intake
+        out = ZoneResult(intake.partitions.known)
+        self._refuse(intake.take_orphaned(), "unknown_station", "its station left the city file while it waited", out)
+        for admitted in intake.runs(intake.of_known_partitions(readings, parts)):
+            self._settle(admitted, out)
         if end_of_input:
             self._finish(out)
         self._evaluate(out)
         out.waiting = self._waiting()
         return out
 
-    def _of_known_partitions(self, readings: Readings, parts: Sequence[InputPartition]) -> Readings:
-        part = self.parts.translate(readings.part, parts)
-        return readings if part is readings.part else replace(readings, part=part)
-
     def on_idle(self, minutes: int) -> ZoneResult:
         """Say what lights must be told because no air has come for so many minutes."""
-        out = ZoneResult(self.parts.known, waiting=self._waiting())
+        out = ZoneResult(self.intake.partitions.known, waiting=self._waiting())
         self.signals.on_idle(minutes, out.signals)
         return out
 
     def _waiting(self) -> I32:
         """Partition of each reading in the early buffer; records only in the zone that books them."""
-        early = self.early.readings
+        early = self.intake.early.readings
         return early.part if self.plan.books_records else early.part[early.station >= 0]
 
     def adopt(self, fired: dict[int, int], revision: int) -> None:
@@ -135,64 +122,16 @@ class Zone:
         self._evaluate(ZoneResult())
         self.progress.revision = max(self.progress.revision, revision)
 
-    def _take(self, queue: deque[Pending], out: ZoneResult) -> None:
-        """Work through runs of readings, each new to the watermark or admitted from the early buffer."""
-        while queue:
-            readings, counted = queue.popleft()
-            if not len(readings):
-                continue
-            most = len(readings) if counted else self.watermark.until_review()
-            if len(readings) > most:
-                queue.appendleft(Pending(readings.slice(most, len(readings)), counted))
-                readings = readings.slice(0, most)
-            rest, admitted = self._step(readings, counted, out)
-            if rest is not None:
-                queue.appendleft(Pending(rest, counted))
-            if admitted is not None:
-                queue.appendleft(Pending(admitted, counted=True))
-            if not counted and self._quorum_fell():
-                queue.appendleft(Pending(self._drain_early(), counted=True))
-
-    def _quorum_fell(self) -> bool:
-        """Review the quorum where it is time; true if it fell."""
-        return self.watermark.until_review() == self.watermark.review_rows and self.watermark.review_quorum()
-
-    def _step(self, readings: Readings, counted: bool, out: ZoneResult) -> tuple[Readings | None, Readings | None]:
-        """Take readings until a buffered early one becomes admissible; return the rest, and those admitted."""
-        n = len(readings)
-        column = np.where(readings.station >= 0, self.column[readings.station], readings.station)
-        slot = slot_of(second_of(readings.observed))
-        trace = self.watermark.preview(column, slot)
-        early = (trace.watermark == NEVER) | (slot > trace.watermark + self._horizon)
-        stop, admitted = n - 1, None
-        if early.any() or len(self.early):
-            stop, admitted, expired = self.early.admit(readings, slot, early, trace)
-            self._refuse(
-                expired, "future", "more than the horizon ahead of the clock, for as long as readings may wait", out
-            )
-        go = np.flatnonzero(~early[: stop + 1])
-        run = Run(readings if go.size == n else readings.take(go), slot[go], go)
-        self._settle(run, trace, stop, out)
-        self.watermark.advance(trace, stop + 1, 0 if counted else stop + 1)
-        return (readings.slice(stop + 1, n) if stop + 1 < n else None), admitted
-
-    def _drain_early(self) -> Readings:
-        """Take out all early readings, and let the watermark forget them."""
-        self.watermark.forget(self._on_grid)
-        return self.early.drain()
-
-    def _settle(self, run: Run, trace: WatermarkTrace, stop: int, out: ZoneResult) -> None:
+    def _settle(self, admitted: Admitted, out: ZoneResult) -> None:
         """Put readings on the grid in their order, and fire slots on the way."""
+        run, trace, stop, too_late, expired = admitted
+        detail = "more than the horizon ahead of the clock, for as long as readings may wait"
+        self._refuse(expired, "future", detail, out)
         if len(run) and self.cadences[0].fired_until == NEVER:
             self._start(int(trace.watermark[np.argmax(trace.watermark > NEVER)]))
         if self.cadences[0].fired_until == NEVER:
             return
-        late = run.slot < trace.watermark[run.row] - self._horizon
-        if late.any():
-            self._refuse(run.readings.take(late), "too_late", "older than the horizon behind the clock", out)
-            run = run.part(~late)
-        measured = run.readings.station >= 0
-        np.maximum.at(self._on_grid, self.column[run.readings.station[measured]], run.slot[measured])
+        self._refuse(too_late, "too_late", "older than the horizon behind the clock", out)
         triggers = Triggers(self.cadences, self.signals.lengths, self.signals.fired, self.watermark, trace, stop)
         self.signals.schedule(triggers.signals)
         begin = 0
@@ -345,11 +284,10 @@ class Zone:
 
     def _finish(self, out: ZoneResult) -> None:
         """At the end of a bounded input: settle early readings, and close up to the last slot that holds a reading."""
-        if self.watermark.current == NEVER and len(self.early):
-            stations = self.early.readings.station
-            self.watermark.settle_for(np.unique(stations[stations >= 0]).size)
-            self._take(deque([Pending(self._drain_early(), counted=True)]), out)
-        self._refuse(self.early.drain(), "future", "more than the horizon ahead of the clock when the input ended", out)
+        for admitted in self.intake.finish():
+            self._settle(admitted, out)
+        detail = "more than the horizon ahead of the clock when the input ended"
+        self._refuse(self.intake.early.drain(), "future", detail, out)
         self.signals.look_at_end(self.progress.firing)
         self.progress.firing += 1
         for cadence in self.cadences:
@@ -358,7 +296,7 @@ class Zone:
         self._evaluate(out, finish=True)
 
     def _refuse(self, readings: Readings, reason: Reason, detail: str, out: ZoneResult) -> None:
-        if not self.plan.books_records:
+        if len(readings) and not self.plan.books_records:
             readings = readings.take(readings.station >= 0)
         rows = range(len(readings))
         texts, envelopes = readings.payloads.take(rows), readings.payloads.envelopes(rows)
@@ -372,11 +310,8 @@ class Zone:
         return {
             "v": VERSION,
             "grid": self.grid.snapshot(),
-            "clock": self.watermark.snapshot(),
             "watch": self.signals.snapshot(),
-            "settled": self._on_grid.copy(),
-            "parts": self.parts.snapshot(),
-            "waiting": self.early.snapshot(self.column),
+            **self.intake.snapshot(),
             "records": self.records.snapshot(),
             **self.progress.snapshot(),
         }
@@ -393,11 +328,8 @@ class Zone:
         column_now = np.full(len(kept["grid"]["stations"]), -1, np.int32)
         column_now[theirs] = ours
         recorded = {kind.topic: kind for kind in self.plan.recorded}
-        self.watermark.restore(kept["clock"], ours, theirs)
-        self._on_grid[ours] = kept["settled"][theirs]
         self.progress.restore(kept, version, column_now, recorded)
+        self.intake.restore(kept, ours, theirs, column_now, recorded)
         self.signals.restore(kept["watch"])
-        self._orphaned = self.early.restore(kept["waiting"], column_now, self.stations, recorded)
         if version > 1:
-            self.parts.restore(kept["parts"])
             self.records.restore(kept["records"])
