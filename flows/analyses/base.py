@@ -166,6 +166,8 @@ class LocalDay(NamedTuple):
     """Days since 1970."""
     first: int
     last: int
+    boundary: int
+    """Newest slot that is evaluated without what the day teaches; later ones know it, whenever they are evaluated."""
 
 
 class Analysis:
@@ -190,8 +192,16 @@ class Analysis:
     def attach(self, view: ZoneView) -> None:
         """Prepare for a zone; called once, before anything else."""
 
-    def close(self, view: ZoneView, cadence: Cadence, first: int, last: int) -> Results:
-        """Evaluate the slots in (first, last] of a cadence for the first time."""
+    def close(self, view: ZoneView, cadence: Cadence, first: int, last: int, revision: int) -> Results:
+        """Evaluate the slots in (first, last] of a cadence for the first time.
+
+        Args:
+            view: of the zone.
+            cadence: whose slots close.
+            first: newest slot that was evaluated before.
+            last: newest slot to evaluate; both are ends of steps.
+            revision: of rows that had been said before and differ now, such as of an object that grows.
+        """
         raise NotImplementedError
 
     def measure(self, view: ZoneView, span: Span) -> Any:

@@ -32,7 +32,7 @@ class Evaluation:
         """
         first = cadence.evaluated_until
         for analysis in self.analyses:
-            results = analysis.close(self.view, cadence, first, last)
+            results = analysis.close(self.view, cadence, first, last, revision)
             if results.reconsider.size:
                 firing = int(cadence.firing_of(np.array([first + 1]))[0])
                 span = Span(cadence, results.reconsider, first, last, revision, firing)

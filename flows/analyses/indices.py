@@ -82,7 +82,7 @@ class Indices(Analysis):
     def __init__(self, scales: Scales, ozone: OzoneHours | None = None) -> None:
         self._scales, self._ozone = scales, ozone
 
-    def close(self, view: ZoneView, cadence: Cadence, first: int, last: int) -> Results:
+    def close(self, view: ZoneView, cadence: Cadence, first: int, last: int, revision: int) -> Results:
         """Evaluate the hours in (first, last]."""
         hours = hours_between(first, last)
         if not hours.size:

@@ -44,7 +44,7 @@ class OzoneHours(Analysis):
         self._means, self._casts = np.full(shape, np.nan), np.full(shape, np.nan)
         self._made = np.zeros(shape, bool)
 
-    def close(self, view: ZoneView, cadence: Cadence, first: int, last: int) -> Results:
+    def close(self, view: ZoneView, cadence: Cadence, first: int, last: int, revision: int) -> Results:
         """Take in the hours in (first, last]."""
         self._take(view, cadence, cadence.columns, hours_between(first, last))
         return Results()

@@ -49,7 +49,7 @@ class Quality(Analysis):
         self._measured, self._make = measured, tests
         self._by_cadence: dict[int, CellTests] = {}
 
-    def close(self, view: ZoneView, cadence: Cadence, first: int, last: int) -> Results:
+    def close(self, view: ZoneView, cadence: Cadence, first: int, last: int, revision: int) -> Results:
         """Test the cells in (first, last], and the one before again: a spike shows in the light of the next cell."""
         before, after, ended = self._judge(view.grid, cadence, cadence.columns, first - cadence.slots, last, last)
         if not (before.any() or after.any()):

@@ -67,7 +67,7 @@ class RollingMeans(Analysis):
         self._measured, self._lengths, self._timezone = measured, lengths, timezone
         self._by_cadence: dict[int, Lengths] = {}
 
-    def close(self, view: ZoneView, cadence: Cadence, first: int, last: int) -> Results:
+    def close(self, view: ZoneView, cadence: Cadence, first: int, last: int, revision: int) -> Results:
         """Total the windows that end with the steps in (first, last]."""
         lengths, ends = self._of(cadence), self.steps(cadence, first, last)
         results = Results()

@@ -110,8 +110,8 @@ def rebuild(flow: Flow, city: City, source: FileSource | KafkaSource, lake: Path
 def _newest_observed(con: Any, flow: Flow) -> dict[InputPartition, int]:
     """Largest time of each partition's readings and records, microseconds since 1970."""
     tables = [flow.measured.table, *(kind.table for kind in flow.recorded)]
-    times = " UNION ALL ".join(f"SELECT topic, kpart, {TABLES[table].time} AS at FROM {table}" for table in tables)
-    rows = con.execute(f"SELECT topic, kpart, epoch_us(max(at)) FROM ({times}) GROUP BY ALL").fetchall()
+    times = " UNION ALL ".join(f"SELECT topic, kpart, {TABLES[table].time} AS newest FROM {table}" for table in tables)
+    rows = con.execute(f"SELECT topic, kpart, epoch_us(max(newest)) FROM ({times}) GROUP BY ALL").fetchall()
     return {InputPartition(topic, number): newest for topic, number, newest in rows}
 
 

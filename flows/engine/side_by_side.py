@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import IO, Any
 
 INTERRUPTED = 130
+STOPPED = (0, INTERRUPTED, -signal.SIGTERM, -signal.SIGINT)
+"""Exit statuses that are no fault: a child that had not begun to listen to signals dies by one."""
 
 
 def run_side_by_side(flows: Sequence[str], command: Callable[[str], Sequence[str]], *, as_json: bool) -> int:
@@ -25,20 +27,23 @@ def run_side_by_side(flows: Sequence[str], command: Callable[[str], Sequence[str
     Returns:
         The worst exit status: the highest, and that of an interruption only where nothing else went wrong.
     """
-    children = {
-        name: subprocess.Popen(  # noqa: S603 - this program again
-            command(name), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-        )
-        for name in flows
-    }
+    children: dict[str, subprocess.Popen[str]] = {}
+    stopped = False
 
     def forward(number: int, _: Any) -> None:
+        nonlocal stopped
+        stopped = True
         for child in children.values():
             if child.poll() is None:
                 child.send_signal(number)
 
     before = {number: signal.signal(number, forward) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
+        for name in flows:
+            if not stopped:
+                children[name] = subprocess.Popen(  # noqa: S603 - this program again
+                    command(name), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+                )
         printed: dict[str, str] = {}
         readers = [
             threading.Thread(target=reader, args=(name, child, printed))
@@ -56,22 +61,22 @@ def run_side_by_side(flows: Sequence[str], command: Callable[[str], Sequence[str
         for child in children.values():
             child.kill()
     for name, status in statuses.items():
-        if status not in (0, INTERRUPTED):
+        if status not in STOPPED:
             _say(f"{name}: ended with exit status {status}")
     if as_json:
         objects = {name: json.loads(text) if text.strip() else None for name, text in printed.items()}
         print(json.dumps({name: objects.get(name) for name in flows}))  # noqa: T201 - the command's result
-    return worst(list(statuses.values()))
+    return worst([*statuses.values(), *([INTERRUPTED] if stopped else [])])
 
 
 def worst(statuses: Sequence[int]) -> int:
-    """The worst of exit statuses; one that died by a signal counts as a fault of ours.
+    """The worst of exit statuses; one that died by another signal than those that stop a run counts as our fault.
 
-    >>> worst([0, 130]), worst([3, 130, 0]), worst([0, -9]), worst([0, 0])
-    (130, 3, 1, 0)
+    >>> worst([0, 130]), worst([3, 130, 0]), worst([0, -9]), worst([0, -15]), worst([0, 0])
+    (130, 3, 1, 130, 0)
     """
-    faults = [status if status > 0 else 1 for status in statuses if status not in (0, INTERRUPTED)]
-    return max(faults, default=INTERRUPTED if INTERRUPTED in statuses else 0)
+    faults = [status if status > 0 else 1 for status in statuses if status not in STOPPED]
+    return max(faults, default=INTERRUPTED if any(statuses) else 0)
 
 
 def _label(name: str, child: "subprocess.Popen[str]", _: dict[str, str]) -> None:

@@ -38,12 +38,13 @@ class LearningDays:
     @property
     def next(self) -> LocalDay:
         """The next day to be learnt."""
-        return LocalDay(self._number, self._midnight(self._number), self._midnight(self._number + 1))
+        first, last = self._midnight(self._number), self._midnight(self._number + 1)
+        return LocalDay(self._number, first, last, max(self._midnight(self._number + 2), last + self._horizon))
 
     @property
     def boundary(self) -> int:
         """Newest slot up to which cadences may be evaluated before the next day is learnt."""
-        return max(self._midnight(self._number + 2), self._midnight(self._number + 1) + self._horizon)
+        return self.next.boundary
 
     def firing(self, cadences: Sequence[Cadence]) -> int | None:
         """Number of the firing before which the next day is learnt; none where no such step has fired yet."""

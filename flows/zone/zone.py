@@ -199,6 +199,8 @@ class Zone:
 
     def _put(self, run: Run, triggers: Triggers, out: ZoneResult) -> None:
         """Take readings and records that all fit on the grid."""
+        if not len(run):
+            return
         if run.readings.records is not None:
             self._put_records(run, triggers, out)
             return
@@ -253,7 +255,7 @@ class Zone:
         records = run.readings.records
         assert records is not None
         at = np.flatnonzero([record is not None for record in records.tolist()])
-        late = triggers.late_for_any(run.slot[at], run.row[at])
+        late = triggers.late_for_any(run.slot[at], run.row[at]) if at.size else np.zeros(0, bool)
         begin = 0
         for position, is_late in zip(at.tolist(), late.tolist(), strict=True):
             if is_late:

@@ -1,6 +1,7 @@
 """A DuckDB connection onto a lake: one consistent snapshot of its tables, and a view for every question.
 
-The views stand one per file in ``views/``; line 1 of each is the question that it answers. They name in braces the
+The views stand one per file in ``views/``; line 1 of each is the question that it answers. A table without a file there
+has a view of its newest rows, and where it has revisions one of its history. They name in braces the
 relations that they select from:
 
 * ``{rolling_history}``: every row of the table ``rolling``, as a relation to select from;
@@ -63,13 +64,28 @@ def sources(snapshot: Snapshot) -> dict[str, str]:
 
 
 def views() -> list[View]:
-    """Read every view of ``views/``: those of tables first, because others build on them."""
+    """Read every view of ``views/``, and make a plain one of each table without: those of tables first.
+
+    >>> [view.sql for view in views() if view.name in ("rolling", "rolling_history")]
+    ['FROM {rolling}', 'FROM {rolling_history}']
+    """
     listed = []
     for file in resources.files("sinks.catalog").joinpath("views").iterdir():
         if file.name.endswith(".sql"):
             first, _, sql = file.read_text(encoding="utf-8").partition("\n")
             listed.append(View(file.name.removesuffix(".sql"), first.removeprefix("-- "), sql.strip()))
+    listed += [view for view in _table_views() if view.name not in {file.name for file in listed}]
     return sorted(listed, key=lambda view: (not SOURCE.search(view.sql), view.name))
+
+
+def _table_views() -> Iterator[View]:
+    """Yield the plain views of each table: its newest rows, and where it has revisions all rows."""
+    for name, table in TABLES.items():
+        yield View(name, f"Which rows hold? Each is {table.doc}.", f"FROM {{{name}}}")
+        if table.revised:
+            yield View(
+                f"{name}_history", f"How did each row of {name} change? Every revision.", f"FROM {{{name}_history}}"
+            )
 
 
 def create_views(relations: Mapping[str, str]) -> Iterator[str]:
