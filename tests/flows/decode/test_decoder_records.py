@@ -35,10 +35,19 @@ def test_a_record_stands_in_its_place_among_readings(decoder):
         (REPORT[:-1] + b',"text":"\xff"}', "undecodable", "utf-8"),
         (REPORT[:-1] + b',"text":' + b"[" * 100_000, "undecodable", "recursion"),
         (REPORT[:-1], "undecodable", "truncated"),
+        (REPORT[:-1] + b',"lat":35.3}', "contract", "Key stands twice - at `$.lat`"),
         (GOOD.replace(b"41.0", b"[]x"), "contract", "$.pm10"),
         (b"[1]", "contract", "Expected `object`, got `array`"),
     ],
-    ids=["of another contract", "no text", "too deep", "cut off", "a reading broken behind a wrong value", "no object"],
+    ids=[
+        "of another contract",
+        "no text",
+        "too deep",
+        "cut off",
+        "a key twice",
+        "a reading broken behind a wrong value",
+        "no object",
+    ],
 )
 def test_a_message_that_is_no_record_costs_only_itself(decoder, payload, reason, detail):
     readings, rejects, _ = decoder.lines(0, 0, b"".join(line + b"\n" for line in (GOOD, payload, REPORT)))
