@@ -50,6 +50,8 @@ SHOWN_EVERY_LINES = 100_000
 SHOWN_BYTES = 2000
 REPORTS = Recorded("env.odor.report.v1", "odor_reports", "report_id", "reported_at", OdorReport)
 """A record among readings, so that the slow path has one more way to go."""
+OTHER_KINDS = ("sensor_id",)
+"""What another flow takes from the same input."""
 
 
 class Difference(NamedTuple):
@@ -80,7 +82,7 @@ class Ways:
 
     def __init__(self, instruments: Sequence[str]) -> None:
         sentinels = [limit.sentinels for limit in load_city(None).limits()]
-        self._fast, self._slow = (Decoder(AIR, instruments, sentinels, [REPORTS]) for _ in range(2))
+        self._fast, self._slow = (Decoder(AIR, instruments, sentinels, [REPORTS], OTHER_KINDS) for _ in range(2))
         self._scanner = fast_path.Scanner(list(instruments), AIR)
 
     def compare(self, lines: Sequence[bytes], first: int) -> Difference | Tally:
@@ -186,6 +188,7 @@ def known_lines(seed: int) -> tuple[list[bytes], list[str]]:
     lines += [_respelled(draw.choice(lines), draw) for _ in range(len(lines) // 4)]
     report = {"report_id": "r-1", "reported_at": "2026-03-01T09:00:00+09:00", "lat": 35.2, "lon": 128.9}
     lines += [msgspec.json.encode(report)] * (len(lines) // 200)
+    lines += [b'{"sensor_id":"juchon-01","observed_at":"2026-03-01T09:00:00+09:00","h2s":0.002}'] * (len(lines) // 200)
     names = [station.id for path in (None, RECORDED / "beijing.toml") for station in load_city(path).stations]
     return lines, names
 

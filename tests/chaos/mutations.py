@@ -40,7 +40,7 @@ TEXTS = (
     "\\n", "\\", "\\x41", '\\"', "../../x", "%s", " ", "\t",
 )  # fmt: skip
 FIELDS = (
-    b"pm10", b"pm25", b"o3", b"station_id", b"observed_at", b"status", b"humidity", b"report_id", b"reported_at", b"x",
+    b"pm10", b"pm25", b"o3", b"station_id", b"observed_at", b"status", b"humidity", b"report_id", b"sensor_id", b"x",
     b"PM10", b"pm1", b"pm100", b"", b"pm\\u0031\\u0030",
 )  # fmt: skip
 VALUES = (

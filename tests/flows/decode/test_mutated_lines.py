@@ -3,6 +3,7 @@
 import sys
 from dataclasses import replace
 
+from schemas.rejected import OTHER
 from tests.chaos import mutated_lines
 from tests.chaos.mutated_lines import Difference, Tally, Ways, known_lines, search
 from tests.support.messages import GOOD, with_pm10
@@ -16,11 +17,12 @@ def test_the_fast_path_changes_nothing():
     assert {"undecodable", "contract", "unknown_station"} <= set(result.refused)
 
 
-def test_lines_known_are_of_both_kinds_and_all_are_accepted():
+def test_lines_known_are_of_both_kinds_and_none_is_refused():
     lines, names = known_lines(seed=1)
     result = Ways(names).compare(lines, 0)
     assert isinstance(result, Tally)
-    assert result.readings == len(lines)
+    assert result.readings == len(lines) - result.refused.total()
+    assert set(result.refused) == {OTHER}
     assert {b"gimhae-01" in line for line in lines} == {True, False}
 
 
