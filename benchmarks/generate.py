@@ -2,11 +2,13 @@
 
 One process: ``python -m benchmarks.generate KIND PATH --days N --step STEP``. KIND is ``city`` (a city file), ``lines``
 (NDJSON of about 140 bytes: an id, a time and six pollutants), ``garbage`` (the same with 1 % of its lines broken) or
-``table`` (Parquet with the same columns).
+``table`` (Parquet with the same columns). Of the city that ships, whole: ``unlit`` (its file without the lights) and
+``shipped`` (NDJSON of about 190 bytes, as ``cityair simulate`` writes it).
 """
 
 import argparse
 import json
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -14,8 +16,11 @@ from zoneinfo import ZoneInfo
 import msgspec
 import numpy as np
 import pyarrow.parquet as pq
+from msgspec import structs
 
+from flows.resources import shipped
 from flows.settings import load_city
+from flows.simulate import lines as simulated
 from flows.simulate.lines import SimulatedLines, corrupt, utc_time
 from flows.simulate.simulator import Simulation
 from schemas.city import City, parse
@@ -45,6 +50,14 @@ def city_text(step: str) -> str:
     head = f'[city]\nid = "bench"\nname = "Bench"\ntimezone = "Asia/Seoul"\n\n[windows]\nstep = "{step}"\n'
     stations = [f'[[stations]]\nid = "{s.id}"\nlat = {s.lat}\nlon = {s.lon}\n' for s in load_city(None).stations]
     return "\n".join([head, *stations])
+
+
+def unlit_text() -> str:
+    """The city file that ships, without its lights."""
+    whole = shipped("gimhae.toml").read_text(encoding="utf-8")
+    text = re.sub(r"(?ms)^lights = \[.*?^\]\n", "", whole)
+    assert parse(text.encode()) == structs.replace(parse(whole.encode()), lights=[]), "more than the lights is gone"
+    return text
 
 
 def encode(lines: SimulatedLines, city: City) -> list[bytes]:
@@ -88,24 +101,38 @@ def write_table(simulation: Simulation, path: Path) -> int:
     return count
 
 
+def write_shipped(path: Path, days: float) -> int:
+    """Write NDJSON of the city that ships."""
+    city = load_city(None)
+    simulation, ids = Simulation(city, START, days, SEED), [station.id for station in city.stations]
+    count = 0
+    with path.open("wb") as file:
+        for lines in simulation.days():
+            texts = simulated.encode(lines, ids, ZoneInfo(city.city.timezone))
+            file.write(b"".join(text + b"\n" for text in texts))
+            count += len(texts)
+    return count
+
+
 def main() -> None:
     """Write one input."""
     options = argparse.ArgumentParser()
-    options.add_argument("kind", choices=["city", "lines", "garbage", "table"])
+    options.add_argument("kind", choices=["city", "lines", "garbage", "table", "unlit", "shipped"])
     options.add_argument("path", type=Path)
     options.add_argument("--days", type=float, default=1)
     options.add_argument("--step", default="10m")
     given = options.parse_args()
-    text = city_text(given.step)
-    if given.kind == "city":
-        given.path.write_text(text, encoding="utf-8")
-        print(json.dumps({"readings": 0}))
-        return
-    simulation = Simulation(parse(text.encode()), START, given.days, SEED)
-    if given.kind == "table":
-        count = write_table(simulation, given.path)
+    if given.kind in ("city", "unlit"):
+        given.path.write_text(city_text(given.step) if given.kind == "city" else unlit_text(), encoding="utf-8")
+        count = 0
+    elif given.kind == "shipped":
+        count = write_shipped(given.path, given.days)
     else:
-        count = write_lines(simulation, given.path, GARBAGE if given.kind == "garbage" else 0.0)
+        simulation = Simulation(parse(city_text(given.step).encode()), START, given.days, SEED)
+        if given.kind == "table":
+            count = write_table(simulation, given.path)
+        else:
+            count = write_lines(simulation, given.path, GARBAGE if given.kind == "garbage" else 0.0)
     print(json.dumps({"readings": count}))
 
 

@@ -7,7 +7,14 @@ from typing import NamedTuple
 
 from benchmarks.measure import child, python
 
-ENDING = {"city": "toml", "lines": "ndjson", "garbage": "ndjson", "table": "parquet"}
+ENDING = {
+    "city": "toml",
+    "unlit": "toml",
+    "lines": "ndjson",
+    "garbage": "ndjson",
+    "shipped": "ndjson",
+    "table": "parquet",
+}
 
 
 class Input(NamedTuple):
@@ -28,6 +35,16 @@ def lines(folder: Path, days: float, *, garbage: bool = False) -> Input:
     return _made(folder, f"{kind}-{days:g}", kind, "--days", days)
 
 
+def unlit(folder: Path) -> Path:
+    """The city file that ships, without its lights."""
+    return _made(folder, "unlit", "unlit").path
+
+
+def shipped(folder: Path, days: float) -> Input:
+    """NDJSON of so many days of the city that ships."""
+    return _made(folder, f"shipped-{days:g}", "shipped", "--days", days)
+
+
 def table(folder: Path, days: float) -> Input:
     """Parquet of so many days."""
     return _made(folder, f"table-{days:g}", "table", "--days", days)
@@ -36,7 +53,7 @@ def table(folder: Path, days: float) -> Input:
 def _made(folder: Path, name: str, kind: str, *options: object) -> Input:
     path, told = folder / f"{name}.{ENDING[kind]}", folder / f"{name}.json"
     if not told.exists():
-        if kind != "city":
+        if ENDING[kind] != "toml":
             print(f"  making {path.name}", file=sys.stderr)
         said = child(python("generate", kind, path, *options)).said
         told.write_text(json.dumps(said), encoding="utf-8")

@@ -15,6 +15,7 @@ from benchmarks.report import Report, Target
 
 PEER = "stock Bytewax windows"
 OURS = "cityair run"
+LIT, UNLIT = "shipped city, whole", "shipped city, no lights"
 
 
 def into_lake(command: list[str], lake: Path, environment: dict[str, str] | None = None) -> Run:
@@ -25,44 +26,79 @@ def into_lake(command: list[str], lake: Path, environment: dict[str, str] | None
         shutil.rmtree(lake, ignore_errors=True)
 
 
-def command(city: Path, data: Path) -> list[str]:
-    """Our command, but for its lake."""
-    return [CITYAIR, "run", "air", "--city", str(city), "--input", str(data), "--json"]
+def command(city: Path | None, data: Path) -> list[str]:
+    """Our command, but for its lake; for the city that ships where no file is given."""
+    file = ["--city", str(city)] if city is not None else []
+    return [CITYAIR, "run", "air", *file, "--input", str(data), "--json"]
 
 
 def run(folder: Path, rounds: int, *, quick: bool) -> Report:
     """Measure it."""
     city, data = inputs.city(folder), inputs.lines(folder, 3 if quick else 15)
-    contenders = {
-        OURS: partial(into_lake, command(city, data.path), folder / "path-lake"),
-        PEER: partial(child, python("peers.bytewax_windows", data.path)),
-        "stages": partial(child, python("ours.stages", city, data.path, folder / "stages-lake")),
-    }
-    runs = in_turn(contenders, rounds)
-    stages = runs.pop("stages")
+    whole = inputs.shipped(folder, 3 if quick else 12)
+    lake = folder / "path-lake"
+    runs = in_turn(
+        {
+            OURS: partial(into_lake, command(city, data.path), lake),
+            PEER: partial(child, python("peers.bytewax_windows", data.path)),
+            "stages": partial(child, python("ours.stages", city, data.path, folder / "stages-lake")),
+            LIT: partial(into_lake, command(None, whole.path), lake),
+            UNLIT: partial(into_lake, command(inputs.unlit(folder), whole.path), lake),
+        },
+        rounds,
+    )
     columns = ("", "readings/s", "s", "processor s", "speed / peer", "by processor", "MB", "spread")
     report = Report("path", (__doc__ or "").partition("\n")[0], columns)
-    whole = {
-        name: (median(of_one, lambda run: run.seconds), median(of_one, lambda run: run.cpu))
-        for name, of_one in runs.items()
-    }
-    inner = {name: median(of_one, lambda run: run.said["seconds"]) for name, of_one in runs.items()}
+    _add_beside_peer(report, runs, data)
+    _add_stages(report, runs["stages"], data)
+    _add_lights(report, runs, whole)
+    stored = runs[OURS][0].said["stored"]
+    report.notes = [
+        f"{data.readings:,} readings of {_bytes(data):.0f} bytes, of which ours stored {stored:,}",
+        "whole processes, from the file to the committed lake; 'started' leaves out interpreter and imports",
+        "stages: the same classes called one after another without the engine",
+        f"shipped city: 48 stations, 13 lights, {whole.readings:,} readings of {_bytes(whole):.0f} bytes",
+        "its peer is itself without lights",
+    ]
+    return report
+
+
+def _add_beside_peer(report: Report, runs: dict[str, list[Run]], data: inputs.Input) -> None:
+    seconds = {name: median(runs[name], lambda run: run.seconds) for name in (OURS, PEER)}
+    cpu = {name: median(runs[name], lambda run: run.cpu) for name in (OURS, PEER)}
+    inner = {name: median(runs[name], lambda run: run.said["seconds"]) for name in (OURS, PEER)}
     n = data.readings
-    for name, (seconds, cpu) in whole.items():
-        peak = max(run.peak_mb for run in runs[name])
-        speed, by_cpu = whole[PEER][0] / seconds, whole[PEER][1] / cpu
-        report.rows.append((name, n / seconds, seconds, cpu, speed, by_cpu, peak, spread(runs[name])))
-    for name, seconds in inner.items():
-        report.rows.append((f"{name}, started", n / seconds, seconds, None, inner[PEER] / seconds, None, None, None))
+    for name, took in seconds.items():
+        shares = seconds[PEER] / took, cpu[PEER] / cpu[name]
+        report.rows.append((name, n / took, took, cpu[name], *shares, _peak(runs[name]), spread(runs[name])))
+    for name, took in inner.items():
+        report.rows.append((f"{name}, started", n / took, took, None, inner[PEER] / took, None, None, None))
+    report.targets.append(Target("readings/s of stock Bytewax windows", seconds[PEER] / seconds[OURS], 4, 6))
+
+
+def _add_stages(report: Report, stages: list[Run], data: inputs.Input) -> None:
     for stage in stages[0].said["wall"]:
         seconds = median(stages, lambda run, stage=stage: run.said["wall"][stage])  # type: ignore[misc]
         cpu = median(stages, lambda run, stage=stage: run.said["cpu"][stage])  # type: ignore[misc]
-        report.rows.append((f"  ours: {stage}", n / seconds, seconds, cpu, None, None, None, None))
-    report.targets = [Target("readings/s of stock Bytewax windows", whole[PEER][0] / whole[OURS][0], 4, 6)]
-    said = runs[OURS][0].said
-    report.notes = [
-        f"{n:,} readings of {data.path.stat().st_size / n:.0f} bytes, of which ours stored {said['stored']:,}",
-        "whole processes, from the file to the committed lake; 'started' leaves out interpreter and imports",
-        "stages: the same classes called one after another without the engine",
-    ]
-    return report
+        report.rows.append((f"  ours: {stage}", data.readings / seconds, seconds, cpu, None, None, None, None))
+
+
+def _add_lights(report: Report, runs: dict[str, list[Run]], data: inputs.Input) -> None:
+    seconds = {name: median(runs[name], lambda run: run.seconds) for name in (LIT, UNLIT)}
+    cpu = {name: median(runs[name], lambda run: run.cpu) for name in (LIT, UNLIT)}
+    for name, took in seconds.items():
+        shares = seconds[UNLIT] / took, cpu[UNLIT] / cpu[name]
+        report.rows.append(
+            (name, data.readings / took, took, cpu[name], *shares, _peak(runs[name]), spread(runs[name]))
+        )
+    report.targets.append(
+        Target("shipped city, processor time with lights / without", cpu[LIT] / cpu[UNLIT], 1.5, least=False)
+    )
+
+
+def _peak(runs: list[Run]) -> float:
+    return max(run.peak_mb for run in runs)
+
+
+def _bytes(data: inputs.Input) -> float:
+    return data.path.stat().st_size / data.readings

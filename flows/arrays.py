@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from schemas.slots import EPOCH, MICROSECOND
+from schemas.slots import micros
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -75,8 +75,9 @@ def anything(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
     if pa.types.is_string(kind):
         return texts_or_null(values, missing)
     if pa.types.is_timestamp(kind):
-        since = [0 if value is None else (value - EPOCH) // MICROSECOND for value in values]
-        return numbers(np.array(since, np.int64), kind, missing)
+        shared = {id(value): value for value in values}  # rows of one slot share its time
+        since = {key: 0 if value is None else micros(value) for key, value in shared.items()}
+        return numbers(np.array([since[id(value)] for value in values], np.int64), kind, missing)
     plain_kind = kind.to_pandas_dtype()
     return numbers(np.array([0 if value is None else value for value in values], plain_kind), kind, missing)
 

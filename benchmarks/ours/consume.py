@@ -13,8 +13,8 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
+from flows.air import FLOW
 from flows.broker.connection import Connection
-from flows.decode.decoder import Decoder
 from flows.settings import load_city
 
 MESSAGES = 500
@@ -24,7 +24,7 @@ EOF = KafkaError._PARTITION_EOF
 
 def main() -> None:
     """Read every partition to its end."""
-    decoder, topic, columns = Decoder(load_city(Path(sys.argv[1]))), sys.argv[2], sys.argv[3] == "columns"
+    decoder, topic, columns = FLOW.decoder(load_city(Path(sys.argv[1]))), sys.argv[2], sys.argv[3] == "columns"
     config = Connection().settings(
         group_id="cityair-benchmark",
         enable_auto_commit=False,

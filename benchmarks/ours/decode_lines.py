@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from benchmarks.peers.batches import batches
-from flows import air
+from flows.air import FLOW
 from flows.settings import load_city
 
 
@@ -17,7 +17,7 @@ def main() -> None:
     """Decode the file once, with nothing remembered from before."""
     city = load_city(Path(sys.argv[1]))
     chunks = batches(Path(sys.argv[2]).read_bytes())
-    decoder = air.decoder(city)
+    decoder = FLOW.decoder(city)
     first = readings = rejects = 0
     began = time.process_time()
     for chunk in chunks:

@@ -9,14 +9,14 @@ import json
 import shutil
 import sys
 import time
+from itertools import count
 from pathlib import Path
 
+from flows.air import FLOW
 from flows.decode.batch import SourceBatch
-from flows import air
-from flows.outputs.lake_rows import Rows
-from flows.settings import DEFAULT_EPOCH, load_city
+from flows.outputs.lake_rows import LakeRows
+from flows.settings import epoch, load_city
 from flows.sources.files.source import FileSource
-from flows.zone.zone import Zone
 from sinks.lake.dates import LocalDates
 from sinks.lake.files import EpochFiles
 
@@ -41,49 +41,46 @@ def main() -> None:
     """Take the file through the stages."""
     city, root = load_city(Path(sys.argv[1])), Path(sys.argv[3])
     source = FileSource(
-        [Path(sys.argv[2])], air.decoder(city), None, stop=lambda: False, now=lambda: time.time_ns() // 1000
+        [Path(sys.argv[2])], FLOW.decoder(city), None, stop=lambda: False, now=lambda: time.time_ns() // 1000
     )
-    part = source.build_part("input", "files", None)
-    zone, rows = Zone(city, city.stations[0].zone), Rows(city)
-    days = LocalDates(city.city.timezone)
-    epoch, files = 0, EpochFiles(root, "air-00000000", days)
-    due = time.perf_counter() + float(DEFAULT_EPOCH.removesuffix("s"))
+    partition = source.build_part("input", "input", None)
+    zone, rows = FLOW.zone(city, city.stations[0].zone), LakeRows(FLOW.measured, FLOW.instruments(city))
+    days, numbers = LocalDates(city.city.timezone), count()
+    files = EpochFiles(root, f"air-{next(numbers):08d}", days)
+    every = epoch().total_seconds()
+    due = time.perf_counter() + every
     watch, readings = Stopwatch(), 0
     try:
         last = False
         while not last:
-            arrivals = [item for _, item in part.next_batch()]
+            batches = [batch for _, batch in partition.next_batch()]
             watch.lap("read and decode")
-            for item in arrivals:
-                outcome = zone.take(item.readings, more=item.backlog, last=item.end_of_input)
+            for batch in batches:
+                last = batch.end_of_input
+                result = zone.take(batch.readings, batch.parts, end_of_input=last)
                 watch.lap("grid and evaluate")
-                landed = [
-                    rows.arrived(item),
-                    rows.outcome(zone.id, zone.stations, outcome, list(item.parts), item.received),
-                ]
+                landed = [rows.of_source(batch), rows.of_zone(zone.id, zone.stations, result, batch.received)]
                 watch.lap("rows")
-                for table, batch in (row for landing in landed for row in landing.rows):
-                    files.add(table, batch)
+                for table, of_table in (row for lake in landed for row in lake.rows):
+                    files.add(table, of_table)
                 files.wait()  # the thread writes beside the worker; here each stage is to stand by itself
                 watch.lap("write")
-                readings += taken(item)
-                last = last or item.end_of_input
+                readings += taken(batch)
             if last or time.perf_counter() > due:
                 files.finish()
                 watch.lap("write")
                 zone.snapshot()
                 watch.lap("snapshot")
-                epoch += 1
-                files = EpochFiles(root, f"air-{epoch:08d}", days)
-                due = time.perf_counter() + float(DEFAULT_EPOCH.removesuffix("s"))
+                files = EpochFiles(root, f"air-{next(numbers):08d}", days)
+                due = time.perf_counter() + every
     finally:
         shutil.rmtree(root, ignore_errors=True)
     print(json.dumps({"readings": readings, "wall": watch.wall, "cpu": watch.cpu}))
 
 
-def taken(item: SourceBatch) -> int:
-    """How many messages an item stands for."""
-    return sum(one.number for one in item.offsets)
+def taken(batch: SourceBatch) -> int:
+    """How many messages a batch stands for."""
+    return sum(read.number for read in batch.offsets)
 
 
 if __name__ == "__main__":

@@ -184,15 +184,13 @@ class Decoder:
         """
         try:
             present = self._keys.decode(payload)
-            if self.measured.id_field in present:
-                return None
-            for id_field, (kind, decoder) in self._records.items():
-                if id_field in present:
-                    return Record(kind, decoder.decode(payload))
-        except msgspec.ValidationError as err:
-            raise Refused("contract", str(err)) from err
         except (msgspec.MsgspecError, ValueError, RecursionError):
+            return None  # what is wrong with it is said where readings are decoded
+        if self.measured.id_field in present:
             return None
+        for id_field, (kind, decoder) in self._records.items():
+            if id_field in present:
+                return _checked(kind, decoder, payload)
         if self._other_kinds & present.keys():
             raise Refused(OTHER, "")
         return None
@@ -230,7 +228,8 @@ class Decoder:
         )
         people = record_readings(self.measured, [rows[i] for i in at.tolist()], _all(part, offset[at]), offset[at])
         people.payloads = InMemory(payloads.take(at))
-        people, more = self._judge(people, lambda _: None, lambda _: "", {})
+        twice = duplicate_keys(people.payloads, np.full(at.size, -1))
+        people, more = self._judge(people, lambda _: None, lambda _: "", twice)
         both = concatenate([readings, people])
         both = both.take(np.argsort(both.offset, kind="stable"))
         return both, sorted(rejects + more, key=lambda reject: reject.offset)
@@ -268,6 +267,20 @@ class Decoder:
             )
             for row, text in zip(order, readings.payloads.take(order), strict=True)
         ]
+
+
+def _checked(kind: Recorded, decoder: Any, payload: bytes) -> Record:
+    """Decode a record by its kind's contract.
+
+    Raises:
+        Refused: it breaks the contract, or cannot be decoded.
+    """
+    try:
+        return Record(kind, decoder.decode(payload))
+    except msgspec.ValidationError as err:
+        raise Refused("contract", str(err)) from err
+    except (msgspec.MsgspecError, ValueError, RecursionError) as err:
+        raise Refused("undecodable", str(err) or type(err).__name__) from err
 
 
 class _Lines(RawMessages):

@@ -231,8 +231,9 @@ def _number(text, at):
             return INVALID, 0.0, False
     if digits + places > MOST_DIGITS:
         return INVALID, 0.0, False
-    number = mantissa / POWERS[places]
-    return at, -number if negative else number, at == begin + digits
+    number, whole = mantissa / POWERS[places], places == 0
+    signed = negative and not (whole and mantissa == 0)  # -0 is the whole number 0, -0.0 is not
+    return at, -number if signed else number, whole
 
 
 @jitable
@@ -351,7 +352,7 @@ def _enter(table, names, bounds):
     "float64[:, :], uint8[::1])"
 )
 def _read(text, keys, key_bounds, names, bounds, table, plain, begins, ends, station, observed, values, status):
-    begin, recent = 0, np.zeros(3, np.int64)
+    begin, recent = 0, np.full(3, INVALID, np.int64)  # an empty time is spelled as none before it
     for row in range(plain.size):
         end = _line(text, begin, row, recent, keys, key_bounds, names, bounds, table, station, observed, values, status)
         plain[row] = end != INVALID and end - begin <= MAX_MESSAGE_BYTES

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 from msgspec import Struct
+from msgspec.structs import astuple
 
 from flows import arrays
 from flows.analyses.base import Column, Names, Nullable
@@ -203,9 +204,10 @@ def signal_rows(result: ZoneResult) -> list[tuple[str, pa.RecordBatch]]:
 
 
 def struct_rows(table: str, structs: Sequence[Struct]) -> pa.RecordBatch:
-    """Build rows of structs; each column of the table is a field of theirs."""
+    """Build rows of structs of one type, at least one; each column of the table is a field of theirs."""
     schema = TABLES[table].schema
-    columns = [arrays.anything([getattr(each, column.name) for each in structs], column.type) for column in schema]
+    fields = dict(zip(structs[0].__struct_fields__, zip(*map(astuple, structs), strict=True), strict=True))
+    columns = [arrays.anything(fields[column.name], column.type) for column in schema]
     return pa.RecordBatch.from_arrays(columns, schema=schema.remove_metadata())
 
 

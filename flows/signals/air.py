@@ -1,13 +1,14 @@
 """Signals of an air zone: its alerts and its lights, on one schedule."""
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from flows.analyses.base import Fault
-from flows.arrays import I64
+from flows.arrays import B1, I64
 from flows.kernels.light_rules import PM
 from flows.kernels.lights import Airs
 from flows.resources import index
@@ -16,7 +17,7 @@ from flows.signals.alerts import Alerts, FaultsAt
 from flows.signals.base import FiringSlots, SignalBatch
 from flows.signals.faults import FaultLog
 from flows.signals.lights import Lights, pm_only
-from flows.signals.schedule import LightSchedule, Moment
+from flows.signals.schedule import LightSchedule, Moments
 from flows.state.cadence import Cadence
 from flows.state.grid import Grid
 from schemas.city import City
@@ -28,14 +29,14 @@ class Look(NamedTuple):
     """What was seen when slots fired, as plain columns.
 
     Attributes:
-        moments: in their order.
-        firings: number of the zone's newest firing at each moment.
-        airs: at all slots of the moments.
+        moments: at which they fired, m of them.
+        firings: number of the zone's newest firing at each moment, shape (m,).
+        airs: at the slots of the moments; of no slot where the zone has no light.
         reach: newest slot that the grid held.
     """
 
-    moments: list[Moment]
-    firings: list[int]
+    moments: Moments
+    firings: I64
     airs: Airs
     reach: int
 
@@ -81,7 +82,7 @@ class AirSignals:
     def look(self, before: int, number_of: Callable[[int], int]) -> None:
         """Look at what fires before a row, with what is on the grid now."""
         moments = self._schedule.take(before)
-        self._see(moments, [number_of(moment.row) for moment in moments])
+        self._see(moments, [number_of(row) for row in moments.rows.tolist()])
 
     def look_into_gap(self, row: int, until: int, number: int) -> None:
         """Look at the beginning of the gap that a row ends, before the grid forgets it."""
@@ -90,18 +91,17 @@ class AirSignals:
     def look_at_end(self, number: int) -> None:
         """Look at what is open still at the end of the input."""
         moments = self._schedule.take_rest(self._grid.newest)
-        self._see(moments, [number] * len(moments))
+        self._see(moments, [number] * moments.rows.size)
 
-    def _see(self, moments: list[Moment], firings: list[int]) -> None:
-        if not moments:
+    def _see(self, moments: Moments, firings: list[int]) -> None:
+        if not moments.rows.size:
             return
-        self.alerts.look(moments[-1].fired, self._schedule.begin)
-        slots = np.concatenate([moment.slots for moment in moments])
+        self.alerts.look(moments.fired[-1], self._schedule.begin)
         if not self.lights.rules.lights:
-            slots = slots[:0]
-        fired = np.concatenate([np.minimum(moment.fired, moment.slots[:, None]) for moment in moments])
-        airs = self.lights.look(slots, self._schedule.whole(fired[: slots.size]))
-        self._looks.append(Look(moments, firings, airs, self._grid.reach))
+            moments = moments._replace(slots=moments.slots[:0], at=moments.at[:0])
+        fired = np.minimum(moments.fired[moments.at], moments.slots[:, None])
+        airs = self.lights.look(moments.slots, self._schedule.whole(fired))
+        self._looks.append(Look(moments, np.array(firings), airs, self._grid.reach))
 
     def decide(self, faults: Sequence[Fault], out: SignalBatch) -> None:
         """Decide what was looked at, in its order: at each slot alerts first, because lights show them."""
@@ -111,17 +111,28 @@ class AirSignals:
             self._decide(look, out)
 
     def _decide(self, look: Look, out: SignalBatch) -> None:
-        lit, text_sets = bool(self.lights.rules.lights), list[int]()
-        for moment, firing in zip(look.moments, look.firings, strict=True):
-            faults_at = self._faults_at(firing)
-            for slot in moment.slots.tolist() if lit else ():
-                out.alerts += self.alerts.decide(np.minimum(moment.fired, slot), look.reach, faults_at)
-                if faults_at is not None:
-                    look.airs.fault[len(text_sets)] = pm_only(faults_at(slot))
-                text_sets.append(self._text_set(slot))
-            out.alerts += self.alerts.decide(np.minimum(moment.fired, ALWAYS), look.reach, faults_at)
-        if text_sets:
-            out.states += self.lights.decide(look.airs, self.lights.text_sets.texts(np.array(text_sets)))
+        """Decide alerts slot by slot, where an hour has fired; then lights at all slots, with what alerts said then."""
+        moments, slots = look.moments, look.airs.slots
+        points = _points(moments)
+        text_sets = np.zeros(slots.size, np.int64)
+        hours = points.fired // HOUR_SLOTS
+        cuts = np.flatnonzero((hours[1:] != hours[:-1]).any(axis=1)) + 1  # between them no hour fires
+        for begin, end in pairwise([0, *cuts.tolist(), len(hours)]):
+            faults_at = self._faults_at(int(look.firings[points.at[begin]]))
+            out.alerts += self.alerts.decide(points.fired[begin], look.reach, faults_at)
+            now = slice(*np.searchsorted(points.slots, (begin, end)))
+            self._fill(slots[now], look.firings[moments.at[now]], look.airs.fault[now], text_sets[now])
+        if slots.size:
+            out.states += self.lights.decide(look.airs, self.lights.text_sets.texts(text_sets))
+
+    def _fill(self, slots: I64, firings: I64, fault: B1, text_sets: I64) -> None:
+        """Fill in faults and text sets of slots between which no alert changes."""
+        if not self._faults.empty:
+            for i, (slot, firing) in enumerate(zip(slots.tolist(), firings.tolist(), strict=True)):
+                fault[i] = pm_only(self._faults.at(slot, firing))
+        ends = np.searchsorted(slots, [until for _, until in self.lights.messages.values()])
+        for begin, end in pairwise(sorted({0, slots.size, *ends.tolist()})):
+            text_sets[begin:end] = self._text_set(int(slots[begin]))
 
     def _faults_at(self, firing: int) -> FaultsAt | None:
         """Faults that decisions at a firing see, by slot; none where there are none."""
@@ -170,3 +181,25 @@ class AirSignals:
         self.alerts.restore(kept["alerts"])
         if "faults" in kept:
             self._faults.restore(kept["faults"], self._grid.instruments)
+
+
+class _Points(NamedTuple):
+    """Where alerts can change: at each slot at which lights are decided, and behind the slots of each moment.
+
+    Attributes:
+        fired: newest slot of each cadence that counts there, shape (n + m, G).
+        at: index of its moment, shape (n + m,).
+        slots: indices of the points that are slots, shape (n,).
+    """
+
+    fired: I64
+    at: I64
+    slots: I64
+
+
+def _points(moments: Moments) -> _Points:
+    """Order the slots of moments, each with what had fired up to it, and the moments' ends."""
+    fired = np.concatenate([np.minimum(moments.fired[moments.at], moments.slots[:, None]), moments.fired])
+    at = np.concatenate([moments.at, np.arange(moments.rows.size)])
+    order = np.argsort(at, kind="stable")  # the end of a moment behind its slots
+    return _Points(fired[order], at[order], np.flatnonzero(order < moments.slots.size))

@@ -1,8 +1,6 @@
 """When lights and alerts are decided: at the slots of a zone's fastest cadence that fire, row by row."""
 
-from bisect import bisect_left
 from collections.abc import Sequence
-from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
@@ -16,18 +14,30 @@ GAP_EDGE_SLOTS = 180
 """Slots after and before a gap in the city's air that are decided one by one; between, nothing changes."""
 
 
-class Moment(NamedTuple):
-    """What fires at one row.
+_NONE = np.empty(0, np.int64)
+
+
+class Moments(NamedTuple):
+    """What fires at m rows, and the n slots at which lights are decided then.
 
     Attributes:
-        row: number of the row in its run.
-        fired: newest slot of each cadence that has fired then, shape (G,).
-        slots: at which lights are decided, rising.
+        rows: numbers of the rows in their run, rising, shape (m,).
+        fired: newest slot of each cadence that has fired then, shape (m, G).
+        slots: rising, shape (n,).
+        at: index of the moment of each slot, shape (n,).
     """
 
-    row: int
+    rows: I64
     fired: I64
     slots: I64
+    at: I64
+
+
+class _Pending(NamedTuple):
+    """Slots of one cadence that fire and were not taken yet, rising, and the rows after which they do."""
+
+    slots: I64
+    rows: I64
 
 
 class LightSchedule:
@@ -43,8 +53,9 @@ class LightSchedule:
     >>> schedule = LightSchedule([Cadence(60, np.array([0]), 10, ZoneInfo("UTC"))])
     >>> schedule.start(5)
     >>> schedule.add([Firings(np.array([6, 7, 8]), np.array([0, 2, 2]))])
-    >>> [(moment.row, moment.slots.tolist()) for moment in schedule.take(before=3)]
-    [(0, [6]), (2, [7, 8])]
+    >>> moments = schedule.take(before=3)
+    >>> moments.rows.tolist(), moments.slots.tolist(), moments.at.tolist()
+    ([0, 2], [6, 7, 8], [0, 1, 1])
     """
 
     def __init__(self, cadences: Sequence[Cadence]) -> None:
@@ -57,8 +68,7 @@ class LightSchedule:
         """Slot after which the first decision lies; NEVER before the watermark was set."""
         self._gap: tuple[int, int] | None = None
         """Of a gap whose beginning was taken: its first slot less one, and the last slot taken."""
-        self._pending: list[tuple[int, int, int]] = []
-        """Firings not taken yet: row, cadence, and the slot up to which it fires."""
+        self._pending = [_Pending(_NONE, _NONE)] * len(cadences)
 
     @property
     def newest(self) -> int:
@@ -68,7 +78,7 @@ class LightSchedule:
     @property
     def empty(self) -> bool:
         """Whether everything that fires was taken."""
-        return not self._pending
+        return not any(pending.rows.size for pending in self._pending)
 
     def start(self, slot: int) -> None:
         """Begin at a slot: what fires after it is decided."""
@@ -76,29 +86,43 @@ class LightSchedule:
 
     def add(self, firings: Sequence[FiringSlots]) -> None:
         """Note which slots of each cadence fire in a run, and after which rows."""
-        for i, fires in enumerate(firings):
-            newest = dict(zip(fires.rows.tolist(), fires.slots.tolist(), strict=True))
-            self._pending += [(row, i, slot) for row, slot in newest.items()]
-        self._pending.sort()
+        assert self.empty, "what fired in the run before was not looked at"
+        self._pending = [_Pending(fires.slots, fires.rows) for fires in firings]
 
-    def take(self, before: int) -> list[Moment]:
+    def take(self, before: int) -> Moments:
         """Take what fires before a row."""
-        upto = bisect_left(self._pending, before, key=lambda firing: firing[0])
-        pending, self._pending = self._pending[:upto], self._pending[upto:]
-        moments: list[Moment] = []
-        for row, firings in groupby(pending, key=lambda firing: firing[0]):
-            was, fired = self.newest, self.fired.copy()
-            for _, i, slot in firings:
-                fired[i] = max(fired[i], slot)
-            self.fired = fired
-            began, done = self._gap or (was, was)
-            self._gap = None
-            slots = self._slots(began, self.newest)
-            edges = (slots <= began + GAP_EDGE_SLOTS) | (slots > self.newest - GAP_EDGE_SLOTS)
-            moments.append(Moment(row, fired, slots[edges & (slots > done)]))
-        return moments
+        ends = [int(np.searchsorted(pending.rows, before)) for pending in self._pending]
+        taken = [_Pending(slots[:end], rows[:end]) for (slots, rows), end in zip(self._pending, ends, strict=True)]
+        rows = np.unique(np.concatenate([pending.rows for pending in taken]))
+        if not rows.size:
+            return Moments(rows, np.empty((0, self.fired.size), np.int64), _NONE, _NONE)
+        self._pending = [
+            _Pending(slots[end:], rows[end:]) for (slots, rows), end in zip(self._pending, ends, strict=True)
+        ]
+        fired = np.empty((rows.size, self.fired.size), np.int64)
+        for i, (slots, after) in enumerate(taken):
+            newest = np.append(self.fired[i], slots)[np.searchsorted(after, rows, "right")]
+            fired[:, i] = np.maximum(newest, self.fired[i])
+        was, done = self._gap or (self.newest, self.newest)
+        self._gap, self.fired = None, fired[-1].copy()
+        return Moments(rows, fired, *self._decided(was, done, fired[:, self._fastest]))
 
-    def take_gap(self, row: int, until: int) -> list[Moment]:
+    def _decided(self, was: int, done: int, now: I64) -> tuple[I64, I64]:
+        """Slots of the fastest cadence at which lights are decided, and the moment of each.
+
+        Args:
+            was: newest slot before the first moment.
+            done: newest slot that was taken; beyond ``was`` where it is a gap's.
+            now: newest slot at each moment, shape (m,).
+        """
+        slots = self._slots(was, int(now[-1]))
+        at = np.searchsorted(now, slots)
+        before = np.append(was, now)[at]
+        edges = (slots <= before + GAP_EDGE_SLOTS) | (slots > now[at] - GAP_EDGE_SLOTS)
+        decided = edges & (slots > done)
+        return slots[decided], at[decided]
+
+    def take_gap(self, row: int, until: int) -> Moments:
         """Take the beginning of the gap that a row ends.
 
         Args:
@@ -106,19 +130,19 @@ class LightSchedule:
             until: newest slot that the row's own reading does not touch; later ones stay.
         """
         was, fired = self.newest, self.fired.copy()
-        for at, i, slot in self._pending:
-            if at == row:
-                fired[i] = max(fired[i], min(slot, until))
+        for i, pending in enumerate(self._pending):
+            newest = int(pending.slots[pending.rows == row].max(initial=NEVER))
+            fired[i] = max(fired[i], min(newest, until))
         head = self._slots(was, min(was + GAP_EDGE_SLOTS, int(fired[self._fastest])))
         self.fired = fired
         self._gap = (was, int(head[-1])) if head.size else None
-        return [Moment(row, fired, head)]
+        return Moments(np.array([row]), fired[None, :], head, np.zeros_like(head))
 
-    def take_rest(self, newest: int) -> list[Moment]:
+    def take_rest(self, newest: int) -> Moments:
         """Take what is open at the end of the input, up to the last slot that holds a reading."""
-        if self.begin == NEVER:
-            return []
-        self._pending = [(0, i, newest // slots * slots) for i, slots in enumerate(self._slots_of.tolist())]
+        if self.begin > NEVER:
+            first = np.zeros(1, np.int64)
+            self._pending = [_Pending(first + newest // slots * slots, first) for slots in self._slots_of.tolist()]
         return self.take(1)
 
     def whole(self, fired: I64) -> I64:

@@ -1,5 +1,6 @@
 """Which slots fire in a run of rows, and after which of them: a function of the rows alone."""
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -56,6 +57,8 @@ class Triggers:
         self._cadences = cadences
         self._fired, self._signalled = [cadence.fired_until for cadence in cadences], since.tolist()
         self._steps: list[Firings] = []
+        self._open: list[int] | None = None
+        """Rows after which a step fires that has not fired yet; none where that is to be found out."""
         self.signals: list[Firings] = []
         """Of each cadence, the slots that lights and alerts want."""
         heard, upto = watermark.heard_until(trace), int(trace.watermark[stop])
@@ -76,11 +79,8 @@ class Triggers:
 
     def firing_rows(self, upto: int) -> list[int]:
         """Rows up to ``upto`` after which a step fires that has not fired yet."""
-        rows = [
-            rows[(steps > cadence.fired_until) & (rows <= upto)]
-            for cadence, (steps, rows) in zip(self._cadences, self._steps, strict=True)
-        ]
-        return [int(row) for row in np.unique(np.concatenate(rows))]
+        rows = self._open_rows()
+        return rows[: bisect_right(rows, upto)]
 
     def late(self, slot: I64, row: I64, cadence_of: Whole) -> B1:
         """Tell which readings, of rising rows, lie in a step that fired for their cadence before they came."""
@@ -108,7 +108,16 @@ class Triggers:
 
     def firings_until(self, row: int) -> int:
         """Count the rows up to ``row`` after which a step fires that has not fired yet."""
-        return len(self.firing_rows(row))
+        return bisect_right(self._open_rows(), row)
+
+    def _open_rows(self) -> list[int]:
+        if self._open is None:
+            rows = [
+                rows[steps > cadence.fired_until]
+                for cadence, (steps, rows) in zip(self._cadences, self._steps, strict=True)
+            ]
+            self._open = np.unique(np.concatenate(rows)).tolist()
+        return self._open
 
     def fire(self, upto: int, number: int, below: int | None = None) -> int:
         """Fire the steps up to a row, firing by firing.
@@ -121,6 +130,7 @@ class Triggers:
         Returns:
             The number of the zone's newest firing then.
         """
+        self._open = None
         new: dict[int, list[tuple[Cadence, int]]] = {}
         for cadence, (steps, rows) in zip(self._cadences, self._steps, strict=True):
             pending = (steps > cadence.fired_until) & (rows <= upto)
