@@ -9,13 +9,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flows.analyses.indices import IndexRows, Scales
+from flows.analyses.base import Span
+from flows.analyses.indices import IndexRows, Indices, Scales
 from flows.decode.batch import no_readings
 from flows.kernels import cai, nowcast
 from flows.resources import index
 from schemas.durations import seconds
 from schemas.measured import AIR
-from tests.support import zones
+from schemas.slots import SLOT_US
+from schemas.tables import TABLES
+from tests.support import grids, zones
 from tests.support.zones import HOUR, START, crashed, handling, new_zone
 
 shuffled = partial(zones.shuffled, share=0.4, twice=0.05)
@@ -270,3 +273,48 @@ def test_rows_end_when_the_air_they_rest_on_does(make_city, make_readings):
     agrees(whole, oracle(make_city(every), zone, rows, accepted))
     last = max(key[2] for key in whole.newest if key[1] == "a") - START // 60
     assert last == 32 * 60
+
+
+def test_scales_take_the_surrogate_unless_the_regression_is_asked_for():
+    assert not Scales().regression
+    asked = Scales(ozone="regression")
+    assert asked.regression
+    assert "korea" not in asked.names
+    assert asked.names[: len(asked.others)] == list(asked.others)
+    averages = {scale.average for table in Scales().others.values() for scale in table.parameters.values()}
+    assert "nowcast_o3" not in averages
+    assert "surrogate_o3" in averages
+
+
+def test_rows_have_the_columns_of_their_tables():
+    """Two hours of one station, of another one too few: PM10 stands over half of the twelve hours, C24E is missing."""
+    grid, cadence = grids.new_grid(2), grids.cadence_of(3600)
+    grids.put(grid, [(1, h * 60, {"pm10": 40.0, "o3": 0.03}) for h in (1, 2)])
+    results = Indices(Scales()).close(grids.view_of(grid, cadence), cadence, grids.START, grids.START + 120)
+    by_table = {rows.table: rows.columns() for rows in results.rows}
+    assert by_table.keys() <= set(Indices.tables)
+    cai_columns = by_table["cai"]
+    assert cai_columns["instrument"].tolist() == [1, 1]
+    assert cai_columns["ended_at"].tolist() == [(grids.START + ended) * SLOT_US for ended in (60, 120)]
+    assert cai_columns["revision"].tolist() == [0, 0]
+    assert cai_columns["main_parameter"].missing.tolist() == [True, True], "too little is known for an index as a whole"
+    assert cai_columns["cai"].missing.tolist() == cai_columns["grade"].missing.tolist() == [True, True]
+    assert cai_columns["pm10_24h"].missing.tolist() == [True, True]
+    assert cai_columns["o3"].values.tolist() == pytest.approx([0.03, 0.03])
+    assert cai_columns["index_o3"].missing.tolist() == [False, False]
+    assert cai_columns["missing_pm10"].values.tolist() == [11, 10]
+    for table, columns in by_table.items():
+        expected = {column.name for column in TABLES[table].schema} - {"zone", "station_id"}
+        assert columns.keys() == expected | {"instrument"}, table
+
+
+def test_no_hour_ended_no_row():
+    grid, cadence = grids.new_grid(2), grids.cadence_of()
+    grids.put(grid, [(0, minute, {"o3": 0.03}) for minute in range(1, 60)])
+    view, indices = grids.view_of(grid, cadence), Indices(Scales())
+    assert indices.close(view, cadence, grids.START, grids.START + 59).rows == []
+    assert indices.measure(view, Span(cadence, cadence.columns, grids.START + 1, grids.START + 59, 1, 1)) is None
+    cadence.restore((grids.START + 60, grids.START + 60, []))
+    span = Span(cadence, cadence.columns, grids.START + 1, grids.START + 60, 1, 1)
+    assert indices.measure(view, span).ended.tolist() == [grids.START + 60]
+    assert indices.measure(view, span._replace(records=True)) is None, "records change no hour"
