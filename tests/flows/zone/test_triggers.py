@@ -39,20 +39,27 @@ class Asked:
         self._watermark.count(column, slot)
         if self._watermark.current == NEVER:
             return
-        before, self.steps = self.steps, self._newest(self.steps, self._steps)
-        self.signals = self._newest(self.signals, self._lengths)
+        newest = [self._fired(i) for i in range(len(self._cadences))]
+        before = self.steps
+        self.steps = self._multiples(self._steps, newest, self.steps)
+        self.signals = self._multiples(self._lengths, newest, self.signals)
         self.number += self.steps != before
 
-    def _newest(self, before, lengths):
-        return [self._fired(i, lengths[i], newest) for i, newest in enumerate(before)]
-
-    def _fired(self, i, lengths, before):
-        cadence = self._cadences[i]
-        for slot in range(self._watermark.current, before, -1):
-            wanted = any(slot % length == 0 for length in lengths)
-            if wanted and self._watermark.has_fired(slot, cadence.columns.tolist(), cadence.slots):
+    def _fired(self, i):
+        """Newest slot of a cadence, a step or one that signals want, that has fired: those before it have too."""
+        cadence, lengths = self._cadences[i], self._steps[i] | self._lengths[i]
+        for slot in range(self._watermark.current, min(self.steps[i], self.signals[i]), -1):
+            asked = any(slot % length == 0 for length in lengths)
+            if asked and self._watermark.has_fired(slot, cadence.columns.tolist(), cadence.slots):
                 return slot
-        return before
+        return NEVER
+
+    @staticmethod
+    def _multiples(lengths, newest, before):
+        return [
+            max([of, *(slot // length * length for length in own)])
+            for of, slot, own in zip(before, newest, lengths, strict=True)
+        ]
 
 
 @st.composite
