@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from flows.decode.batch import InMemory, Readings
 from schemas.city import DEFAULT_PARAMETERS, City, Identity, Late, Quality, Station, Windows
@@ -17,8 +18,10 @@ KEPT = "CITYAIR_KAFKA"
 
 
 def pytest_configure():
-    """A planted crash is read when the lake is imported, which is before any fixture."""
+    """Set what has to be set before any module is imported: a planted crash is read when the lake is."""
     os.environ.pop("CITYAIR_CRASH", None)
+    settings.register_profile("cityair", deadline=None)  # how long an example takes says more of the machine
+    settings.load_profile("cityair")
 
 
 def pytest_runtest_setup(item):

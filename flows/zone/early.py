@@ -131,7 +131,7 @@ class EarlyBuffer:
             recorded: kinds of records by topic.
 
         Returns:
-            Readings of instruments that have left.
+            Readings of instruments that have left, and records of kinds that the flow no longer takes.
         """
         then = kept["column"]
         is_record = then < 0
@@ -140,7 +140,10 @@ class EarlyBuffer:
         station = np.where(is_record, then, np.where(left, 0, _indices(stations, column))).astype(np.int32)
         observed, values, status, part, offset = kept["rows"]
         envelopes = [Envelope(key, tuple(headers)) for key, headers in kept["envelopes"]]
-        records = _records(kept["records"], recorded) if "records" in kept else None
+        records = None
+        if "records" in kept:
+            records = _records(kept["records"], recorded)
+            left |= is_record & np.array([record is None for record in records.tolist()], bool)
         everyone = Readings(
             station, observed, values, status, part, offset, InMemory(kept["texts"], envelopes), records
         )
@@ -155,7 +158,7 @@ def _indices(stations: I32, column: I64) -> I32:
 def _records(kept: Sequence[Any], recorded: Mapping[str, Recorded]) -> Any:
     column = np.full(len(kept), None)
     for i, record in enumerate(kept):
-        if record is not None:
+        if record is not None and record[0] in recorded:
             kind = recorded[record[0]]
             column[i] = Record(kind, msgspec.convert(record[1], kind.contract))
     return column

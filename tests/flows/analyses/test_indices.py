@@ -1,26 +1,27 @@
 """Rows of ``cai`` and ``aqi``: those of the hours alone, whatever came in which order, against a slow oracle."""
 
 import math
-import pickle
 from collections import defaultdict
+from functools import partial
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flows.analyses.indices import Scales
+from flows.analyses.base import Span
+from flows.analyses.indices import IndexRows, Indices, Scales
 from flows.decode.batch import no_readings
 from flows.kernels import cai, nowcast
 from flows.resources import index
-from flows.zone.zone import Zone
 from schemas.durations import seconds
 from schemas.measured import AIR
+from schemas.slots import SLOT_US
+from schemas.tables import TABLES
+from tests.support import grids, zones
+from tests.support.zones import HOUR, START, crashed, handling, new_zone
 
-pytestmark = pytest.mark.usefixtures("small_rooms")
-START = 1_767_225_600
-"""A second: 2026-01-01, 09:00 in Seoul."""
-HOUR = 3600
+shuffled = partial(zones.shuffled, share=0.4, twice=0.05)
 HEAVY = settings(
     deadline=None, max_examples=6, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
@@ -34,48 +35,49 @@ OTHERS = [
 LEVELS = {"pm10": 60.0, "pm25": 33.0, "o3": 0.06, "no2": 0.04, "co": 1.5, "so2": 0.02}
 
 
-class Rows:
+class IndexLog:
     """Newest rows of both tables, by key; what must hold of each is asserted on the way."""
 
     def __init__(self, zone):
-        self.ids = zone.grid.stations
+        self.ids = zone.grid.instruments
         self.newest, self.revision = {}, {}
 
-    def hear(self, outcome):
-        for found in outcome.evaluated.indexed:
-            columns = {name: column.tolist() for name, column in found.columns.items()}
-            for k, (station, ended, revision) in enumerate(
-                zip(found.station.tolist(), found.ended.tolist(), found.revision.tolist(), strict=True)
-            ):
-                row = {name: column[k] for name, column in columns.items()}
-                key = (found.table, self.ids[station], ended, row.pop("index_name", -1), row.pop("parameter", -1))
-                row = tuple(
-                    (name, None if isinstance(value, float) and math.isnan(value) else value)
-                    for name, value in sorted(row.items())
-                )
-                if key in self.newest:
-                    assert revision > self.revision[key], "revisions grow"
-                    assert row != self.newest[key], "only what differs is said again"
-                else:
-                    assert revision == 0
-                self.newest[key], self.revision[key] = row, revision
+    def add(self, result):
+        for rows in result.results.rows:
+            if isinstance(rows, IndexRows):
+                self._add(rows)
+
+    def _add(self, rows):
+        codes = {name: names.code for name, names in rows.texts.items()}
+        columns = {name: column.tolist() for name, column in (rows.values | codes).items()}
+        keys = zip(rows.station.tolist(), rows.ended.tolist(), rows.revision.tolist(), strict=True)
+        for k, (station, ended, revision) in enumerate(keys):
+            row = {name: column[k] for name, column in columns.items()}
+            key = (rows.table, self.ids[station], ended, row.pop("index_name", -1), row.pop("parameter", -1))
+            row = tuple(
+                (name, None if isinstance(value, float) and math.isnan(value) else value)
+                for name, value in sorted(row.items())
+            )
+            if key in self.newest:
+                assert revision > self.revision[key], "revisions grow"
+                assert row != self.newest[key], "only what differs is said again"
+            else:
+                assert revision == 0
+            self.newest[key], self.revision[key] = row, revision
 
 
-def play(city, make_readings, rows, cuts=(), *, crash=(), more=()):
-    zone = Zone(city, "city")
-    told, stored = Rows(zone), []
+def play(city, make_readings, rows, cuts=(), *, crash=()):
+    zone = new_zone(city)
+    log, accepted = IndexLog(zone), []
     bounds = [0, *cuts, len(rows)]
     for i, (begin, end) in enumerate(zip(bounds, bounds[1:], strict=False)):
-        final = i == len(bounds) - 2
         readings = make_readings(rows[begin:end], begin) if end > begin else no_readings()
-        outcome = zone.take(readings, more=i in more and not final, last=final)
-        told.hear(outcome)
-        stored += [koff for of in outcome.stored for koff in of.readings.offset.tolist()]
+        result = zone.take(readings, end_of_input=i == len(bounds) - 2)
+        log.add(result)
+        accepted += [offset for of in result.accepted for offset in of.readings.offset.tolist()]
         if i in crash:
-            kept = pickle.loads(pickle.dumps(zone.snapshot()))
-            zone = Zone(city, "city")
-            zone.restore(kept)
-    return told, stored, zone
+            zone = crashed(zone, city)
+    return log, accepted, zone
 
 
 def air(seed, every, hours, *, gap=0):
@@ -103,22 +105,12 @@ def air(seed, every, hours, *, gap=0):
     return sorted(rows, key=lambda row: row[1])
 
 
-def shuffled(rows, seed, delay, *, twice=0.05):
-    random = np.random.default_rng(seed)
-    arriving = [
-        (row[1] + (random.random() < 0.4) * random.uniform(0, delay), row)
-        for row in rows
-        for _ in range(1 + (random.random() < twice))
-    ]
-    return [row for _, row in sorted(arriving, key=lambda item: item[0])]
-
-
-def oracle(city, zone, rows, stored):
+def oracle(city, zone, rows, accepted):
     """Rows of both tables from the readings accepted, hour by hour and station by station."""
     limits = dict(zip(AIR.gridded, city.limits(), strict=True))
     first_taken, cells = set(), defaultdict(lambda: defaultdict(list))
-    for koff in stored:
-        station, second, measured = rows[koff]
+    for offset in accepted:
+        station, second, measured = rows[offset]
         for name, value in measured.items():
             if name not in limits or (station, second, name) in first_taken:
                 continue
@@ -127,18 +119,18 @@ def oracle(city, zone, rows, stored):
             if low <= value <= high:
                 cells[station, name][-(-second // 60)].append(round(value * 1e9))
     made = {}
-    for group in zone.groups:
-        for station in group.columns.tolist():
+    for cadence in zone.cadences:
+        for station in cadence.columns.tolist():
             of = {name: cells[station, name] for name in AIR.gridded}
             begin = min((slot for slots in of.values() for slot in slots), default=None)
             if begin is None:
                 continue
-            hours = list(range(begin // 60 * 60 - 48 * 60, group.closed // 60 * 60 + 1, 60))
-            means = {name: [hour_mean(slots, ended, group.cadence) for ended in hours] for name, slots in of.items()}
+            hours = list(range(begin // 60 * 60 - 48 * 60, cadence.evaluated_until // 60 * 60 + 1, 60))
+            means = {name: [hour_mean(slots, ended, cadence.slots) for ended in hours] for name, slots in of.items()}
             for k in range(47, len(hours)):
-                if hours[k] <= group.closed:
+                if hours[k] <= cadence.evaluated_until:
                     rows_of(
-                        made, zone.grid.stations[station], hours[k], {n: m[: k + 1][::-1] for n, m in means.items()}
+                        made, zone.grid.instruments[station], hours[k], {n: m[: k + 1][::-1] for n, m in means.items()}
                     )
     return made
 
@@ -209,20 +201,13 @@ def c24e(hours, turn):
     return (total / count + sum(recent) / len(recent)) / 2
 
 
-def agrees(told, expected):
-    assert told.newest.keys() == expected.keys()
-    for key, row in told.newest.items():
+def agrees(log, expected):
+    assert log.newest.keys() == expected.keys()
+    for key, row in log.newest.items():
         mine = dict(row)
         assert mine.keys() == expected[key].keys()
         for name, value in expected[key].items():
             assert mine[name] == (pytest.approx(value, rel=1e-12) if isinstance(value, float) else value), (key, name)
-
-
-@st.composite
-def handling(draw, n):
-    cuts = sorted(draw(st.sets(st.integers(0, n), max_size=8)))
-    batches = st.sets(st.integers(0, len(cuts)))
-    return {"cuts": cuts, "crash": draw(batches), "more": draw(batches)}
 
 
 @HEAVY
@@ -230,10 +215,10 @@ def handling(draw, n):
 def test_newest_rows_are_those_of_the_hours_alone(make_city, make_readings, seed, every, gap, data):
     city = make_city(every)
     rows = shuffled(air(seed, every, 40, gap=gap), seed, data.draw(st.sampled_from([0, HOUR, 1.8 * HOUR])))
-    one, stored, zone = play(city, make_readings, rows)
+    one, accepted, zone = play(city, make_readings, rows)
     two, _, _ = play(city, make_readings, rows, **data.draw(handling(len(rows))))
     assert one.newest == two.newest
-    agrees(one, oracle(city, zone, rows, stored))
+    agrees(one, oracle(city, zone, rows, accepted))
 
 
 @HEAVY
@@ -242,9 +227,13 @@ def test_no_order_within_the_horizon_changes_a_newest_row(make_city, make_readin
     city = make_city(every)
     rows = air(seed, every, 30)
     arriving = shuffled(rows, seed, 1.8 * HOUR)
-    in_order, stored, zone = play(city, make_readings, rows)
+    in_order, accepted, zone = play(city, make_readings, rows)
     anyhow, also, _ = play(city, make_readings, arriving, **data.draw(handling(len(arriving))))
-    if len({rows[i] and (rows[i][0], rows[i][1]) for i in stored}) == len({arriving[i][:2] for i in also}) == len(rows):
+    if (
+        len({rows[i] and (rows[i][0], rows[i][1]) for i in accepted})
+        == len({arriving[i][:2] for i in also})
+        == len(rows)
+    ):
         assert in_order.newest == anyhow.newest
     agrees(anyhow, oracle(city, zone, arriving, also))
 
@@ -260,15 +249,15 @@ def test_late_air_revises_the_hours_that_rest_on_it(make_city, make_readings):
     late = (0, START + 20 * HOUR, {"pm10": 90.0, "pm25": 20.0, "o3": 0.03, "no2": 0.02})
     rows.remove((0, START + 20 * HOUR, rows[0][2]))
     at = next(i for i, row in enumerate(rows) if row[1] == START + 22 * HOUR)
-    told, stored, zone = play(make_city(every), make_readings, [*rows[:at], late, *rows[at:]], range(1, 90))
-    agrees(told, oracle(make_city(every), zone, [*rows[:at], late, *rows[at:]], stored))
+    log, accepted, zone = play(make_city(every), make_readings, [*rows[:at], late, *rows[at:]], range(1, 90))
+    agrees(log, oracle(make_city(every), zone, [*rows[:at], late, *rows[at:]], accepted))
     again = {
         (key[0], key[2] - START // 60)
-        for key, revision in told.revision.items()
+        for key, revision in log.revision.items()
         if revision and key[1] == "a" and key[0] == "cai"
     }
     assert again == {("cai", 20 * 60), ("cai", 21 * 60)}, "said already, from the hours before"
-    assert dict(told.newest["cai", "a", START // 60 + 20 * 60, -1, -1])["missing_pm10"] == 0
+    assert dict(log.newest["cai", "a", START // 60 + 20 * 60, -1, -1])["missing_pm10"] == 0
 
 
 def test_rows_end_when_the_air_they_rest_on_does(make_city, make_readings):
@@ -278,9 +267,54 @@ def test_rows_end_when_the_air_they_rest_on_does(make_city, make_readings):
     rows = [(0, START + h * HOUR, clean) for h in range(1, 31)]
     rows += [(s, START + h * HOUR, clean if h <= 30 else {"humidity": 1.0}) for h in range(1, 60) for s in (1, 2, 3)]
     rows.sort(key=lambda row: row[1])
-    whole, stored, zone = play(make_city(every), make_readings, rows)
+    whole, accepted, zone = play(make_city(every), make_readings, rows)
     parts, _, _ = play(make_city(every), make_readings, rows, range(1, len(rows)))
     assert whole.newest == parts.newest
-    agrees(whole, oracle(make_city(every), zone, rows, stored))
+    agrees(whole, oracle(make_city(every), zone, rows, accepted))
     last = max(key[2] for key in whole.newest if key[1] == "a") - START // 60
     assert last == 32 * 60
+
+
+def test_scales_take_the_surrogate_unless_the_regression_is_asked_for():
+    assert not Scales().regression
+    asked = Scales(ozone="regression")
+    assert asked.regression
+    assert "korea" not in asked.names
+    assert asked.names[: len(asked.others)] == list(asked.others)
+    averages = {scale.average for table in Scales().others.values() for scale in table.parameters.values()}
+    assert "nowcast_o3" not in averages
+    assert "surrogate_o3" in averages
+
+
+def test_rows_have_the_columns_of_their_tables():
+    """Two hours of one station, of another one too few: PM10 stands over half of the twelve hours, C24E is missing."""
+    grid, cadence = grids.new_grid(2), grids.cadence_of(3600)
+    grids.put(grid, [(1, h * 60, {"pm10": 40.0, "o3": 0.03}) for h in (1, 2)])
+    results = Indices(Scales()).close(grids.view_of(grid, cadence), cadence, grids.START, grids.START + 120)
+    by_table = {rows.table: rows.columns() for rows in results.rows}
+    assert by_table.keys() <= set(Indices.tables)
+    cai_columns = by_table["cai"]
+    assert cai_columns["instrument"].tolist() == [1, 1]
+    assert cai_columns["ended_at"].tolist() == [(grids.START + ended) * SLOT_US for ended in (60, 120)]
+    assert cai_columns["revision"].tolist() == [0, 0]
+    assert cai_columns["main_parameter"].missing.tolist() == [True, True], "too little is known for an index as a whole"
+    assert cai_columns["cai"].missing.tolist() == cai_columns["grade"].missing.tolist() == [True, True]
+    assert cai_columns["pm10_24h"].missing.tolist() == [True, True]
+    assert cai_columns["o3"].values.tolist() == pytest.approx([0.03, 0.03])
+    assert cai_columns["index_o3"].missing.tolist() == [False, False]
+    assert cai_columns["missing_pm10"].values.tolist() == [11, 10]
+    for table, columns in by_table.items():
+        expected = {column.name for column in TABLES[table].schema} - {"zone", "station_id"}
+        assert columns.keys() == expected | {"instrument"}, table
+
+
+def test_no_hour_ended_no_row():
+    grid, cadence = grids.new_grid(2), grids.cadence_of()
+    grids.put(grid, [(0, minute, {"o3": 0.03}) for minute in range(1, 60)])
+    view, indices = grids.view_of(grid, cadence), Indices(Scales())
+    assert indices.close(view, cadence, grids.START, grids.START + 59).rows == []
+    assert indices.measure(view, Span(cadence, cadence.columns, grids.START + 1, grids.START + 59, 1, 1)) is None
+    cadence.restore((grids.START + 60, grids.START + 60, []))
+    span = Span(cadence, cadence.columns, grids.START + 1, grids.START + 60, 1, 1)
+    assert indices.measure(view, span).ended.tolist() == [grids.START + 60]
+    assert indices.measure(view, span._replace(records=True)) is None, "records change no hour"

@@ -1,293 +1,19 @@
-"""Ozone's NowCast in the stream: that of the kernel for the hours alone, however readings came, to the last bit."""
+"""Ozone's hours by themselves: what was last taken in, kept, restored, and joined from an earlier version."""
 
-import math
 import pickle
 
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.analyses import ozone_hours
+from flows.analyses.base import Span
 from flows.analyses.ozone_hours import OzoneHours
-from flows.kernels import rolling
-from flows.kernels.nowcast_o3 import GAP, LOOKBACK, WINDOW, nowcast_o3, surrogate_o3
-from flows.zone.zone import Zone
-from schemas.city import Indices
-from schemas.durations import seconds
+from flows.kernels.nowcast_o3 import LOOKBACK, nowcast_o3
+from flows.state.grid import Grid
 from schemas.measured import AIR
-
-pytestmark = pytest.mark.usefixtures("small_rooms")
-START = 1_767_225_600
-"""A second: 2026-01-01, 09:00 in Seoul."""
-HOUR = 3600
-FIRST = START // 60
-O3 = AIR.gridded.index("o3")
-SOME = settings(
-    deadline=None,
-    max_examples=3,
-    suppress_health_check=[*HealthCheck],
-    phases=[Phase.explicit, Phase.reuse, Phase.generate],  # each example takes a second
-)
-FITTED = WINDOW - GAP
-"""Hours after which a regression is made: before, more than seven in a row are missing from the two weeks."""
-LONG = 440
-"""Hours: more than the history keeps, in these tests."""
-
-
-@pytest.fixture(scope="module")
-def asking(make_city):
-    """A city that asks for the regression, and takes readings a day late."""
-
-    def make(every=("1h", "1h", "1h"), ozone="regression", **options):
-        city = make_city(every, **{"horizon": "24h", **options})
-        return msgspec.structs.replace(city, indices=Indices(ozone=ozone))
-
-    return make
-
-
-class Rows:
-    """The newest row of each hour, station and pollutant in ``aqi``; what must hold of each is asserted on the way."""
-
-    def __init__(self):
-        self.newest, self.revision = {}, {}
-
-    def hear(self, zone, outcome):
-        for found in outcome.evaluated.indexed:
-            if found.table != "aqi":
-                continue
-            names = sorted(found.columns)
-            columns = zip(*(found.columns[name].tolist() for name in names), strict=True)
-            for station, ended, revision, values in zip(
-                found.station.tolist(), found.ended.tolist(), found.revision.tolist(), columns, strict=True
-            ):
-                row = dict(zip(names, values, strict=True))
-                key = (zone.grid.stations[station], (ended - FIRST) // 60, row["parameter"])
-                assert (revision > self.revision[key]) if key in self.newest else (revision == 0)
-                assert row != self.newest.get(key), "only what differs is said again"
-                self.newest[key], self.revision[key] = row, revision
-
-    def ozone(self, station):
-        """Concentration of each hour of a station, and hours missing behind it."""
-        return {
-            hour: (row["concentration"], row["missing"])
-            for (of, hour, parameter), row in self.newest.items()
-            if (of, parameter) == (station, O3)
-        }
-
-
-def play(city, make_readings, rows, cuts=(), *, crash=(), ends=(), last=True):
-    zone, told = Zone(city, "city"), Rows()
-    bounds = [0, *cuts, len(rows)]
-    for i, (begin, end) in enumerate(zip(bounds, bounds[1:], strict=False)):
-        final = i == len(bounds) - 2
-        outcome = zone.take(make_readings(rows[begin:end], begin), last=(last and final) or i in ends)
-        assert not outcome.rejects or {reject.reason for reject in outcome.rejects} == {"duplicate"}
-        told.hear(zone, outcome)
-        kept = pickle.dumps(zone.snapshot())  # the engine asks for one whether or not it is needed
-        if i in crash:
-            zone = Zone(city, "city")
-            zone.restore(pickle.loads(kept))
-    return told, zone
-
-
-def air(seed, every=("1h",) * 3, hours=LONG):
-    """Rows in the order of their times: days of ozone, with hours missing, one outage, and PM."""
-    random = np.random.default_rng(seed)
-    rows = []
-    for station, cadence in enumerate(every):
-        each = seconds(cadence)
-        outage = START + int(random.integers(hours - 40, hours - 15)) * HOUR
-        for second in range(START + each, START + hours * HOUR + 1, each):
-            if random.random() < 0.03 or outage < second <= outage + 5 * HOUR:
-                continue
-            level = 0.03 + 0.02 * math.sin(second / HOUR / 24 * 2 * math.pi + station)
-            ozone = round(max(0.0, level + random.normal(0, 0.006)), 3)
-            rows.append((station, second, {"o3": ozone, "pm25": float(random.integers(5, 60))}))
-    return sorted(rows, key=lambda row: row[1])
-
-
-def late(rows, seed, share, since=FITTED - 20):
-    """Rows as they arrive when a share of them is up to 23 hours late, and some come twice."""
-    random = np.random.default_rng(seed)
-    arriving = [
-        (row[1] + (random.random() < share and row[1] > START + since * HOUR) * random.uniform(0, 23 * HOUR), row)
-        for row in rows
-        for _ in range(1 + (random.random() < 0.03))
-    ]
-    return [row for _, row in sorted(arriving, key=lambda item: item[0])]
-
-
-def means(rows, every, hours=LONG):
-    """Valid means of every hour, shape (stations, hours), from readings in whole minutes."""
-    sums, counts = np.zeros((2, len(every), hours), np.int64)
-    for station, second, measured in rows:
-        hour = -(-(second - START) // HOUR) - 1
-        sums[station, hour] += rolling.quantise(np.array([measured["o3"]]))[0]
-        counts[station, hour] += 1
-    needs = [0.75 * HOUR / seconds(cadence) for cadence in every]
-    return np.where(counts >= np.array(needs)[:, None], rolling.mean(sums, counts), np.nan)
-
-
-def is_of(told, station, hourly, first=0):
-    """The rows of a station are those of the kernel for all its hours at once, to the last bit."""
-    casts = nowcast_o3(hourly[None], 0)[0]
-    lacks = np.isnan(np.concatenate([np.full(335, np.nan), hourly]))
-    expected = {
-        hour + 1: (cast, int(lacks[hour : hour + 336].sum()))
-        for hour, cast in enumerate(casts.tolist())
-        if hour >= first and not math.isnan(cast)
-    }
-    assert told.ozone(station) == expected
-    return casts
-
-
-@pytest.fixture(scope="module")
-def in_order(asking, make_readings, small_rooms):
-    """What one pass in order says: what the kernel says of all hours at once."""
-    rows = air(1)
-    told, _ = play(asking(), make_readings, rows)
-    hourly = means(rows, ("1h",) * 3)
-    for i, station in enumerate("abc"):
-        casts = is_of(told, station, hourly[i])
-        by_regression = np.abs(casts - surrogate_o3(hourly[i : i + 1], 0)[0])[FITTED:] > 1e-9
-        assert by_regression.mean() > 0.8, "what is compared is the regression"
-    return told
-
-
-@SOME
-@given(
-    st.integers(0, 2**32),
-    st.sampled_from([0.0, 0.03, 0.2]),
-    st.lists(st.integers(1, 999), max_size=12, unique=True),
-    st.sets(st.integers(0, 12)),
-)
-def test_however_readings_come_the_newest_rows_are_those_of_one_pass(
-    asking, make_readings, in_order, order, share, parts, crash
-):
-    arriving = late(air(1), order, share)
-    cuts = sorted(part * len(arriving) // 1000 for part in parts)
-    told, zone = play(asking(), make_readings, arriving, cuts, crash=crash)
-    assert told.newest == in_order.newest
-    assert zone.groups[0].ozone._means.shape[1] < LONG, "hours were forgotten on the way"
-
-
-def test_cadences_side_by_side_cut_by_the_hour(asking, make_readings):
-    every = ("10m", "10m", "10m", "1h")
-    city, rows = asking(every), air(5, every, 350)
-    arriving = late(rows, 6, 0.01)
-    cuts = range(20, len(arriving), 100)
-    told, _ = play(city, make_readings, arriving, cuts, crash=range(0, len(cuts), 9))
-    hourly = means(rows, every, 350)
-    for i, station in enumerate("abcd"):
-        is_of(told, station, hourly[i])
-    assert max(told.revision[key] for key in told.revision if key[2] == O3) > 0
-
-
-def test_an_end_that_was_none_changes_no_newest_row(asking, make_readings):
-    rows = air(6, hours=370)
-    arriving = late(rows, 7, 0.2)
-    cuts = [700, len(arriving) - 100, len(arriving) - 50]
-    told, _ = play(asking(), make_readings, arriving, cuts, crash={0, 1}, ends={0, 1, 2})
-    for i, station in enumerate("abc"):
-        is_of(told, station, means(rows, ("1h",) * 3, 370)[i])
-
-
-def test_a_late_hour_changes_every_nowcast_since(asking, make_readings):
-    rows = air(3, hours=370)
-    missed = next(row for row in rows if row[0] == 1 and row[1] >= START + 350 * HOUR)
-    others = [row for row in rows if row is not missed]
-    at = next(i for i, row in enumerate(others) if row[1] > missed[1] + 16 * HOUR)
-    told, _ = play(asking(), make_readings, [*others[:at], missed, *others[at:]], [at, at + 1])
-    is_of(told, "b", means(rows, ("1h",) * 3, 370)[1])
-    hour = (missed[1] - START) // HOUR
-    said_again = {key[1] for key, revision in told.revision.items() if revision and key[0] == "b" and key[2] == O3}
-    assert {*range(hour + 3, hour + 16)} <= said_again <= {*range(hour, hour + 18)}
-    assert not {key for key, revision in told.revision.items() if revision and key[0] != "b"}
-
-
-def test_what_is_late_of_another_pollutant_makes_no_nowcast_again(asking, make_readings, monkeypatch):
-    rows = air(3, hours=345)
-    late_one = (0, START + 340 * HOUR - 60, {"pm25": 400.0})
-    told, zone = play(asking(), make_readings, rows, last=False)
-    asked = []
-
-    def counted(hours, first):
-        asked.append(hours[:, first:].size)
-        return nowcast_o3(hours, first)
-
-    monkeypatch.setattr(ozone_hours, "nowcast_o3", counted)
-    more = [(s, START + h * HOUR, {"o3": 0.03}) for h in (346, 347) for s in range(3)]
-    told.hear(zone, zone.take(make_readings([late_one, *more], len(rows))))
-    assert any(revision for key, revision in told.revision.items() if key[2] != O3), "PM was said again"
-    assert sum(asked) == 3 * 2
-
-
-def test_without_the_setting_there_is_no_history(asking, make_readings):
-    city, rows = asking(ozone="surrogate"), air(4, hours=280)
-    told, zone = play(city, make_readings, rows)
-    assert [group.ozone for group in zone.groups] == [None]
-    assert zone.snapshot()["ozone"] == []
-    hourly = means(rows, ("1h",) * 3, 280)
-    casts = surrogate_o3(hourly, 0)
-    for i, station in enumerate("abc"):
-        found = told.ozone(station)
-        assert [found.get(hour + 1, (math.nan,))[0] for hour in range(280)] == pytest.approx(
-            casts[i].tolist(), nan_ok=True
-        )
-        assert {lacks for _, lacks in found.values()} <= {0, 1, 2}
-
-
-@pytest.mark.parametrize("before", ["surrogate", "older"])
-def test_turned_on_it_begins_with_nothing_and_turned_off_it_is_dropped(asking, make_readings, before):
-    rows = air(4, hours=400)
-    cut = next(i for i, row in enumerate(rows) if row[1] > START + 20 * HOUR)
-    _, zone = play(asking(ozone="surrogate"), make_readings, rows[:cut], last=False)
-    kept = zone.snapshot()
-    if before == "older":
-        del kept["ozone"]
-    zone, told = Zone(asking(), "city"), Rows()
-    zone.restore(kept)
-    told.hear(zone, zone.take(make_readings(rows[cut:], cut), last=True))
-    hourly = means(rows, ("1h",) * 3, 400)
-    first = min(told.ozone("a")) - 1
-    assert first in (19, 20)
-    hourly[:, :first] = np.nan
-    for i, station in enumerate("abc"):
-        is_of(told, station, hourly[i], first)
-    off = Zone(asking(ozone="surrogate"), "city")
-    off.restore(zone.snapshot())
-    assert off.snapshot()["ozone"] == []
-
-
-def test_stations_keep_their_hours_come_go_and_change_their_cadence(asking, make_readings):
-    every = ("1h",) * 3
-    rows = air(2, hours=370)
-    cut = next(i for i, row in enumerate(rows) if row[1] > START + 344 * HOUR)
-    told, zone = play(asking(every), make_readings, rows[:cut], last=False)
-    now = Zone(asking(("30m", "1h", "1h"), ids="cad"), "city")
-    now.restore(pickle.loads(pickle.dumps(zone.snapshot())))
-    place = {0: 1, 2: 0}
-    rest = [(place[s], second, measured) for s, second, measured in rows[cut:] if s in place]
-    rest += [(0, second - 1800, measured) for s, second, measured in rest if s == 0]
-    rest += [(2, second, {"o3": 0.05}) for s, second, _ in rest if s == 1]
-    told.hear(now, now.take(make_readings(sorted(rest, key=lambda row: row[1]), cut), last=True))
-    hourly = means(rows, every, 370)
-    for i, station in ((0, "a"), (2, "c")):
-        is_of(told, station, hourly[i])
-    assert {cast for cast, _ in told.ozone("d").values()} == {0.05 * 0.85 + 0.0045}
-    assert max(told.ozone("b")) <= 348
-
-
-def test_days_of_nothing_and_air_again(asking, make_readings):
-    rows = [(s, second + (second > START + 335 * HOUR) * 5 * HOUR, of) for s, second, of in air(2, hours=360)]
-    for back in (40, 900):
-        gap = [(s, second + (second > START + 355 * HOUR) * back * HOUR, of) for s, second, of in rows]
-        told, _ = play(asking(), make_readings, gap, range(200, len(gap), 31), crash=range(0, 30, 4))
-        hourly = means(gap, ("1h",) * 3, 365 + back)
-        for i, station in enumerate("abc"):
-            is_of(told, station, hourly[i])
+from tests.support import grids
 
 
 @st.composite
@@ -304,52 +30,123 @@ def evaluations(draw):
     return made
 
 
+def hours_of(instruments, kept=60):
+    """Ozone's hours of a zone whose grid holds so many hours."""
+    view = grids.view_of(Grid(AIR, list(instruments), 0, kept * 60, spare=0))
+    hours = OzoneHours()
+    hours.attach(view)
+    return hours
+
+
+def restored(hours, instruments, kept=60, columns=None):
+    again = hours_of(instruments, kept)
+    again.restore(2, pickle.loads(pickle.dumps(hours.snapshot())), columns or {})
+    return again
+
+
 @settings(deadline=None, max_examples=25)
 @given(evaluations(), st.integers(0, 2**32), st.data())
 def test_hours_are_those_last_taken_in(case, seed, data):
     """Whatever is evaluated again, left out or restored, a NowCast is that of the hours as they were last given."""
     random = np.random.default_rng(seed)
-    columns = np.array([1, 4])
-    hours, truth = OzoneHours(["x", "y"], columns, 60), np.full((2, 13000), np.nan)
+    hours, truth = hours_of("vwxyz"), np.full((5, 13000), np.nan)
     for first, last in case:
-        some = np.array(data.draw(st.sampled_from([[0, 1], [1], [0]])))
-        given_now = random.gamma(2, 0.01, (some.size, last - first + 1))
+        columns = np.array(data.draw(st.sampled_from([[1, 4], [4], [1]])))
+        given_now = random.gamma(2, 0.01, (columns.size, last - first + 1))
         given_now[random.random(given_now.shape) < 0.02] = np.nan
         offset = 400
-        truth[some, first + offset : last + 1 + offset] = given_now
+        truth[columns, first + offset : last + 1 + offset] = given_now
         ended = np.arange(first, last + 1, dtype=np.int64) * 60
-        found = hours.nowcast(columns[some], ended, given_now)
-        expected = nowcast_o3(truth[some, first + offset - LOOKBACK + 1 : last + 1 + offset], LOOKBACK - 1)
+        hours.put(columns, ended, given_now)
+        found = hours.nowcast(columns, ended)
+        expected = nowcast_o3(truth[columns, first + offset - LOOKBACK + 1 : last + 1 + offset], LOOKBACK - 1)
         assert found.concentration.tobytes() == np.ascontiguousarray(expected).tobytes()
-        lacks = [np.isnan(truth[some, h + offset - 335 : h + offset + 1]).sum(axis=1) for h in range(first, last + 1)]
+        lacks = [
+            np.isnan(truth[columns, h + offset - 335 : h + offset + 1]).sum(axis=1) for h in range(first, last + 1)
+        ]
         assert found.missing.tolist() == np.transpose(lacks).tolist()
-        kept = pickle.loads(pickle.dumps(hours.snapshot()))
         if data.draw(st.booleans()):
-            hours = OzoneHours(["x", "y"], columns, 60)
-            hours.restore([kept])
+            hours = restored(hours, "vwxyz")
 
 
 def test_an_hour_too_long_ago_is_a_bug():
-    hours = OzoneHours(["x"], np.array([0]), 10)
-    hours.nowcast(np.array([0]), np.array([6000]), np.array([[0.03]]))
+    hours, column = hours_of("x", 10), np.array([0])
+    hours.put(column, np.array([6000]), np.array([[0.03]]))
+    hours.put(column, np.array([6000 - 540]), np.array([[0.03]]))
     with pytest.raises(AssertionError, match="forgotten"):
-        hours.nowcast(np.array([0]), np.array([6000 - 600]), np.array([[0.03]]))
+        hours.put(column, np.array([6000 - 600]), np.array([[0.03]]))
+    with pytest.raises(AssertionError, match="forgotten"):
+        hours.nowcast(column, np.array([6000 - 600]))
 
 
 def test_a_snapshot_is_of_the_hours_as_they_are():
     """After an hour was changed and no new one came, and after a new one came and nothing changed."""
     random = np.random.default_rng(1)
     column, ended = np.array([0]), np.arange(1, 401, dtype=np.int64) * 60
-    air = random.gamma(2, 0.01, (1, 402))
-    hours = OzoneHours(["x"], column, 40)
+    values = random.gamma(2, 0.01, (1, 402))
+    hours = hours_of("x", 40)
     for k in range(0, 400, 40):
-        hours.nowcast(column, ended[k : k + 40], air[:, k : k + 40])
+        hours.put(column, ended[k : k + 40], values[:, k : k + 40])
     hours.snapshot()
-    air[0, 395], air[0, 400] = 0.09, np.nan
-    hours.nowcast(column, ended[395:], air[:, 395:400])
+    values[0, 395], values[0, 400] = 0.09, np.nan
+    hours.put(column, ended[395:], values[:, 395:400])
     for last in (400, 401):
-        other = OzoneHours(["x"], column, 40)
-        other.restore([hours.snapshot()])
+        other = restored(hours, "x", 40)
         assert other._means.tobytes() == hours._means.tobytes()
         if last == 400:
-            hours.nowcast(column, np.array([401 * 60]), air[:, 400:401])
+            hours.put(column, np.array([401 * 60]), values[:, 400:401])
+
+
+def test_a_snapshot_in_which_no_hour_changed_is_the_same_object():
+    hours, column, ended = hours_of("x"), np.array([0]), np.array([6000])
+    assert hours.snapshot() == {}, "no hour was taken in"
+    hours.put(column, ended, np.array([[0.03]]))
+    first = hours.snapshot()["means"]
+    hours.put(column, ended, np.array([[0.03]]))
+    assert hours.snapshot()["means"] is first
+    hours.put(column, ended, np.array([[0.04]]))
+    assert hours.snapshot()["means"] != first
+
+
+def test_hours_that_version_1_kept_by_cadence_are_joined():
+    """Of two cadences, one an hour behind the other; a station that is gone goes, a new one starts empty."""
+    fast, slow, ended = hours_of("ab"), hours_of("cd"), np.arange(401, 441, dtype=np.int64) * 60
+    random = np.random.default_rng(2)
+    of_fast, of_slow = random.gamma(2, 0.01, (2, 40)), random.gamma(2, 0.01, (2, 40))
+    fast.put(np.array([0, 1]), ended, of_fast)
+    slow.put(np.array([0, 1]), ended - 60, of_slow)
+    parts = [
+        {**msgspec.json.decode(pages["meta"]), "means": pages["means"]} for pages in (fast.snapshot(), slow.snapshot())
+    ]
+    joined = hours_of("dxa")
+    joined.adopt([*parts, {"stations": ["x"], "newest": None, "hours": 397, "means": b""}])
+    expected = hours_of("dxa")
+    expected.put(np.array([2]), ended, of_fast[:1])
+    expected.put(np.array([0]), ended - 60, of_slow[1:])
+    assert joined._means.tobytes() == expected._means.tobytes()
+    assert joined.snapshot() == expected.snapshot()
+
+
+def test_hours_come_from_the_grid_as_they_close_and_again_as_they_change():
+    grid, cadence, hours = grids.new_grid(2, behind=1000, ahead=4000), grids.cadence_of(600), OzoneHours()
+    view, columns = grids.view_of(grid, cadence), np.array([0, 1])
+    hours.attach(view)
+    rows = [
+        (s, minute, {"o3": 0.02 * (1 + s)}) for minute in range(10, 121, 10) for s in (0, 1) if (s, minute) < (1, 90)
+    ]
+    grids.put(grid, rows)
+    assert hours.close(view, cadence, grids.START, grids.START + 120).rows == []
+    cadence.restore((grids.START + 120, grids.START + 120, []))
+    ended = grids.START + np.array([60, 120])
+    by_surrogate = [0.02 * 0.85 + 0.0045, 0.04 * 0.85 + 0.0045]
+    found = hours.nowcast(columns, ended).concentration
+    assert found[0].tolist() == pytest.approx([by_surrogate[0]] * 2)
+    assert found[1, 0] == pytest.approx(by_surrogate[1])
+    assert found[1, 1] == found[1, 0], "an hour of which half is there is none: the newest is of an hour ago"
+    span = Span(cadence, np.array([1]), grids.START + 90, grids.START + 120, 1, 1)
+    grids.put(grid, [(1, minute, {"o3": 0.08}) for minute in (90, 100, 110, 120)])
+    hours.revise(view, span._replace(records=True), None)
+    assert hours.nowcast(columns, ended).concentration[1, 1] == found[1, 0], "records change no cell"
+    hours.revise(view, span, None)
+    late = (2 * 0.04 + 4 * 0.08) / 6 * 0.85 + 0.0045
+    assert hours.nowcast(columns, ended).concentration[1].tolist() == pytest.approx([by_surrogate[1], late])

@@ -1,16 +1,20 @@
-"""Tests of cells with the limits of a city file."""
+"""Tests of cells with the limits of a city file, and flags of what they find on a grid."""
 
 import msgspec
 import numpy as np
 import pandas as pd
 import pytest
 
-from flows.analyses.quality import cell_tests, limits_of
+from flows.analyses.base import Span
+from flows.analyses.quality import AirTests, Quality, cell_tests, limits_of
 from flows.kernels.rolling import mean
 from flows.kernels.temporal_tests import lookback, temporal_tests
-from schemas.city import Parameter, Quality
+from schemas.city import Parameter
+from schemas.city import Quality as Lengths
 from schemas.measured import AIR
-from schemas.quality import Test
+from schemas.quality import Flag, Test
+from schemas.slots import SLOT_US
+from tests.support import grids
 from tests.support.cells import CITY, as_cells, column
 from tests.support.recorded import DATA
 from tests.support.slow_surroundings import by_the_rules
@@ -29,7 +33,7 @@ def test_lengths_in_cells(cadence, flat, attenuated, zeros):
 
 
 def test_no_window_is_shorter_than_three_cells():
-    short = Quality(flat_line_length="1h", attenuated_signal_length="2h", zeros_length="10m")
+    short = Lengths(flat_line_length="1h", attenuated_signal_length="2h", zeros_length="10m")
     limits = limits_of(msgspec.structs.replace(CITY, quality=short), 60)
     assert (limits.flat_line_cells, limits.attenuated_signal_cells, limits.zeros_cells) == (3, 3, 3)
     assert lookback(limits) == 2
@@ -49,7 +53,7 @@ def test_limits_are_those_of_the_city_file():
     pm10 = Parameter(
         unit="µg/m³", fail=(0, 9), suspect=(0, 9), spike=1, rate_of_change=2, flat_line=3, attenuated_signal=4
     )
-    quality = Quality(flat_line_length="1h", attenuated_signal_length="2h", zeros_length="30m")
+    quality = Lengths(flat_line_length="1h", attenuated_signal_length="2h", zeros_length="30m")
     limits = limits_of(msgspec.structs.replace(CITY, parameters={"pm10": pm10}, quality=quality), 1)
     assert [limit[0] for limit in limits[:4]] == [1, 2, 3, 4]
     assert limits[4:] == (60, 120, 30)
@@ -108,3 +112,84 @@ def test_a_day_by_the_minute():
     np.testing.assert_array_equal(bits, plain(mean(sums, counts), first, limits, PM_RATIO))
     assert all((bits & test).any() for test in Test)
     assert bits[-1, 0, 5] == Test.RATE_OF_CHANGE
+
+
+class Above:
+    """A test of cells: a value above 100 is a spike, and so is one whose next cell is three times as high."""
+
+    lookback = 1
+
+    def __init__(self, cadence_slots):
+        self.cadence_slots = cadence_slots
+
+    def __call__(self, sums, counts, first):
+        x = np.nan_to_num(mean(sums, counts))
+        ahead = np.concatenate([x[1:], np.zeros_like(x[:1])])
+        return np.where((x > 100) | ((x > 0) & (ahead > 3 * x)), Test.SPIKE, 0).astype(np.uint8)[first:]
+
+
+def flagging():
+    return Quality(AIR, Above, "flags", 60)
+
+
+def test_a_cell_is_judged_as_it_closes_and_kept_on_the_grid():
+    grid, cadence = grids.new_grid(2), grids.cadence_of(600)
+    grids.put(grid, [(1, 13, {"co": 90.0}), (1, 17, {"co": 130.0}), (0, 24, {"co": 101.0})])
+    results = flagging().close(grids.view_of(grid, cadence), cadence, grids.START, grids.START + 30)
+    [rows] = results.rows
+    columns = rows.columns()
+    assert (rows.table, rows.size, columns["parameter"].names) == ("flags", 2, AIR.gridded)
+    assert columns["instrument"].tolist() == [1, 0]
+    assert columns["parameter"].code.tolist() == [AIR.gridded.index("co")] * 2
+    assert columns["ended_at"].tolist() == [(grids.START + ended) * SLOT_US for ended in (20, 30)]
+    assert [columns["tests"].names[code] for code in columns["tests"].code.tolist()] == ["spike"] * 2
+    assert columns["flag"].tolist() == [Flag.SUSPECT] * 2
+    assert columns["revision"].tolist() == [0, 0]
+    kept = grid.layer("found", grids.START + 1, grids.START + 30)[:, 1, AIR.gridded.index("co")]
+    assert kept.tolist() == [0] * 10 + [Test.SPIKE] * 10 + [0] * 10
+    assert results.reconsider.size == 0
+
+
+def test_what_the_next_cell_sheds_light_on_is_to_be_considered_again():
+    grid, cadence, analysis = grids.new_grid(2), grids.cadence_of(at=5), flagging()
+    grids.put(grid, [(0, 5, {"co": 1.0}), (0, 6, {"co": 4.0}), (1, 5, {"co": 2.0}), (1, 6, {"co": 4.0})])
+    view = grids.view_of(grid, cadence)
+    results = analysis.close(view, cadence, grids.START + 5, grids.START + 6)
+    assert results.reconsider.tolist() == [0]
+    assert results.rows == [], "of the cells that close there is nothing to say"
+    span = Span(cadence, results.reconsider, grids.START + 5, grids.START + 6, 3, 1)
+    assert grids.newest_flags(analysis.revise(view, span, None)) == {(0, "co", 5): Test.SPIKE}
+
+
+def test_what_is_found_no_more_is_withdrawn_and_what_stands_is_not_said_again():
+    grid, cadence, analysis = grids.new_grid(2), grids.cadence_of(at=20), flagging()
+    view = grids.view_of(grid, cadence)
+    grids.put(grid, [(0, 6, {"co": 150.0}), (0, 7, {"pm10": 150.0})])
+    assert len(grids.newest_flags(analysis.close(view, cadence, grids.START, grids.START + 20))) == 2
+    grids.put(grid, [(0, 6, {"co": 2.0})])
+    span = Span(cadence, np.array([0]), grids.START + 6, grids.START + 20, 3, 1)
+    assert analysis.revise(view, span._replace(records=True), None).rows == []
+    [rows] = analysis.revise(view, span, None).rows
+    assert (rows.tests.tolist(), rows.revision.tolist(), (rows.ended - grids.START).tolist()) == ([0], [3], [6])
+    assert rows.columns()["flag"].tolist() == [Flag.GOOD]
+    assert analysis.revise(view, span, None).rows == []
+
+
+def test_a_revision_looks_no_further_than_it_may():
+    """The cell after the newest evaluated one has come, but its slot has not fired for this revision."""
+    grid, cadence, analysis = grids.new_grid(1), grids.cadence_of(columns=(0,), at=5), flagging()
+    grids.put(grid, [(0, 5, {"co": 1.0}), (0, 6, {"co": 9.0})])
+    view = grids.view_of(grid, cadence)
+    span = Span(cadence, np.array([0]), grids.START + 5, grids.START + 5, 3, 1)
+    assert analysis.revise(view, span, None).rows == []
+    assert grids.newest_flags(analysis.revise(view, span._replace(until=grids.START + 6), None))
+
+
+def test_the_tests_of_air_are_those_of_the_city_file():
+    tests = AirTests(CITY, 60)
+    limits = limits_of(CITY, 60)
+    x = np.random.default_rng(4).uniform(0, 300, (30, 3, 6))
+    expected = cell_tests(*as_cells(x), tests.lookback, limits, PM_RATIO)
+    np.testing.assert_array_equal(tests(*as_cells(x), tests.lookback), expected)
+    assert expected.any()
+    assert (tests.lookback, AirTests.longest(CITY)) == (lookback(limits), 720)

@@ -3,36 +3,19 @@
 import json
 import math
 import shutil
-from datetime import datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
 
 import numpy as np
 import pytest
 
-from flows import air, settings
-from flows.cli.run import Tally, Wanted, play
-from flows.engine import rebuild
-from flows.sources.files import source as files
+from flows.air import FLOW
+from flows.engine.rebuild import LOST, rebuild
+from flows.engine.run import RunOptions, open_source
 from schemas.errors import ConfigurationError
 from sinks.catalog import catalog
+from sinks.lake.tables import create_tables, keep_city
 from sinks.maintenance import audit
-
-STATIONS = ("a", "b", "c", "d")
-CITY = '[city]\nid = "t"\nname = "T"\ntimezone = "Asia/Seoul"\n' + "".join(
-    f'[[stations]]\nid = "{s}"\nlat = 35.2\nlon = 128.8\n' for s in STATIONS
-)
-START = datetime.fromisoformat("2026-03-02T00:00:00+09:00")
-
-
-def lines(first: int, last: int) -> str:
-    said = []
-    for minute in range(first, last):
-        at = START + timedelta(minutes=minute)
-        for i, station in enumerate(STATIONS):
-            value = 20.0 + i + (minute * 7 + i) % 13
-            reading = {"station_id": station, "observed_at": at.isoformat(), "pm25": value, "pm10": 1.5 * value}
-            said.append(json.dumps(reading) + "\n")
-    return "".join(said)
+from tests.support.runs import CITY, START, STATIONS, city_of, line, lines, run, run_stopped
 
 
 @pytest.fixture
@@ -41,18 +24,13 @@ def place(tmp_path):
     return tmp_path
 
 
-def run(place: Path, name: str) -> None:
-    city = settings.load_city(place / "city.toml")
-    play(city, Wanted(str(place / "in.ndjson")), place / name, place / f"{name}-store", Tally())
+def make_anew(place, name):
+    city = city_of(place)
+    source = open_source(FLOW, city, RunOptions(str(place / "in.ndjson"), stop_at_end=True), lambda: False)
+    return rebuild(FLOW, city, source, place / name, place / f"{name}-store").plain()
 
 
-def make_anew(place: Path, name: str) -> dict:
-    city = settings.load_city(place / "city.toml")
-    source = files.open_input(str(place / "in.ndjson"), None, air.decoder(city), lambda: False, lambda: 0)
-    return rebuild.rebuild(city, source, place / name, place / f"{name}-store")
-
-
-def means(lake: Path) -> list:
+def means(lake):
     con = catalog.connect(lake)
     return con.execute(
         "SELECT station_id, parameter, window_length, ended_at::VARCHAR, mean, count, suspect FROM rolling ORDER BY ALL"
@@ -68,6 +46,7 @@ def test_a_rebuilt_store_goes_on_to_the_same_numbers(place):
     assert "cityair rebuild --recovery" in str(refused.value.__cause__)
     shutil.rmtree(place / "lost-store")
     made = make_anew(place, "lost")
+    assert made["given_up"] == 0
     assert made["partitions"] == [{"topic": "in.ndjson", "kpart": 0, "next_offset": 699 * len(STATIONS)}]
     assert made["replayed"] == 699 * len(STATIONS)
     with (place / "in.ndjson").open("a") as file:
@@ -78,6 +57,36 @@ def test_a_rebuilt_store_goes_on_to_the_same_numbers(place):
     audit.audit(place / "lost").require()
 
 
+def test_what_waited_in_the_lost_store_is_given_up_and_named(place):
+    """Readings of a year later wait for the watermark; a run that a signal stops leaves them in the store alone."""
+    year = 365 * 1440
+    ahead = line("a", year, pm25=1.0) + line("a", year + 1, pm25=1.0)
+    (place / "in.ndjson").write_text(lines(1, 100) + ahead + lines(100, 110))
+    run_stopped(place, "lost", items=2)  # the leap in time ends the first
+    lake = place / "lost"
+    waiting = "SELECT max(waiting) FROM ledger"
+    assert catalog.connect(lake).execute(waiting).fetchone() == (2,)
+    shutil.rmtree(place / "lost-store")
+    made = make_anew(place, "lost")
+    assert (made["given_up"], made["replayed"]) == (2, 109 * len(STATIONS))
+    with (place / "in.ndjson").open("a") as file:
+        file.write(lines(110, 130))
+    run(place, "lost")
+    rejects = catalog.connect(lake).execute("SELECT koff, reason, detail FROM rejects ORDER BY koff").fetchall()
+    assert [(koff, reason) for koff, reason, _ in rejects] == [(99 * 4, "future"), (99 * 4 + 1, "future")]
+    assert {detail for *_, detail in rejects} == {LOST}
+    audit.audit(lake).require()
+
+
+def test_an_empty_ledger_is_nothing_to_rebuild_from(place):
+    (place / "in.ndjson").write_text(lines(1, 3))
+    create_tables(place / "lost")
+    keep_city(place / "lost", city_of(place))
+    with pytest.raises(ConfigurationError, match="nothing to rebuild from"):
+        make_anew(place, "lost")
+    assert not (place / "lost-store").exists()
+
+
 def test_a_store_that_is_there_is_not_replaced(place):
     (place / "in.ndjson").write_text(lines(1, 100))
     run(place, "kept")
@@ -85,7 +94,7 @@ def test_a_store_that_is_there_is_not_replaced(place):
         make_anew(place, "kept")
 
 
-def hours(first: int, last: int, seed: int = 1) -> list[str]:
+def hours(first, last, seed=1):
     """Ozone by the hour; about when the store is lost, every tenth reading is 23 hours late."""
     random = np.random.default_rng(seed)
     arriving = []

@@ -1,11 +1,8 @@
-"""Rows that land: every batch as its table says, every message accounted for, every message out as its contract."""
+"""Rows that land: every batch as its table says, every message accounted for."""
 
-import json
 from collections import Counter
 from datetime import UTC, datetime
-from zoneinfo import ZoneInfo
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -13,18 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows import air
-from flows.decode.batch import InMemory, InputPartition, OffsetRange, Readings, SourceBatch
-from flows.outputs.events import Events
-from flows.outputs.lake_rows import Rows, coverage
-from flows.zone.zone import Zone
+from flows.decode.batch import OffsetRange, Record, SourceBatch, no_readings
+from flows.outputs.lake_rows import LakeRows, ledger
+from flows.zone.result import AcceptedRecord, ZoneResult
+from flows.zone.zone import DEFAULT
+from schemas.measured import AIR, Recorded
+from schemas.odor import OdorReport
 from schemas.rejected import REASONS, Reject
-from schemas.rolling import Rolling
-from schemas.tables import TABLES
-
-SEOUL = ZoneInfo("Asia/Seoul")
-START = 1_767_225_600
-PARTS = [InputPartition("day-2.ndjson", 1), InputPartition("day-1.ndjson", 0), InputPartition("empty.ndjson", 2)]
-RECEIVED = (START + 9999) * 1_000_000 + 7
+from schemas.tables import NAME, TABLES, TIME, Table
+from tests.support.results import PARTS, RECEIVED, few_readings
+from tests.support.zones import START, new_zone
 
 
 def at(second):
@@ -36,9 +31,15 @@ def city(make_city):
     return make_city(("1m", "1m", "1h"), zones="yyx")
 
 
-def outcome_of(city, readings, zone="y", **named):
-    state = Zone(city, zone)
-    return state, state.take(readings, **named)
+def rows_of(city):
+    return LakeRows(AIR, air.instruments(city))
+
+
+def landed(city, readings, zone="y", *, end_of_input=True):
+    """What the lake gets of readings that a zone takes."""
+    state = new_zone(city, DEFAULT, zone)
+    result = state.take(readings, PARTS, end_of_input=end_of_input)
+    return rows_of(city).of_zone(zone, state.stations, result, RECEIVED)
 
 
 def table(landing, name):
@@ -56,24 +57,8 @@ def check(landing):
         assert all(batch[column].null_count == 0 for column in batch.schema.names if column not in nullable)
 
 
-def some_readings(make_readings):
-    """Two stations for twenty minutes, with a duplicate, a partly new, a failing and an empty message; two partitions."""
-    rows = [(s, START + 60 * m, {"pm10": 10.0 * m + s, "humidity": 50.0}) for m in range(1, 21) for s in (0, 1)]
-    rows += [
-        (0, START + 60, {"pm10": 1.0}),
-        (0, START + 60, {"pm10": 1.0, "o3": 0.03}),
-        (1, START + 59, {"pm25": 5000.0}),
-        (1, START + 58, {}),
-    ]
-    readings = make_readings(rows)
-    readings.part[:] = np.arange(len(rows)) % 2
-    readings.status[3] = 1
-    return readings
-
-
 def test_readings_land_as_sent(city, make_readings):
-    zone, outcome = outcome_of(city, some_readings(make_readings), last=True)
-    landing = Rows(city).outcome("y", zone.stations, outcome, PARTS, RECEIVED)
+    landing = landed(city, few_readings(make_readings))
     check(landing)
     rows = {row["koff"]: row for row in table(landing, "air_readings")}
     assert len(rows) == 43
@@ -103,8 +88,7 @@ def test_readings_land_as_sent(city, make_readings):
 
 
 def test_means_and_flags_land_under_their_names(city, make_readings):
-    zone, outcome = outcome_of(city, some_readings(make_readings), last=True)
-    landing = Rows(city).outcome("y", zone.stations, outcome, PARTS, RECEIVED)
+    landing = landed(city, few_readings(make_readings))
     rows = {
         (row["station_id"], row["parameter"], row["window_length"], row["ended_at"]): row
         for row in table(landing, "rolling")
@@ -127,8 +111,7 @@ def test_means_and_flags_land_under_their_names(city, make_readings):
 
 def test_a_zone_s_columns_are_the_city_s_stations(city, make_readings):
     hourly = make_readings([(2, START + 3600 * h, {"pm10": 10.0, "pm25": 90.0}) for h in (1, 2)])
-    zone, outcome = outcome_of(city, hourly, "x", last=True)
-    landing = Rows(city).outcome("x", zone.stations, outcome, PARTS, RECEIVED)
+    landing = landed(city, hourly, "x")
     check(landing)
     assert {
         (row["zone"], row["station_id"])
@@ -156,25 +139,25 @@ def test_a_zone_s_columns_are_the_city_s_stations(city, make_readings):
     assert {row["window_length"] for row in table(landing, "rolling")} == {"1h", "2h"}
 
 
+def flags_of(landing):
+    """What is found, by station and minute since the start."""
+    return {
+        (row["station_id"], (row["ended_at"] - at(START)).total_seconds() / 60): (row["flag"], row["tests"])
+        for row in table(landing, "flags")
+    }
+
+
 def test_a_finding_withdrawn_lands_as_good(city, make_readings):
-    zone = Zone(city, "y")
-    zone.take(
-        make_readings(
-            [
-                (s, START + 60 * m, {"co": 9.0 if m == 5 and s == 0 else 1.0})
-                for m in range(1, 13)
-                for s in (0, 1)
-                if m != 4 or s
-            ]
-        )
-    )
-    late = make_readings(
-        [(0, START + 270, {"co": 17.0}), *((s, START + 60 * m, {}) for m in range(13, 22) for s in (0, 1))], 100
-    )
-    landing = Rows(city).outcome("y", zone.stations, zone.take(late), PARTS, RECEIVED)
+    """A jump from minute 4 to 5 is none any more when a late value makes minute 4 as high."""
+    zone = new_zone(city, DEFAULT, "y")
+    rows = [(s, START + 60 * m, {"co": 9.0 if m >= 5 and s == 0 else 1.0}) for m in range(1, 13) for s in (0, 1)]
+    first = rows_of(city).of_zone("y", zone.stations, zone.take(make_readings(rows), PARTS), RECEIVED)
+    assert flags_of(first) == {("a", 4): (3, "spike"), ("a", 5): (3, "spike,rate_of_change")}
+    late = [(0, START + 230, {"co": 17.0}), *((s, START + 60 * m, {}) for m in range(13, 22) for s in (0, 1))]
+    landing = rows_of(city).of_zone("y", zone.stations, zone.take(make_readings(late, 100), PARTS), RECEIVED)
     check(landing)
-    flags = [(row["station_id"], row["ended_at"], row["flag"], row["tests"]) for row in table(landing, "flags")]
-    assert all((flag == 1) == (tests == "") for _, _, flag, tests in flags)
+    assert flags_of(landing) == {("a", 3): (3, "spike"), ("a", 4): (3, "spike,rate_of_change"), ("a", 5): (1, "")}
+    assert all(row["revision"] > 0 for row in table(landing, "flags"))
     rolling = [row for row in table(landing, "rolling") if row["revision"] > 0]
     assert {row["station_id"] for row in rolling} == {"a"}
 
@@ -182,7 +165,7 @@ def test_a_finding_withdrawn_lands_as_good(city, make_readings):
 @pytest.mark.parametrize("reason", REASONS)
 def test_what_was_refused_before_a_zone_lands(city, reason):
     reject = Reject(1, 7, reason, "because \ud800 of $.x", b"\xff\x00")
-    landing = Rows(city).arrived(
+    landing = rows_of(city).of_source(
         SourceBatch(
             PARTS,
             RECEIVED,
@@ -205,17 +188,15 @@ def test_what_was_refused_before_a_zone_lands(city, reason):
 
 
 def test_nothing_lands_nothing(city):
-    zone, outcome = outcome_of(city, air.decoder(city).lines(0, 0, b"")[0], last=True)
-    landing = Rows(city).outcome("y", zone.stations, outcome, PARTS, RECEIVED)
+    landing = landed(city, air.decoder(city).lines(0, 0, b"")[0])
     assert (landing.rows, landing.dispositions, landing.waiting) == ([], Counter(), ("y", Counter()))
-    assert Rows(city).arrived(SourceBatch(PARTS, RECEIVED)).rows == []
+    assert rows_of(city).of_source(SourceBatch(PARTS, RECEIVED)).rows == []
 
 
 def test_who_waits_is_counted_by_partition(city, make_readings):
     readings = make_readings([(0, START, {}), (1, START, {}), *((0, START + 86400 * 9 + i, {}) for i in range(5))])
     readings.part[:] = [0, 0, 1, 1, 0, 1, 2]
-    zone, outcome = outcome_of(city, readings)
-    landing = Rows(city).outcome("y", zone.stations, outcome, PARTS, RECEIVED)
+    landing = landed(city, readings, end_of_input=False)
     assert landing.waiting == ("y", Counter({PARTS[1]: 3, PARTS[0]: 1, PARTS[2]: 1}))
     assert landing.dispositions == {(PARTS[0], "stored"): 2}
 
@@ -234,8 +215,7 @@ def test_who_waits_is_counted_by_partition(city, make_readings):
 def test_every_reading_is_judged_once(city, make_readings, rows):
     readings = make_readings([(s, START + 60 * m, measured) for s, m, measured in rows])
     readings.part[:] = np.arange(len(rows)) % 3
-    zone, outcome = outcome_of(city, readings, last=True)
-    landing = Rows(city).outcome("y", zone.stations, outcome, PARTS, RECEIVED)
+    landing = landed(city, readings)
     check(landing)
     by_part = Counter(PARTS[i % 3] for i in range(len(rows)))
     assert (
@@ -253,44 +233,6 @@ def test_every_reading_is_judged_once(city, make_readings, rows):
     assert len(set(keys)) == len(keys) == len(rows)
 
 
-def sent(city, outcome, zone):
-    return Events(city, "air").rolling(outcome.evaluated.means, zone.stations).messages
-
-
-def test_messages_keep_their_contract(city, make_readings):
-    zone, outcome = outcome_of(city, some_readings(make_readings), last=True)
-    out = sent(city, outcome, zone)
-    decoded = [msgspec.json.decode(message.value, type=Rolling) for message in out]
-    assert [(one.station_id, one.ended_at) for one in decoded] == [
-        (s, at(START + t)) for t in (600, 1200) for s in ("a", "b")
-    ], "in time order"
-    assert json.loads(out[0].value)["ended_at"] == "2026-01-01T09:10:00+09:00"
-    assert [one.key for one in out] == [b"a", b"b", b"a", b"b"]
-    assert [one.id for one in out] == [f"{s}:{START + t}" for t in (600, 1200) for s in ("a", "b")]
-    headers = dict(out[0].headers)
-    assert headers["ce_id"] == out[0].id.encode()
-    assert headers["ce_type"] == b"env.air.rolling.v1"
-    assert headers["ce_time"] == b"2026-01-01T09:10:00+09:00"
-    last = decoded[-1]
-    assert set(last.means) == {"pm10"}
-    assert set(last.means["pm10"]) == {"10m", "1h", "2h"}
-    assert msgspec.to_builtins(last.means["pm10"]["10m"]) == {"mean": 156.0, "coverage": 1.0, "valid": True}
-    assert msgspec.to_builtins(last.means["pm10"]["2h"]) == {"mean": 106.0, "coverage": 20 / 120, "valid": False}
-
-
-def test_what_late_readings_change_is_not_sent(city, make_readings):
-    zone, outcome = outcome_of(city, some_readings(make_readings))
-    before = sent(city, outcome, zone)
-    assert [msgspec.json.decode(message.value, type=Rolling).ended_at for message in before] == [
-        at(START + t) for t in (600, 600, 1200, 1200)
-    ]
-    again = zone.take(
-        make_readings([(0, START + 90, {"pm10": 500.0}), (0, START + 1260, {}), (1, START + 1260, {})], 100), last=True
-    )
-    assert again.evaluated.means, "much is said again"
-    assert sent(city, again, zone) == []
-
-
 @pytest.mark.parametrize(
     ("filled", "length", "valid"), [(89, "2h", False), (90, "2h", True), (7, "10m", False), (8, "10m", True)]
 )
@@ -301,49 +243,100 @@ def test_valid_from_three_quarters(city, make_readings, filled, length, valid):
         for m in reversed(range(minutes))
         for s in (0, 1)
     ]
-    zone, outcome = outcome_of(city, make_readings(rows), last=True)
-    landing = Rows(city).outcome("y", zone.stations, outcome, PARTS, RECEIVED)
+    landing = landed(city, make_readings(rows))
     [row] = [
         r
         for r in table(landing, "rolling")
         if (r["window_length"], r["ended_at"], r["station_id"]) == (length, at(START + 60 * minutes), "a")
     ]
     assert (row["count"], row["valid"], row["coverage"]) == (filled, valid, filled / minutes)
-    [means] = [
-        means for means in outcome.evaluated.means if at(START + 60 * minutes) in [at(int(e) * 60) for e in means.ended]
-    ]
-    assert coverage(means).max() <= 1
+    assert max(r["coverage"] for r in table(landing, "rolling")) <= 1
 
 
 def test_a_reading_of_many_a_minute_covers_it_once(make_city, make_readings):
     city = make_city(("10s",))
     rows = [(0, START + 10 * i, {"co": 1.0}) for i in range(1, 31)]
-    zone, outcome = outcome_of(city, make_readings([*rows, (0, START + 600, {})]), "city", last=True)
-    [row] = [
-        r
-        for r in table(Rows(city).outcome("city", zone.stations, outcome, PARTS, RECEIVED), "rolling")
-        if r["window_length"] == "10m"
-    ]
+    landing = landed(city, make_readings([*rows, (0, START + 600, {})]), "city")
+    [row] = [r for r in table(landing, "rolling") if r["window_length"] == "10m"]
     assert (row["count"], row["expected"], row["coverage"]) == (30, 60, 0.5)
 
 
 def test_no_empty_batch_lands(city, make_readings):
+    assert landed(city, no_readings(), end_of_input=False).rows == []
+    assert all(batch.num_rows for _, batch in landed(city, few_readings(make_readings), end_of_input=False).rows)
 
-    none = Readings(
-        *(
-            np.empty(shape, kind)
-            for shape, kind in (
-                (0, np.int32),
-                (0, np.int64),
-                ((0, 8), float),
-                ((0, 6), np.uint8),
-                (0, np.int32),
-                (0, np.int64),
-            )
-        ),
-        InMemory(()),
-    )
-    zone, outcome = outcome_of(city, none)
-    assert Rows(city).outcome("y", zone.stations, outcome, PARTS, RECEIVED).rows == []
-    zone, outcome = outcome_of(city, some_readings(make_readings))
-    assert all(batch.num_rows for _, batch in Rows(city).outcome("y", zone.stations, outcome, PARTS, RECEIVED).rows)
+
+def test_indices_lights_and_alerts_land_as_their_tables_say(watched, make_readings):
+    city = watched(("1m", "1m", "1h"))
+    rows = [
+        (s, START + 60 * m, {"pm10": 320.0, "pm25": 90.0, "o3": 0.05, "no2": 0.02})
+        for m in range(1, 241)
+        for s in ((0, 1) if m % 60 else (0, 1, 2))
+    ]
+    zone = new_zone(city, DEFAULT)
+    result = zone.take(make_readings(rows), PARTS, end_of_input=True)
+    landing = rows_of(city).of_zone("city", zone.stations, result, RECEIVED)
+    for name, batch in landing.rows:
+        assert batch.schema.equals(TABLES[name].schema)
+        batch.validate(full=True)
+    assert {name for name, _ in landing.rows} >= {"cai", "aqi", "light_states", "alerts", "rolling"}
+    states, alerts = table(landing, "light_states"), table(landing, "alerts")
+    assert len(states) == len(result.signals.states)
+    assert {row["light_id"] for row in states} == {light.id for light in city.lights}
+    assert {row["color"] for row in states if row["light_id"] == "light-far"} == {"gray"}
+    assert all((row["grade"] is None) == (row["color"] == "gray") for row in states)
+    assert [row["alert_id"] for row in alerts] == [alert.alert_id for alert in result.signals.alerts]
+    assert {(row["kind"], *row["stations"]) for row in alerts} == {("official", "c"), ("early_sign", "a", "b")}
+    [hour] = [row for row in table(landing, "cai") if (row["station_id"], row["ended_at"]) == ("a", at(START + 7200))]
+    assert (hour["zone"], hour["cai"], hour["main_parameter"], hour["missing_pm10"]) == ("city", None, None, 10)
+    assert hour["o3"] == pytest.approx(0.05)
+
+
+REPORT = Recorded("env.odor.report.v1", "odor_reports", "report_id", "reported_at", OdorReport)
+REPORTS = Table(
+    "a report",
+    "reported_at",
+    ("topic", "kpart", "koff"),
+    pa.schema(
+        [
+            ("report_id", pa.string()),
+            ("reported_at", TIME),
+            ("received_at", TIME),
+            ("lat", pa.float64()),
+            ("intensity", pa.int8()),
+            ("text", pa.string()),
+            ("topic", NAME),
+            ("kpart", pa.int32()),
+            ("koff", pa.int64()),
+        ]
+    ),
+)
+
+
+def test_records_land_as_sent_and_are_accounted_for(city, monkeypatch):
+    monkeypatch.setitem(TABLES, "odor_reports", REPORTS)
+    reports = [
+        OdorReport(report_id="r-1", reported_at=at(START), lat=35.2, lon=128.9, intensity=4, text="계란 썩는 냄새"),
+        OdorReport(report_id="r-2", reported_at=at(START + 1), lat=35.3, lon=128.9),
+    ]
+    records = [AcceptedRecord(Record(REPORT, report), i, 7 + i) for i, report in enumerate(reports)]
+    landing = rows_of(city).of_zone("y", np.array([0, 1], np.int32), ZoneResult(PARTS, records=records), RECEIVED)
+    first, second = table(landing, "odor_reports")
+    assert first == {
+        "report_id": "r-1", "reported_at": at(START), "received_at": at(RECEIVED // 10**6).replace(microsecond=7),
+        "lat": 35.2, "intensity": 4, "text": "계란 썩는 냄새", "topic": "day-2.ndjson", "kpart": 1, "koff": 7,
+    }  # fmt: skip
+    assert (second["report_id"], second["intensity"], second["text"], second["koff"]) == ("r-2", None, "", 8)
+    assert landing.dispositions == {(PARTS[0], "stored"): 1, (PARTS[1], "stored"): 1}
+
+
+def test_entries_of_the_ledger():
+    numbers = {name: i for i, name in enumerate(TABLES["ledger"].schema.names) if name != "topic"}
+    entries = [{"topic": "air", **numbers}, {"topic": "day", **numbers, "koff": 1, "first_offset": 2**40}]
+    batch = ledger(entries)
+    assert batch.schema.equals(TABLES["ledger"].schema)
+    batch.validate(full=True)
+    assert [(row["topic"], row["first_offset"], row["waiting"]) for row in batch.to_pylist()] == [
+        ("air", numbers["first_offset"], numbers["waiting"]),
+        ("day", 2**40, numbers["waiting"]),
+    ]

@@ -4,20 +4,15 @@ import json
 import random
 import subprocess
 import sys
-from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from schemas.rejected import MAX_KEPT_BYTES
 from sinks.catalog import catalog
+from tests.support.runs import CITY, STATIONS, line
 
 COMMAND = Path(sys.executable).with_name("cityair")
-STATIONS = ("a", "b", "c", "d")
-CITY = '[city]\nid = "t"\nname = "T"\ntimezone = "Asia/Seoul"\n' + "".join(
-    f'[[stations]]\nid = "{name}"\nlat = 35\nlon = 128\n' for name in STATIONS
-)
-MIDNIGHT = datetime.fromisoformat("2026-03-02T00:00:00+09:00")
 AT = '"observed_at": "2026-03-02T00:30:30+09:00"'
 MEASURED = """
 import resource, subprocess, sys
@@ -54,16 +49,7 @@ HOSTILE = [
 
 def good(minutes=120):
     return [
-        json.dumps(
-            {
-                "station_id": name,
-                "observed_at": (MIDNIGHT + timedelta(minutes=m)).isoformat(),
-                "pm10": 20 + m % 7,
-                "pm25": 9.5,
-            }
-        ).encode()
-        for m in range(1, minutes + 1)
-        for name in STATIONS
+        line(name, m, pm10=20 + m % 7, pm25=9.5).strip().encode() for m in range(1, minutes + 1) for name in STATIONS
     ]
 
 
@@ -75,7 +61,7 @@ def play(tmp_path_factory):
         folder = tmp_path_factory.mktemp("play")
         (folder / "city.toml").write_text(CITY)
         source = folder / "air.ndjson"
-        source.write_bytes(b"".join(line + b"\n" for line in lines))
+        source.write_bytes(b"".join(text + b"\n" for text in lines))
         words = [
             COMMAND,
             "run",
@@ -89,8 +75,8 @@ def play(tmp_path_factory):
             folder / "lake",
         ]
         done = subprocess.run([sys.executable, "-c", MEASURED, *words], check=False, capture_output=True)
-        *said, memory = done.stderr.decode().splitlines()
-        assert done.returncode == 0, said
+        *messages, memory = done.stderr.decode().splitlines()
+        assert done.returncode == 0, messages
         source.unlink()
         return folder / "lake", json.loads(done.stdout), int(memory) / 1024
 
@@ -113,22 +99,22 @@ def clean(play):
 def test_hostile_lines_among_good_ones_cost_only_themselves(play, clean):
     dice = random.Random(5)
     lines = good()
-    hostile = [line for line, _ in HOSTILE]
+    hostile = [text for text, _ in HOSTILE]
     # Behind the first minutes, so that the zone has a clock and a duplicate is the second of its kind.
     places = sorted(dice.randint(60, len(lines)) for _ in hostile)
-    for place, line in zip(reversed(places), reversed(hostile), strict=True):
-        lines.insert(place, line)
+    for place, text in zip(reversed(places), reversed(hostile), strict=True):
+        lines.insert(place, text)
     lake, printed, memory = play(lines)
     found = rows(lake, "SELECT reason, detail, octet_length(payload), payload FROM rejects ORDER BY koff")
     assert sorted(row[0] for row in found) == sorted(reason for _, reason in HOSTILE)
-    reason_of = {line[:MAX_KEPT_BYTES]: reason for line, reason in HOSTILE}
-    for line, (reason, detail, size, payload) in zip(
+    reason_of = {text[:MAX_KEPT_BYTES]: reason for text, reason in HOSTILE}
+    for text, (reason, detail, size, payload) in zip(
         sorted(hostile), sorted(found, key=lambda row: row[3]), strict=True
     ):
         assert reason == reason_of[payload]
         assert detail
         assert size <= MAX_KEPT_BYTES
-        assert payload == line[:MAX_KEPT_BYTES]
+        assert payload == text[:MAX_KEPT_BYTES]
     assert printed["received"] == len(lines)
     assert printed["stored"] == len(good())
     assert rows(lake, MEANS) == clean
