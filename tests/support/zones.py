@@ -116,17 +116,19 @@ class ZoneLog:
         return [state for state in self.states if state.light_id == light]
 
 
-def crashed(zone, city, settings=SMALL):
+def crashed(zone, city, settings=SMALL, make=new_zone):
     kept = pickle.dumps(zone.snapshot())
-    again = new_zone(city, settings, zone.id)
+    again = make(city, settings, zone.id)
     again.restore(pickle.loads(kept))
     return again
 
 
-def play(city, make_readings, rows, cuts=(), *, crash=(), ends=(), last=True, settings=SMALL):
+def play(
+    city, make_readings, rows, cuts=(), *, crash=(), ends=(), last=True, settings=SMALL, make=new_zone, log_of=ZoneLog
+):
     """Take rows in batches cut before ``cuts``; crash after some; say that the input ends after some."""
-    zone = new_zone(city, settings)
-    log = ZoneLog(zone, city)
+    zone = make(city, settings, "city")
+    log = log_of(zone, city)
     bounds = [0, *cuts, len(rows)]
     for i, (begin, end) in enumerate(zip(bounds, bounds[1:], strict=False)):
         readings = make_readings(rows[begin:end], begin) if end > begin else no_readings()
@@ -135,7 +137,7 @@ def play(city, make_readings, rows, cuts=(), *, crash=(), ends=(), last=True, se
         log.add(result)
         assert len(log.verdict) + result.waiting.size == end
         if i in crash:
-            zone = crashed(zone, city, settings)
+            zone = crashed(zone, city, settings, make)
     return log, zone
 
 
