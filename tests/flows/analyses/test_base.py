@@ -25,13 +25,13 @@ def test_an_analysis_that_says_nothing():
     assert silent.measure(view, Span(cadence, np.array([0]), START, START, 1, 1)) is None
     for results in (
         silent.revise(view, Span(cadence, np.array([0]), START, START, 1, 1), None),
-        silent.learn(view, LocalDay(0, 0, 1440)),
+        silent.learn(view, LocalDay(0, 0, 1440, 2880)),
     ):
         assert (results.rows, results.messages, results.faults, results.reconsider.size) == ([], [], [], 0)
     assert (silent.snapshot(), silent.restore(2, {}, {})) == ({}, None)
     assert (silent.lookback, silent.history, silent.learns) == (0, 0, False)
     with pytest.raises(NotImplementedError):
-        silent.close(view, cadence, START, START + 10)
+        silent.close(view, cadence, START, START + 10, 1)
 
 
 def test_results_take_over_what_others_say_in_their_order():

@@ -206,8 +206,8 @@ class Probe(Analysis):
     def __init__(self, name, calls, reconsider=()):
         self.name, self._calls, self._reconsider = name, calls, np.array(reconsider, np.int32)
 
-    def close(self, view, cadence, first, last):
-        self._calls.append((self.name, "close", first - START, last - START))
+    def close(self, view, cadence, first, last, revision):
+        self._calls.append((self.name, "close", first - START, last - START, revision))
         ends = self.steps(cadence, first, last).tolist()
         return Results(faults=[Fault(end, 0, 1, True) for end in ends], reconsider=self._reconsider)
 
@@ -234,8 +234,8 @@ def probed(reconsider=()):
 
 def test_analyses_are_asked_in_their_order_and_each_measures_before_any_revises():
     calls, cadence, evaluation = probed()
-    evaluation.close(cadence, START + 30, 1, Results())
-    assert calls == [("one", "close", 0, 30), ("two", "close", 0, 30)]
+    evaluation.close(cadence, START + 30, 5, Results())
+    assert calls == [("one", "close", 0, 30, 5), ("two", "close", 0, 30, 5)]
     assert (cadence.evaluated_until, cadence.due) == (START + 30, False)
     calls.clear()
     with evaluation.revising(Span(cadence, np.array([1]), START + 5, START + 30, 2, 9), Results()):
@@ -277,6 +277,6 @@ def test_a_fault_bears_the_number_of_the_firing_in_whose_wake_it_was_found():
 def test_every_analysis_learns_from_a_day():
     calls, _, evaluation = probed()
     out = Results()
-    evaluation.learn(LocalDay(20_454, START - 540, START + 900), out)
+    evaluation.learn(LocalDay(20_454, START - 540, START + 900, START + 2340), out)
     assert calls == [("one", "learn", 20_454), ("two", "learn", 20_454)]
     assert len(out.faults) == 2

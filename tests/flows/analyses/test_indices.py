@@ -290,7 +290,7 @@ def test_rows_have_the_columns_of_their_tables():
     """Two hours of one station, of another one too few: PM10 stands over half of the twelve hours, C24E is missing."""
     grid, cadence = grids.new_grid(2), grids.cadence_of(3600)
     grids.put(grid, [(1, h * 60, {"pm10": 40.0, "o3": 0.03}) for h in (1, 2)])
-    results = Indices(Scales()).close(grids.view_of(grid, cadence), cadence, grids.START, grids.START + 120)
+    results = Indices(Scales()).close(grids.view_of(grid, cadence), cadence, grids.START, grids.START + 120, 1)
     by_table = {rows.table: rows.columns() for rows in results.rows}
     assert by_table.keys() <= set(Indices.tables)
     cai_columns = by_table["cai"]
@@ -312,7 +312,7 @@ def test_no_hour_ended_no_row():
     grid, cadence = grids.new_grid(2), grids.cadence_of()
     grids.put(grid, [(0, minute, {"o3": 0.03}) for minute in range(1, 60)])
     view, indices = grids.view_of(grid, cadence), Indices(Scales())
-    assert indices.close(view, cadence, grids.START, grids.START + 59).rows == []
+    assert indices.close(view, cadence, grids.START, grids.START + 59, 1).rows == []
     assert indices.measure(view, Span(cadence, cadence.columns, grids.START + 1, grids.START + 59, 1, 1)) is None
     cadence.restore((grids.START + 60, grids.START + 60, []))
     span = Span(cadence, cadence.columns, grids.START + 1, grids.START + 60, 1, 1)

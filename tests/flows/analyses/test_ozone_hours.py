@@ -135,7 +135,7 @@ def test_hours_come_from_the_grid_as_they_close_and_again_as_they_change():
         (s, minute, {"o3": 0.02 * (1 + s)}) for minute in range(10, 121, 10) for s in (0, 1) if (s, minute) < (1, 90)
     ]
     grids.put(grid, rows)
-    assert hours.close(view, cadence, grids.START, grids.START + 120).rows == []
+    assert hours.close(view, cadence, grids.START, grids.START + 120, 1).rows == []
     cadence.restore((grids.START + 120, grids.START + 120, []))
     ended = grids.START + np.array([60, 120])
     by_surrogate = [0.02 * 0.85 + 0.0045, 0.04 * 0.85 + 0.0045]

@@ -135,7 +135,7 @@ def flagging():
 def test_a_cell_is_judged_as_it_closes_and_kept_on_the_grid():
     grid, cadence = grids.new_grid(2), grids.cadence_of(600)
     grids.put(grid, [(1, 13, {"co": 90.0}), (1, 17, {"co": 130.0}), (0, 24, {"co": 101.0})])
-    results = flagging().close(grids.view_of(grid, cadence), cadence, grids.START, grids.START + 30)
+    results = flagging().close(grids.view_of(grid, cadence), cadence, grids.START, grids.START + 30, 1)
     [rows] = results.rows
     columns = rows.columns()
     assert (rows.table, rows.size, columns["parameter"].names) == ("flags", 2, AIR.gridded)
@@ -154,7 +154,7 @@ def test_what_the_next_cell_sheds_light_on_is_to_be_considered_again():
     grid, cadence, analysis = grids.new_grid(2), grids.cadence_of(at=5), flagging()
     grids.put(grid, [(0, 5, {"co": 1.0}), (0, 6, {"co": 4.0}), (1, 5, {"co": 2.0}), (1, 6, {"co": 4.0})])
     view = grids.view_of(grid, cadence)
-    results = analysis.close(view, cadence, grids.START + 5, grids.START + 6)
+    results = analysis.close(view, cadence, grids.START + 5, grids.START + 6, 1)
     assert results.reconsider.tolist() == [0]
     assert results.rows == [], "of the cells that close there is nothing to say"
     span = Span(cadence, results.reconsider, grids.START + 5, grids.START + 6, 3, 1)
@@ -165,7 +165,7 @@ def test_what_is_found_no_more_is_withdrawn_and_what_stands_is_not_said_again():
     grid, cadence, analysis = grids.new_grid(2), grids.cadence_of(at=20), flagging()
     view = grids.view_of(grid, cadence)
     grids.put(grid, [(0, 6, {"co": 150.0}), (0, 7, {"pm10": 150.0})])
-    assert len(grids.newest_flags(analysis.close(view, cadence, grids.START, grids.START + 20))) == 2
+    assert len(grids.newest_flags(analysis.close(view, cadence, grids.START, grids.START + 20, 1))) == 2
     grids.put(grid, [(0, 6, {"co": 2.0})])
     span = Span(cadence, np.array([0]), grids.START + 6, grids.START + 20, 3, 1)
     assert analysis.revise(view, span._replace(records=True), None).rows == []

@@ -78,7 +78,7 @@ def test_rows_and_messages_are_those_of_the_cells(seed, share, every):
     number_of = {START + end: 3 + (end > 60) for end in range(10, 121, 10)}
     for end in (60, 120):
         cadence.fire(START + end, number_of[START + end])
-    results = rolling_means().close(view_of(grid, cadence), cadence, START, START + 120)
+    results = rolling_means().close(view_of(grid, cadence), cadence, START, START + 120, 1)
     names = lengths_of(cadence, SPELLED).names
     expected = slow_windows(grid, cadence, names, 0, 120)
 
@@ -125,7 +125,7 @@ def test_a_row_has_the_columns_of_its_table():
     put(grid, [(1, minute, {"co": 2.0}) for minute in range(1, 9)])
     put(grid, [(1, 9, {"co": 5.0})], Flag.SUSPECT)
     cadence.fire(START + 10, 1)
-    [rows] = rolling_means().close(view_of(grid, cadence), cadence, START, START + 10).rows
+    [rows] = rolling_means().close(view_of(grid, cadence), cadence, START, START + 10, 1).rows
     columns = rows.columns()
     assert (rows.table, columns["parameter"].names, columns["window_length"].names) == ("rolling", AIR.gridded, SPELLED)
     assert columns["parameter"].code.tolist() == [AIR.gridded.index("co")] * 3
@@ -149,7 +149,7 @@ def test_windows_are_parted_by_local_day():
     grid, cadence = new_grid(2), cadence_of(at=14 * 60 + 50)
     put(grid, [(0, minute, {"co": 1.0}) for minute in range(14 * 60 + 51, 15 * 60 + 21)])
     cadence.fire(START + 15 * 60 + 20, 1)
-    results = rolling_means().close(view_of(grid, cadence), cadence, START + 14 * 60 + 50, START + 15 * 60 + 20)
+    results = rolling_means().close(view_of(grid, cadence), cadence, START + 14 * 60 + 50, START + 15 * 60 + 20, 1)
     ends = [sorted(set((rows.ended - START).tolist())) for rows in window_rows(results.rows)]
     assert ends == [[15 * 60], [15 * 60 + 10, 15 * 60 + 20]]
     assert len(results.messages) == 2
@@ -160,7 +160,7 @@ def evaluated(rows, until=60):
     grid, cadence, means = new_grid(2), cadence_of(), rolling_means()
     put(grid, rows)
     cadence.fire(START + until, 1)
-    first = means.close(view_of(grid, cadence), cadence, START, START + until)
+    first = means.close(view_of(grid, cadence), cadence, START, START + until, 1)
     cadence.evaluated(START + until)
     return grid, cadence, means, first
 
@@ -199,10 +199,10 @@ def test_what_did_not_change_is_not_said_again():
 def test_nothing_ends_nothing_is_said():
     grid, cadence, means = new_grid(2), cadence_of(4 * 3600), rolling_means()
     cadence.fire(START + 480, 1)
-    none = means.close(view_of(grid, cadence), cadence, START, START + 480)
+    none = means.close(view_of(grid, cadence), cadence, START, START + 480, 1)
     assert (none.rows, none.messages) == ([], []), "no window is long enough"
     fast = cadence_of()
-    assert means.close(view_of(grid, fast), fast, START, START + 9).rows == []
+    assert means.close(view_of(grid, fast), fast, START, START + 9, 1).rows == []
 
 
 def test_rows_of_windows_among_others():

@@ -32,7 +32,7 @@ def city(make_city):
 
 
 def rows_of(city):
-    return LakeRows(AIR, air.instruments(city))
+    return LakeRows("air", AIR, air.instruments(city))
 
 
 def landed(city, readings, zone="y", *, end_of_input=True):
@@ -181,10 +181,19 @@ def test_what_was_refused_before_a_zone_lands(city, reason):
         ("day-1.ndjson", 0, 7, reason, "because ? of $.x", b"\xff\x00"),
         ("day-2.ndjson", 1, 2**40, reason, "", b""),
     ]
+    assert {row["flow"] for row in rows} == {"air"}
     column = reason if reason in ("duplicate", "too_late") else "rejected"
     assert landing.dispositions == {(PARTS[1], column): 1, (PARTS[0], column): 1}
     assert landing.offsets == [(PARTS[1], OffsetRange(1, 0, 9, 10)), (PARTS[0], OffsetRange(0, 3, 3, 1, 2))]
     assert (landing.received, landing.waiting) == (RECEIVED, None)
+
+
+def test_what_another_flow_takes_is_counted_and_lands_nowhere(city):
+    rejects = [Reject(1, 7, "other", "", b"{}"), Reject(1, 8, "other", "", b"{}"), Reject(1, 9, "contract", "", b"{}")]
+    landing = rows_of(city).of_source(SourceBatch(PARTS, RECEIVED, rejects=rejects))
+    assert [row["koff"] for row in table(landing, "rejects")] == [9]
+    assert landing.dispositions == {(PARTS[1], "other"): 2, (PARTS[1], "rejected"): 1}
+    assert rows_of(city).of_source(SourceBatch(PARTS, RECEIVED, rejects=rejects[:2])).rows == []
 
 
 def test_nothing_lands_nothing(city):
@@ -331,12 +340,13 @@ def test_records_land_as_sent_and_are_accounted_for(city, monkeypatch):
 
 
 def test_entries_of_the_ledger():
-    numbers = {name: i for i, name in enumerate(TABLES["ledger"].schema.names) if name != "topic"}
-    entries = [{"topic": "air", **numbers}, {"topic": "day", **numbers, "koff": 1, "first_offset": 2**40}]
+    numbers = {name: i for i, name in enumerate(TABLES["ledger"].schema.names) if name not in ("flow", "topic")}
+    entries = [{"flow": "air", "topic": topic, **numbers} for topic in ("air", "day")]
+    entries[1]["first_offset"] = 2**40
     batch = ledger(entries)
     assert batch.schema.equals(TABLES["ledger"].schema)
     batch.validate(full=True)
-    assert [(row["topic"], row["first_offset"], row["waiting"]) for row in batch.to_pylist()] == [
-        ("air", numbers["first_offset"], numbers["waiting"]),
-        ("day", 2**40, numbers["waiting"]),
+    assert [(row["flow"], row["topic"], row["first_offset"], row["waiting"]) for row in batch.to_pylist()] == [
+        ("air", "air", numbers["first_offset"], numbers["waiting"]),
+        ("air", "day", 2**40, numbers["waiting"]),
     ]

@@ -29,7 +29,7 @@ class Probe(Analysis):
         self._calls, self.lookback, self.learns = calls, lookback, learns
         self.pages = {"page": b"of the probe"}
 
-    def close(self, view, cadence, first, last):
+    def close(self, view, cadence, first, last, revision):
         self._calls.append(("close", cadence.every, first - START, last - START))
         return Results(faults=[Fault(last, 0, 0, True)])
 

@@ -21,7 +21,7 @@ class Counting(Analysis):
 
     name, tables = "counting", ("counts",)
 
-    def close(self, view, cadence, first, last):
+    def close(self, view, cadence, first, last, revision):
         counts = self._counts(view, cadence, self.steps(cadence, first, last))
         return Results(rows=[CountRows(cadence.every, {e: n for e, n in counts.items() if n}, 0)])
 
