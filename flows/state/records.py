@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from flows.decode.batch import Record
 from schemas.measured import Recorded
+from schemas.slots import NEVER
 
 
 class Records:
@@ -46,6 +47,11 @@ class Records:
     def put(self, slot: int, record: Record) -> None:
         """Let a record take effect at its slot."""
         self._held[record.kind.topic][slot, record.id] = record.kind.retained(record.data)
+
+    @property
+    def newest(self) -> int:
+        """Newest slot at which a record stands; NEVER where there is none."""
+        return max((slot for held in self._held.values() for slot, _ in held), default=NEVER)
 
     def between(self, topic: str, after: int, until: int) -> Iterator[tuple[int, Struct]]:
         """Yield slot and record of a kind in (after, until], by slot and id."""

@@ -101,7 +101,7 @@ class Progress:
         oldest = min((cadence.evaluated_until for cadence in cadences if cadence.due), default=None)
         if oldest is None:
             return False
-        moved, lesson = False, self._learning_firing()
+        moved, lesson, newest = False, self._learning_firing(), max(grid.newest, self._view.records.newest)
         for cadence in cadences:
             until = min(cadence.fired_until, cadence.floor(oldest + self._evaluate_slots + cadence.step))
             if lesson is not None:
@@ -109,8 +109,8 @@ class Progress:
             if until <= cadence.evaluated_until:
                 continue
             moved = True
-            if grid.newest <= cadence.evaluated_until - self._longest - cadence.slots:
-                cadence.evaluated(until)  # nothing on the grid that a window could still see
+            if newest <= cadence.evaluated_until - self._longest - cadence.slots:
+                cadence.evaluated(until)  # no reading and no record that an analysis could still see
                 continue
             if until > grid.reach:
                 self.move()

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flows.state.records import Records
+from schemas.slots import NEVER
 from tests.support.records import ACK, REPORT, ack, report
 
 
@@ -40,6 +41,7 @@ def test_records_are_those_of_a_list(steps, after, until):
             listed = {name: slot for name, slot in listed.items() if slot >= gone}
         elif step == "restart":
             records = restarted(records)
+    assert records.newest == max(listed.values(), default=NEVER)
     expected = sorted((slot, name) for name, slot in listed.items() if after < slot <= until)
     found = [(slot, data.report_id) for slot, data in records.between(REPORT.topic, after, until)]
     assert found == expected
