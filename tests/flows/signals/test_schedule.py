@@ -81,3 +81,13 @@ def test_at_the_end_of_the_input_whole_intervals_are_taken():
     assert not schedule.take_rest(newest=3700).rows.size
     schedule.start(3660)
     assert plainly(schedule.take_rest(newest=3664)) == [(0, [3664, 3660, 3660], [3661, 3662, 3663, 3664])]
+
+
+def test_a_cadence_that_a_snapshot_does_not_know_is_as_far_as_the_others():
+    schedule, again = LightSchedule(CADENCES[:2]), LightSchedule(CADENCES)
+    schedule.start(3660)
+    schedule.add([Firings(np.array([3661, 3664]), np.array([0, 1])), Firings(np.array([3665]), np.array([1]))])
+    schedule.take(before=2)
+    again.restore(schedule.snapshot(), schedule.begin)
+    assert (again.fired.tolist(), again.begin, again.newest) == ([3664, 3665, 3665], 3660, 3664)
+    assert again.empty

@@ -61,3 +61,42 @@ def test_panes_are_the_sums_of_their_cells(seed, steps):
             running = grid._panes.running(high - grid.oldest, layers)
             for totals, expected in zip(running, oracle(grid, low, high), strict=True):
                 np.testing.assert_array_equal(np.diff(totals[first : last + 1], axis=0), expected)
+
+
+def one_cell(grid, slot, quanta):
+    """Put one good value of every parameter in a slot of the first instrument."""
+    flags = np.full((1, P), Flag.GOOD, np.uint8)
+    grid.add(np.zeros(1, np.int32), np.array([slot]), np.full((1, P), quanta), flags)
+
+
+def layers_of(grid):
+    return tuple(grid.layer(name, grid.oldest, grid.reach) for name in LAYERS)
+
+
+def test_a_pane_holds_the_ten_slots_up_to_its_end():
+    grid = Grid(AIR, STATIONS, BEHIND, AHEAD)
+    grid.move(START)
+    for slot, quanta in ((1, 1), (10, 20), (11, 300), (20, 4000)):
+        one_cell(grid, grid.oldest + slot, quanta)
+    running = grid._panes.running(25, layers_of(grid))
+    assert running.sums[:3, 0, 0].tolist() == [0, 21, 4321]
+    assert running.counts[:3, 0, 0].tolist() == running.filled[:3, 0, 0].tolist() == [0, 2, 4]
+
+
+def test_the_last_slots_of_the_grid_make_no_whole_pane():
+    grid = Grid(AIR, STATIONS, BEHIND, AHEAD)
+    grid.move(START)
+    one_cell(grid, grid.reach, 7)
+    last = grid.length - 1
+    assert not grid._panes.running(last, layers_of(grid)).sums[: last // PANE_SLOTS + 1].any()
+
+
+def test_a_finding_makes_every_value_of_its_slot_suspect():
+    grid = Grid(AIR, STATIONS, BEHIND, AHEAD)
+    grid.move(START)
+    for _ in range(3):
+        one_cell(grid, grid.oldest + 5, 1)
+    assert grid._panes.running(10, layers_of(grid)).suspect[1, 0, 0] == 0
+    grid.layer("found", grid.oldest + 5, grid.oldest + 5)[:, 0] = 1
+    grid.touch(np.array([grid.oldest + 5]))
+    assert grid._panes.running(10, layers_of(grid)).suspect[1, 0, 0] == 3
