@@ -57,7 +57,7 @@ class EpochFiles:
 
     >>> import tempfile
     >>> schema = TABLES["ledger"].schema.remove_metadata()
-    >>> row = dict.fromkeys(schema.names, 0) | {"topic": "air", "received_at": 1_772_500_000_000_000}
+    >>> row = dict.fromkeys(schema.names, 0) | {"flow": "air", "topic": "air", "received_at": 1_772_500_000_000_000}
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     files = EpochFiles(Path(folder), "air-00000007", LocalDates("Asia/Seoul"))
     ...     files.add("ledger", pa.RecordBatch.from_pylist([row], schema))

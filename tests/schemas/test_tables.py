@@ -26,7 +26,9 @@ def test_storage_names_columns_of_the_table(name):
 
 def test_a_new_table_of_records_is_known_by_its_key(monkeypatch):
     columns = [("topic", pa.string()), ("kpart", pa.int32()), ("koff", pa.int64()), ("observed_at", pa.timestamp("us"))]
-    monkeypatch.setitem(TABLES, "odor_readings", Table("an odor", "observed_at", RECORD_KEY, pa.schema(columns), flow="odor"))
+    monkeypatch.setitem(
+        TABLES, "odor_readings", Table("an odor", "observed_at", RECORD_KEY, pa.schema(columns), flow="odor")
+    )
     assert record_tables() == {"air_readings": "air", "odor_readings": "odor"}
     assert TABLES["odor_readings"].storage == Storage()
 

@@ -82,7 +82,7 @@ def test_an_empty_ledger_is_nothing_to_rebuild_from(place):
     (place / "in.ndjson").write_text(lines(1, 3))
     create_tables(place / "lost")
     keep_city(place / "lost", city_of(place))
-    with pytest.raises(ConfigurationError, match="nothing to rebuild from"):
+    with pytest.raises(ConfigurationError, match="nothing of the air flow to rebuild from"):
         make_anew(place, "lost")
     assert not (place / "lost-store").exists()
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from flows.decode.decoder import Decoder
+from flows import air
 from flows.settings import load_city
 from flows.simulate.files import write_run
 from flows.simulate.simulator import Simulation
@@ -41,7 +41,7 @@ def trouble(city, tmp_path_factory):
 
 def values_of(city, path):
     """First values of each station and time, shape (minutes, stations, 8), NaN where nothing was sent."""
-    readings, _, _ = Decoder(city).lines(0, 0, path.read_bytes())
+    readings, _, _ = air.decoder(city).lines(0, 0, path.read_bytes())
     grid = np.full((1440, len(city.stations), len(AIR.values)), np.nan)
     slot = (readings.observed - round(START.timestamp() * 1e6)) // SLOT_US - 1
     inside = slot < 1440

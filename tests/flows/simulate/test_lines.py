@@ -4,12 +4,12 @@ from collections import Counter
 
 import numpy as np
 
-from flows.decode.decoder import Decoder
+from flows import air
 from flows.simulate.lines import corrupt
 
 
 def test_a_corrupt_line_is_refused_for_its_reason(make_city, message):
-    decoder, draw, line = Decoder(make_city()), np.random.default_rng(3), message(pm10=41.0)
+    decoder, draw, line = air.decoder(make_city()), np.random.default_rng(3), message(pm10=41.0)
     garbage = [corrupt(line, draw) for _ in range(300)]
     readings, rejects, count = decoder.lines(0, 0, b"".join(text + b"\n" for _, text in garbage))
     assert (readings.station.size, count) == (0, 300)

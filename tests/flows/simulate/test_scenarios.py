@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from flows.decode.decoder import Decoder
+from flows import air
 from flows.simulate.air import PM25
 from flows.simulate.scenarios import SCENARIOS, resolve
 from flows.simulate.simulator import Simulation, iter_minutes
@@ -117,7 +117,7 @@ def test_an_outage_ends_in_a_burst_and_loses_nothing(city, trouble):
 def test_a_clock_ahead_hides_the_hour(city, trouble):
     [event] = events(trouble, "future_clock")
     assert np.isnan(trouble[2][slots(event), columns(city, event)]).all()
-    readings, _, _ = Decoder(city).lines(0, 0, trouble[0].path.read_bytes())
+    readings, _, _ = air.decoder(city).lines(0, 0, trouble[0].path.read_bytes())
     early = readings.station[readings.observed > (START + timedelta(days=100)).timestamp() * 1e6]
     ahead = Counter(city.stations[i].id for i in early)
     assert ahead == {event.station_ids[0]: trouble[0].truth.totals.future}

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from flows.decode.decoder import Decoder
+from flows import air
 from flows.simulate.files import write_run
 from flows.simulate.simulator import Simulation, iter_minutes
 from flows.simulate.truth import Truth
@@ -98,7 +98,7 @@ def test_the_truth_counts_what_is_in_the_file(city, trouble):
     totals = summary.truth.totals
     assert msgspec.json.decode(summary.truth_path.read_bytes(), type=Truth) == summary.truth
     lines = summary.path.read_bytes().splitlines()
-    readings, rejects, count = Decoder(city).lines(0, 0, summary.path.read_bytes())
+    readings, rejects, count = air.decoder(city).lines(0, 0, summary.path.read_bytes())
     assert totals.lines == len(lines) == count
     end = round((START + timedelta(days=2)).timestamp() * 1e6)
     good = readings.observed < end
