@@ -1,6 +1,7 @@
 """Pages fit together and fit the code: links, names of files and functions, tables, settings, decisions."""
 
 import ast
+import itertools
 import re
 import tomllib
 from pathlib import Path
@@ -11,7 +12,11 @@ from schemas.tables import TABLES
 from sinks.catalog import catalog
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+NAMED_PATH = re.compile(
+    r"`((?:benchmarks|config|docs|examples|flows|notebooks|schemas|sinks|tests)/(?:[\w./-]*\w)?/?)(?=[`:])"
+)
 NAMED = re.compile(r"`([\w/]+\.py): ([\w.]+)")
+PATH = re.compile(r"\w+(/|\.py)")
 ROOMS = ("schemas", "flows", "sinks")
 
 
@@ -44,14 +49,19 @@ def modules(tracked, root):
 
 def test_every_module_has_its_place_in_the_tree(pages, modules):
     tree = pages[Path("docs/architecture.md")].split("```text\n")[1].split("```")[0]
-    told = {}
+    assert sorted(listed(tree)) == sorted(path.as_posix() for path in modules)
+
+
+def listed(tree):
+    """Yield the modules of a tree, by path: a folder ends in a slash, and two spaces lead into it."""
+    folders = []
     for line in tree.splitlines():
-        if not line.startswith(" "):
-            room = line.split("/")[0]
-        told.setdefault(room, []).extend(re.findall(r"\b\w+\.py\b", line))
-    for room in ROOMS:
-        ours = [path.name for path in modules if path.parts[0] == room and path.parts[:2] != ("flows", "cli")]
-        assert sorted(told[room]) == sorted(ours)
+        depth = (len(line) - len(line.lstrip())) // 2
+        for name in itertools.takewhile(PATH.fullmatch, line.split()):
+            if name.endswith("/"):
+                folders = [*folders[:depth], name]
+            else:
+                yield "".join([*folders[:depth], name])
 
 
 def test_layers_are_those_that_are_held(root, pages):
@@ -70,6 +80,17 @@ def test_functions_named_exist(root, pages, modules):
         for name in dotted.rstrip(".").split("."):
             scope = next((inner for inner in definitions(scope) if inner[0] == name), (None, None))[1]
             assert scope is not None, f"{file} has no {dotted}"
+
+
+def test_paths_named_exist(root, pages):
+    checked = 0
+    for page, text in pages.items():
+        if page.parent == Path("docs/decisions") or page == Path("CHANGELOG.md"):
+            continue  # they tell of their day
+        for path in NAMED_PATH.findall(text):
+            assert (root / path).exists(), f"{page}: {path}"
+            checked += 1
+    assert checked > 100
 
 
 def definitions(body):
