@@ -1,1 +1,1 @@
-"""A reading's way: sources, decode, the grid of a zone, kernels, and the dataflows that join them."""
+"""What happens to a record: sources, decode, state, analyses, signals, outputs, and the engine that joins them."""

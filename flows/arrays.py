@@ -51,7 +51,7 @@ def texts(values: Sequence[str] | Sequence[bytes], kind: pa.DataType | None = No
 
 
 def named(names: pa.Array, index: NDArray[np.int32], missing: NDArray[np.bool_] | None = None) -> pa.DictionaryArray:
-    """InMemory by their index among ``names``; null where ``missing``."""
+    """Make texts by their index among ``names``; null where ``missing``."""
     return pa.DictionaryArray.from_arrays(numbers(index, pa.int32(), missing), names)
 
 

@@ -1,4 +1,4 @@
-"""What a run is told: the city file, and ``CITYAIR_*`` variables beneath the command's own options."""
+"""Settings of a run: the city file, and ``CITYAIR_*`` variables beneath the command's own options."""
 
 import os
 from datetime import timedelta

@@ -1,1 +1,1 @@
-"""Bytes out: the lake, the out-topics as files, and the catalog that DuckDB reads them through."""
+"""Bytes out, and the way back to them: the lake, topics, files, the catalog, lights as readers see them, upkeep."""

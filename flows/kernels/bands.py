@@ -1,7 +1,7 @@
 """Breakpoint tables as arrays: which band a concentration lies in, and its index between the band's ends.
 
-SQL computes the same from the same arrays (``sinks/macros/``), operation for operation, so that both agree to the last
-bit: additions, products, quotients and floors only, in one order.
+SQL computes the same from the same arrays (``sinks/catalog/macros/``), operation for operation, so that both agree to
+the last bit: additions, products, quotients and floors only, in one order.
 """
 
 from dataclasses import dataclass

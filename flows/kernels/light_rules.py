@@ -21,7 +21,7 @@ class Rules:
     lights: list[str]
     """Their ids."""
     stations: list[str]
-    """Their ids, in the order of the columns of ``Air``: as in the city file."""
+    """Their ids, in the order of the columns of ``Airs``: as in the city file."""
     candidates: I32
     """Columns of stations in the order of preference, -1 behind the last, shape (L, K)."""
     life: I64

@@ -1,1 +1,1 @@
-"""The state of a zone: the minute grid, ten-minute panes of it, and the progress of each cadence."""
+"""The state of a zone: the minute grid, its ten-minute panes, the progress of each cadence, and records."""
