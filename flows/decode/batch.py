@@ -260,7 +260,5 @@ class SourceBatch:
     readings: Readings = field(default_factory=no_readings)
     rejects: list[Reject] = field(default_factory=list)
     offsets: list[OffsetRange] = field(default_factory=list)
-    backlog: bool = False
-    """Further messages are at hand."""
     end_of_input: bool = False
     """The input is bounded and this is its end: close what is still open."""

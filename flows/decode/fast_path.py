@@ -106,7 +106,9 @@ def _joined(texts: Sequence[str]) -> tuple[U8, I64]:
 def sentinel_rows(of_parameters: Sequence[Sequence[float]]) -> F64:
     """Put the sentinels of each parameter in a row, with NaN behind them, which equals nothing."""
     most = max(map(len, of_parameters), default=0)
-    return np.array([[*some, *[np.nan] * (most - len(some))] for some in of_parameters]).reshape(-1, most)
+    return np.array([[*each, *[np.nan] * (most - len(each))] for each in of_parameters], np.float64).reshape(
+        len(of_parameters), most
+    )
 
 
 @jitable

@@ -183,7 +183,6 @@ def test_what_leaves_together_spans_few_days(source, put):
     put([(0, reading(0, 3 * 1440 * n)) for n in range(10)])
     items = [item for item in items_of(source()) if len(item.readings)]
     assert [len(item.readings) for item in items] == [2] * 5
-    assert [item.backlog for item in items] == [True] * 4 + [False]
 
 
 def test_a_stop_ends_it(source, put):

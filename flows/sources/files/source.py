@@ -181,8 +181,7 @@ class FilesPartition(StatefulSourcePartition[Item, SourceState]):
             return [("files", SourceBatch(self._parts, self._now(), end_of_input=True))]
         if not merged.offsets:
             return []
-        backlog = self._states is not None  # standard input may be live: what it brings is evaluated at once
-        batch = SourceBatch(self._parts, self._now(), merged.readings, merged.rejects, merged.offsets, backlog=backlog)
+        batch = SourceBatch(self._parts, self._now(), merged.readings, merged.rejects, merged.offsets)
         return [("files", batch)]
 
     def snapshot(self) -> SourceState:

@@ -216,7 +216,6 @@ class KafkaPartitions(StatefulSourcePartition[Item, Snapshot]):
         self._released: deque[Readings] = deque()
         self._durable: list[TopicPartition] = []
         """Offsets of the last snapshot, which is durable once the next one is taken."""
-        self._backlog = True
         self._busy = False
         """The last batch was not empty: steps that deferred work wait to hear that there is time for it."""
         self._emitted_s = time.monotonic()
@@ -259,16 +258,10 @@ class KafkaPartitions(StatefulSourcePartition[Item, Snapshot]):
 
     def _items(self, batch: MergedBatch) -> list[Item]:
         """The item of a batch; of an empty one only where there is something to say."""
-        backlog = bool(self._released) or any(
-            partition.behind and partition.holds_others(self._consumer.clock.seconds, self._alignment)
-            for partition in self._partitions
-        )
         quiet_s = time.monotonic() - self._emitted_s
-        # A batch of a backlog promises more; where that does not come, an empty item takes the promise back.
-        needed = batch.offsets or self._busy or self._backlog != backlog or quiet_s > self._pacing.heartbeat_s
+        needed = batch.offsets or self._busy or quiet_s > self._pacing.heartbeat_s
         self._busy = bool(batch.offsets)
         if not needed:
             return []
-        self._backlog, self._emitted_s = backlog, time.monotonic()
-        item = SourceBatch(self._parts, self._now(), batch.readings, batch.rejects, batch.offsets, backlog=backlog)
-        return [("kafka", item)]
+        self._emitted_s = time.monotonic()
+        return [("kafka", SourceBatch(self._parts, self._now(), batch.readings, batch.rejects, batch.offsets))]
