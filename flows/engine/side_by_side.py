@@ -59,7 +59,8 @@ def run_side_by_side(flows: Sequence[str], command: Callable[[str], Sequence[str
         for number, handler in before.items():
             signal.signal(number, handler)
         for child in children.values():
-            child.kill()
+            with child:  # closes its pipes, and waits for it
+                child.kill()
     for name, status in statuses.items():
         if status not in STOPPED:
             _say(f"{name}: ended with exit status {status}")

@@ -21,6 +21,7 @@ from flows.outputs.lake_rows import DeferredRows, LakeRows
 from flows.zone.result import ZoneResult
 from flows.zone.zone import Zone
 from schemas.city import City
+from schemas.light import LightState
 from schemas.snapshots import check_version
 
 IDLE_CHECK = timedelta(seconds=20)
@@ -156,7 +157,7 @@ class ZoneLogic(StatefulBatchLogic[ZoneBatch | ZoneSideBatch, ZoneDecision, dict
 
     def __init__(self, context: ZoneContext, kept: dict[str, Any] | None) -> None:
         self._context, self._kept = context, kept
-        self._adopted = ZoneResult()
+        self._published = context.published
         self._air_came = time.monotonic()
         self._wakes = _soon()
         self._zone: Zone | None = None
@@ -170,9 +171,9 @@ class ZoneLogic(StatefulBatchLogic[ZoneBatch | ZoneSideBatch, ZoneDecision, dict
                 if self._context.flow.side_input is not None:
                     self._context.flow.side_input.apply(zone, batch.records)
                 continue
+            published = self._load_published(zone)
             result = zone.take(batch.readings, batch.parts, end_of_input=batch.end_of_input)
-            if self._adopted.signals.states:
-                result.signals.states[:0], self._adopted = self._adopted.signals.states, ZoneResult()
+            result.signals.states[:0] = published
             decisions.append(ZoneDecision(zone.id, zone.stations, result, batch.received))
             if len(batch.readings):
                 self._air_came = time.monotonic()
@@ -184,7 +185,9 @@ class ZoneLogic(StatefulBatchLogic[ZoneBatch | ZoneSideBatch, ZoneDecision, dict
         minutes = int((time.monotonic() - self._air_came) // 60)
         if self._zone is None or minutes < 1:
             return [], StatefulBatchLogic.RETAIN
+        published = self._load_published(self._zone)
         result = self._zone.on_idle(minutes)
+        result.signals.states[:0] = published
         if not result.signals.states:
             return [], StatefulBatchLogic.RETAIN
         now = time.time_ns() // 1000
@@ -211,9 +214,16 @@ class ZoneLogic(StatefulBatchLogic[ZoneBatch | ZoneSideBatch, ZoneDecision, dict
                 self._zone.restore(self._kept["state"])
             if flow.side_input is not None and context.side:
                 flow.side_input.apply(self._zone, context.side)
-            if flow.published is not None and context.published:
-                self._adopted.signals = flow.published.load(self._zone, context.published)
         return self._zone
+
+    def _load_published(self, zone: Zone) -> Sequence[LightState]:
+        """Give a zone what was published, once; return what of it the lake lacks.
+
+        It goes out with the decision at hand: a snapshot between the two would know what no lake has.
+        """
+        messages, self._published = self._published, ()
+        published = self._context.flow.published
+        return published.load(zone, messages).states if published is not None and messages else ()
 
 
 def _soon() -> datetime:

@@ -17,6 +17,7 @@ from flows.engine.run import RunOptions, now_us
 from flows.engine.run import run as run_flow
 from flows.sources.files.source import FileSource
 from sinks import recovery_store
+from sinks.catalog import catalog
 from sinks.lake.sink import LakeSink
 
 STATIONS = ("a", "b", "c", "d")
@@ -62,3 +63,12 @@ def run_stopped(place, name, items=1):
     sink = LakeSink(place / name, FLOW.name, city)
     cli_main(build(FLOW, city, Edges(source, sink)), recovery_config=RecoveryConfig(store))
     sink.finish()
+
+
+def means(lake):
+    """Newest rows of rolling means, without what differs between runs."""
+    query = (
+        "SELECT station_id, parameter, window_length, ended_at::VARCHAR, mean, count, suspect FROM rolling ORDER BY ALL"
+    )
+    with catalog.connect(lake) as con:
+        return con.execute(query).fetchall()

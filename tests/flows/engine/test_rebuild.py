@@ -15,7 +15,7 @@ from schemas.errors import ConfigurationError
 from sinks.catalog import catalog
 from sinks.lake.tables import create_tables, keep_city
 from sinks.maintenance import audit
-from tests.support.runs import CITY, START, STATIONS, city_of, line, lines, run, run_stopped
+from tests.support.runs import CITY, START, STATIONS, city_of, line, lines, means, run, run_stopped
 
 
 @pytest.fixture
@@ -28,13 +28,6 @@ def make_anew(place, name):
     city = city_of(place)
     source = open_source(FLOW, city, RunOptions(str(place / "in.ndjson"), stop_at_end=True), lambda: False)
     return rebuild(FLOW, city, source, place / name, place / f"{name}-store").plain()
-
-
-def means(lake):
-    con = catalog.connect(lake)
-    return con.execute(
-        "SELECT station_id, parameter, window_length, ended_at::VARCHAR, mean, count, suspect FROM rolling ORDER BY ALL"
-    ).fetchall()
 
 
 def test_a_rebuilt_store_goes_on_to_the_same_numbers(place):
