@@ -44,7 +44,7 @@ def main() -> None:
         [Path(sys.argv[2])], FLOW.decoder(city), None, stop=lambda: False, now=lambda: time.time_ns() // 1000
     )
     partition = source.build_part("input", "input", None)
-    zone, rows = FLOW.zone(city, city.stations[0].zone), LakeRows(FLOW.measured, FLOW.instruments(city))
+    zone, rows = FLOW.zone(city, city.stations[0].zone), LakeRows(FLOW.name, FLOW.measured, FLOW.instruments(city))
     days, numbers = LocalDates(city.city.timezone), count()
     files = EpochFiles(root, f"air-{next(numbers):08d}", days)
     every = epoch().total_seconds()
