@@ -4,6 +4,7 @@ FROM python:3.12-slim AS build
 WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY config config
+COPY cityair cityair
 COPY schemas schemas
 COPY flows flows
 COPY sinks sinks

@@ -1,5 +1,6 @@
 """The README tells the truth: its commands exist, its examples run and answer as shown, its settings can be read."""
 
+import doctest
 import importlib.util
 import re
 import shlex
@@ -73,6 +74,8 @@ def test_examples_run_and_answer_as_shown(blocks, tmp_path, monkeypatch, capsys)
             (tmp_path / name).write_text(text, encoding="utf-8")
     ran = 0
     for language, _, text in blocks:
+        if language == "python":
+            check_python(text)
         for command in re.split(r"^\$ ", text, flags=re.M)[1:] if language == "console" else ():
             line, _, wanted = command.partition("\n")
             monkeypatch.setattr(sys, "argv", shlex.split(line))
@@ -83,6 +86,15 @@ def test_examples_run_and_answer_as_shown(blocks, tmp_path, monkeypatch, capsys)
             assert re.fullmatch(".*?".join(map(re.escape, flat(wanted).split("…"))), flat(said)), f"{line}\n{said}"
             ran += 1
     assert ran >= 4
+
+
+def check_python(text):
+    """Run a Python session; its answers must be those shown, but for blanks."""
+    session = doctest.DocTestParser().get_doctest(text, {}, "README.md", "README.md", 0)
+    differences = []
+    ran = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(session, out=differences.append)
+    assert not differences, "".join(differences)
+    assert ran.attempted >= 3
 
 
 def flat(text):

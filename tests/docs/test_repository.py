@@ -3,7 +3,7 @@
 import importlib.metadata
 import re
 
-ROOMS = ("schemas", "flows", "sinks")
+ROOMS = ("cityair", "schemas", "flows", "sinks")
 LONGEST = 400
 LONGER_WITH_REASON: dict[str, str] = {}
 MISSPELLED_ON_PURPOSE = {
