@@ -3,6 +3,8 @@
 import importlib.metadata
 import re
 
+from ruamel.yaml import YAML
+
 ROOMS = ("cityair", "schemas", "flows", "sinks")
 LONGEST = 400
 LONGER_WITH_REASON: dict[str, str] = {}
@@ -57,3 +59,9 @@ def test_odor_is_spelled_as_those_who_asked_spell_it(texts, root):
     for path, text in texts.items():
         name = path.relative_to(root).as_posix()
         assert other not in text.lower() or name in MISSPELLED_ON_PURPOSE, name
+
+
+def test_pre_commit_runs_what_make_lint_runs(root):
+    [repository] = YAML(typ="safe").load((root / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
+    assert repository["repo"] == "local"
+    assert [hook["entry"] for hook in repository["hooks"]] == ["make lint"]
