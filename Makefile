@@ -34,13 +34,13 @@ bench: setup ## measure the speed beside its peers and limits
 	$(BIN)/python -m benchmarks all
 
 kill: setup ## kill a run a hundred times and compare it with an undisturbed one
-	$(BIN)/python -m tests.kill --kills 100
+	$(BIN)/python -m tests.chaos.kill --kills 100
 
 kill-kafka: setup ## the same through a real broker, while a producer writes
-	$(BIN)/python -m tests.kafka_kill --kills 100
+	$(BIN)/python -m tests.chaos.kafka_kill --kills 100
 
 outages: setup ## what the flow does when the broker fails, loses or refuses something
-	$(BIN)/python -m tests.kafka_outages
+	$(BIN)/python -m tests.chaos.outages
 
 clean: ## remove what setup and the demo made
 	rm -rf $(VENV) demo

@@ -18,8 +18,8 @@ def running(folder: Path, city: Path) -> Iterator[str]:
     Raises:
         BenchmarkError: java or mvn is missing, or the broker does not start.
     """
-    from tests.broker import Broker  # noqa: PLC0415, only what needs a broker needs its client
-    from tests.server import missing  # noqa: PLC0415
+    from tests.support.broker import Broker  # noqa: PLC0415, only what needs a broker needs its client
+    from tests.support.kafka_server import missing  # noqa: PLC0415
 
     if lacks := missing():
         raise BenchmarkError(f"no Kafka broker can be started: {lacks} is missing")

@@ -23,7 +23,7 @@ stop() {
 trap stop EXIT
 trap 'exit 0' INT TERM # stop does the rest
 
-python -m tests.broker --port "${PORT:-9092}" >"$folder/broker" &
+python -m tests.support.broker --port "${PORT:-9092}" >"$folder/broker" &
 broker=$!
 until grep -q ready "$folder/broker"; do
     kill -0 "$broker" 2>/dev/null || exit 1
@@ -34,7 +34,7 @@ cityair topics create
 
 CITYAIR_EPOCH=1s cityair run air --input kafka --output kafka --lake "$folder/lake" &
 flow=$!
-python -m tests.follow env.air.rolling.v1 &
+python -m tests.support.follow env.air.rolling.v1 &
 follower=$!
 cityair simulate --start "$(date -d '4 days ago' +%F)" --days 3 --pace 600 --output kafka &
 simulator=$!

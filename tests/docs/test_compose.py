@@ -12,7 +12,7 @@ import typer
 from ruamel.yaml import YAML
 
 from flows.cli import application
-from tests.server import POM, SETTINGS
+from tests.support.kafka_server import POM, SETTINGS
 
 SECRET = re.compile(r"password|passwd|secret|token|credential|jaas|private.?key", re.I)
 

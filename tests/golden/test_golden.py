@@ -8,8 +8,8 @@ import pytest
 
 from sinks.catalog import catalog
 from sinks.maintenance.audit import audit
+from tests.chaos.compare import NEWEST, first_difference
 from tests.golden import scenario
-from tests.kill import NEWEST, first_difference
 
 STORES = [path.name.removesuffix(".tar.gz") for path in sorted(scenario.HERE.glob("store-*.tar.gz"))]
 COMPARED = NEWEST | {

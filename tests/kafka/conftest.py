@@ -17,8 +17,9 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import NewTopic
 
 from schemas.topics import TOPICS, dead_letter_topic
-from tests.broker import Broker, Remote, Secure
-from tests.server import missing
+from tests.support.broker import Broker, Secure
+from tests.support.kafka_remote import Remote
+from tests.support.kafka_server import missing
 
 COMMAND = Path(sys.executable).with_name("cityair")
 GIVEN = os.environ.get("CITYAIR_TEST_KAFKA", "").strip()

@@ -21,8 +21,8 @@ from confluent_kafka.admin import (
 
 from flows.broker.connection import Connection, RetryPolicy
 from schemas.errors import BrokerError
-from tests.broker import Broker, Cluster
-from tests.server import until
+from tests.support.broker import Broker, Cluster
+from tests.support.until import until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -88,7 +88,7 @@ def test_kill_9_keeps_what_was_acknowledged(own_broker):
 def test_it_dies_with_its_parent_however_that_dies(tmp_path, machine):
     script = """
         import sys, time
-        from tests.broker import Broker
+        from tests.support.broker import Broker
         broker = Broker(sys.argv[1])
         broker._format()
         broker.server.launch()

@@ -21,7 +21,7 @@ from schemas.light import COLORS, LightState
 from sinks.catalog import catalog
 from sinks.kafka.sink import TopicSink
 from sinks.lights.states import LakeStates
-from tests.server import until
+from tests.support.until import until
 
 COMMAND = Path(sys.executable).with_name("cityair")
 READINGS, STATES = "env.air.reading.v1", "env.light.state.v1"
@@ -55,7 +55,7 @@ def cleaned(quick_topic, contents):
             found = contents(STATES)
             return found if len(found) <= most else None
 
-        return until(few, lambda: f"the broker keeps {len(contents(STATES))} messages", patience=CLEANED_WITHIN_S)
+        return until(few, lambda: f"the broker keeps {len(contents(STATES))} messages", timeout_s=CLEANED_WITHIN_S)
 
     return wait
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests import kafka_kill, kafka_outages
+from tests.chaos import kafka_kill, outages
 
 
 def test_kills_change_nothing(broker, tmp_path):
@@ -12,8 +12,8 @@ def test_kills_change_nothing(broker, tmp_path):
 
 @pytest.mark.parametrize("name", ["retention", "transactions"])
 def test_outage(broker, tmp_path, name):
-    assert kafka_outages.OUTAGES[name](broker, tmp_path / name, 0)
+    assert outages.OUTAGES[name](broker, tmp_path / name, 0)
 
 
 def test_a_broker_that_is_killed_and_a_flow_that_is_stopped_meanwhile(own_broker, tmp_path):
-    assert kafka_outages.sigterm(own_broker, tmp_path / "sigterm", 0)
+    assert outages.sigterm(own_broker, tmp_path / "sigterm", 0)

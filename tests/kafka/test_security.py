@@ -31,7 +31,7 @@ from schemas.topics import TOPICS, dead_letter_topic, topic_specs
 from sinks.kafka import acls as access
 from sinks.kafka.admin import BrokerAdmin, create
 from sinks.lights.states import TopicStates
-from tests.server import until
+from tests.support.until import until
 
 PREFIX = "secured."
 INPUTS = [name for name, topic in TOPICS.items() if topic.direction == "in"]

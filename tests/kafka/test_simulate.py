@@ -11,7 +11,7 @@ import pytest
 from flows.broker.connection import Connection, RetryPolicy
 from schemas.errors import BrokerError
 from sinks.kafka.producer import Publisher
-from tests.server import free_ports
+from tests.support.kafka_server import free_ports
 
 READINGS = "env.air.reading.v1"
 ROOT = Path(__file__).resolve().parents[2]

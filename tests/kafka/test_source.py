@@ -16,7 +16,7 @@ from flows.sources.kafka.partitions import Alignment
 from flows.sources.kafka.records import RecordDecoder
 from flows.sources.kafka.source import KafkaInput, KafkaSource
 from schemas.errors import BrokerError, ConfigurationError
-from tests.server import until
+from tests.support.until import until
 
 READINGS = "env.air.reading.v1"
 FUTURE_US = 300 * 1_000_000

@@ -13,8 +13,9 @@ from flows.cli.topics import app
 from schemas.errors import BrokerError, UsageError
 from schemas.topics import TOPICS, TopicSpec, dead_letter_topic, topic_specs
 from sinks.kafka.admin import BrokerAdmin, create
-from tests.broker import Broker
-from tests.server import free_ports, until
+from tests.support.broker import Broker
+from tests.support.kafka_server import free_ports
+from tests.support.until import until
 
 READINGS, STATES = "env.air.reading.v1", "env.light.state.v1"
 

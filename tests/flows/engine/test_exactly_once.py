@@ -9,7 +9,11 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def test_kill_9_loses_nothing_and_doubles_nothing():
     done = subprocess.run(
-        [sys.executable, "-m", "tests.kill", "--kills", "6"], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "tests.chaos.kill", "--kills", "6"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr[-3000:]
     *_, figures = done.stdout.splitlines()

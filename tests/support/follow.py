@@ -1,6 +1,6 @@
 """Shows a topic as it lives, without cityair: what anybody's consumer sees.
 
-From the root: ``python -m tests.follow env.air.rolling.v1``, until Ctrl-C; ``CITYAIR_KAFKA`` names the broker.
+From the root: ``python -m tests.support.follow env.air.rolling.v1``, until Ctrl-C; ``CITYAIR_KAFKA`` names the broker.
 """
 
 import contextlib

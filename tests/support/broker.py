@@ -1,6 +1,6 @@
 """A real Apache Kafka for tests, benchmarks and scripts: Maven's jars, java, and nothing else.
 
-As a command, from the root: ``python -m tests.broker`` (``--help`` says more). As a library::
+As a command, from the root: ``python -m tests.support.broker`` (``--help`` says more). As a library::
 
     with Broker(folder) as broker:
         broker.create("air", partitions=4, retention_ms=-1)
@@ -19,15 +19,14 @@ import shlex
 import signal
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
 
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic
-
-from tests.server import PATIENCE, Server, Settings, certificates, free_ports, missing, password, require_free, until
+from tests.support.kafka_remote import Remote, dotted
+from tests.support.kafka_server import Server, Settings, certificates, free_ports, missing, password, require_free
+from tests.support.until import TIMEOUT_S
 
 QUICK = {
     # After kill -9 the controller keeps the dead server's place until its session ends: 9 s by default.
@@ -39,87 +38,6 @@ QUICK = {
     "log.cleaner.backoff.ms": "1000",
 }
 """What tests change in the settings that the city ships."""
-
-
-class Remote:
-    """A broker that somebody runs: topics can be made and removed.
-
-    Attributes:
-        servers: ``host:port``, several with commas; what ``CITYAIR_KAFKA`` takes.
-    """
-
-    def __init__(self, servers: str) -> None:
-        self.servers = servers
-        self._admin: AdminClient | None = None
-
-    def client(self, **more: object) -> dict[str, Any]:
-        """Settings of a confluent-kafka client, quiet and quick to come back; ``_`` in a name stands for ``.``."""
-        quiet = {"log_level": 0, "error_cb": lambda _: None}
-        back = {"reconnect.backoff.ms": 50, "reconnect.backoff.max.ms": 100}
-        return {"bootstrap.servers": self.servers} | quiet | back | _dots(more)
-
-    def environment(self) -> dict[str, str]:
-        """The variables by which ``cityair`` finds this broker."""
-        return {"CITYAIR_KAFKA": self.servers}
-
-    @property
-    def admin(self) -> AdminClient:
-        """A client that makes, describes and removes."""
-        if self._admin is None:
-            self._admin = AdminClient(self.client())
-        return self._admin
-
-    def topics(self) -> set[str]:
-        """Names of the topics there are."""
-        return set(self.admin.list_topics(timeout=10).topics)
-
-    def create(self, *topics: str, partitions: int = 1, **config: object) -> None:
-        """Make topics alike and wait until they can be written; ``retention_ms=-1`` sets retention.ms."""
-        config = {name: str(value) for name, value in _dots(config).items()}
-        self.create_all([NewTopic(topic, partitions, config=config) for topic in topics])
-
-    def create_all(self, topics: list[NewTopic]) -> None:
-        """Make these topics at once and wait until all their partitions can be written."""
-        self._done(self.admin.create_topics(topics))
-
-        def there() -> bool:
-            found = self.admin.list_topics(timeout=10).topics
-            parts = {name: [part.leader >= 0 for part in topic.partitions.values()] for name, topic in found.items()}
-            return all(parts.get(topic.topic) == [True] * topic.num_partitions for topic in topics)
-
-        until(there, lambda: f"created, but without leaders: {', '.join(topic.topic for topic in topics)}")
-
-    def delete(self, *topics: str) -> None:
-        """Remove topics and wait until they are gone."""
-        if topics:
-            self._done(self.admin.delete_topics(list(topics)))
-            until(lambda: not self.topics() & set(topics), lambda: f"still there: {self.topics() & set(topics)}")
-
-    @staticmethod
-    def _done(futures: Mapping[str, Any]) -> None:
-        for future in futures.values():
-            future.result(timeout=PATIENCE)
-
-    def wait(self, servers: Iterable[Server] = (), count: int = 1) -> None:
-        """Wait until ``count`` brokers answer.
-
-        Raises:
-            TimeoutError: they do not; says the end of the logs of ``servers``.
-            RuntimeError: one of ``servers`` ended.
-        """
-        servers = list(servers)
-
-        def logs() -> str:
-            return "".join(f"\n{server.log}:\n{server.tail()}" for server in servers)
-
-        def ready() -> bool:
-            if any(not server.running for server in servers):
-                raise RuntimeError(f"Kafka ended at its start:{logs()}")
-            with contextlib.suppress(KafkaException):
-                return len(self.admin.list_topics(timeout=1).brokers) >= count
-            return False
-
-        until(ready, lambda: f"no broker answers at {self.servers}{logs()}")
 
 
 class Broker(Remote):
@@ -174,9 +92,9 @@ class Broker(Remote):
             self.server.kill()
             raise
 
-    def stop(self, patience: float = PATIENCE) -> None:
+    def stop(self, timeout_s: float = TIMEOUT_S) -> None:
         """Stop it in order."""
-        self.server.stop(patience)
+        self.server.stop(timeout_s)
 
     def kill(self) -> None:
         """Kill -9."""
@@ -251,7 +169,7 @@ class Cluster(Remote):
         for server in wanted:
             server.ask_to_stop()
         for server in wanted:
-            server.stop(PATIENCE / 4)  # the last ones wait for a majority that is gone
+            server.stop(TIMEOUT_S / 4)  # the last ones wait for a majority that is gone
 
     def leader(self, topic: str, partition: int = 0) -> int:
         """Which server takes the writes of a partition; -1 where none does at this moment."""
@@ -341,7 +259,7 @@ class Secure(Broker):
             "sasl.password": self._passwords[user],
             "ssl.ca.location": str(self.ca),
         }
-        return super().client() | identity | _dots(more)
+        return super().client() | identity | dotted(more)
 
     def environment(self, user: str = "admin") -> dict[str, str]:
         """The variables by which ``cityair`` finds this broker and is this user."""
@@ -358,10 +276,6 @@ class Secure(Broker):
         return list(self._passwords)
 
 
-def _dots(names: Mapping[str, object]) -> dict[str, object]:
-    return {name.replace("_", "."): value for name, value in names.items()}
-
-
 def _cluster_id() -> str:
     """Make one: 16 random bytes as text. The first is small, because a leading '-' would look like an option."""
     content = bytes([random.randrange(0x60)]) + random.randbytes(15)
@@ -370,24 +284,26 @@ def _cluster_id() -> str:
 
 def main() -> None:
     """Run a broker in the foreground, until Ctrl-C."""
-    parser = argparse.ArgumentParser(prog="python -m tests.broker", description="Run a real Apache Kafka until Ctrl-C.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.support.broker", description="Run a real Apache Kafka until Ctrl-C."
+    )
     parser.add_argument("--port", type=int, default=9092, help="where it listens; not for --cluster (default: 9092)")
     parser.add_argument("--folder", type=Path, help="keep its data here; by default they go when it stops")
     parser.add_argument("--heap", default="512m", help="Java's memory (default: 512m)")
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--cluster", action="store_true", help="three servers that copy one another")
     kind.add_argument("--secure", action="store_true", help="TLS, users and rights")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     if lacks := missing():
         sys.exit(f"no Kafka broker can be started: {lacks} is missing")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.ExitStack() as stack:
-        folder = asked.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cityair-kafka-")))
+        folder = options.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cityair-kafka-")))
         broker: Cluster | Broker
-        if asked.cluster:
-            broker = Cluster(folder, heap=asked.heap, quick=False)
+        if options.cluster:
+            broker = Cluster(folder, heap=options.heap, quick=False)
         else:
-            broker = (Secure if asked.secure else Broker)(folder, port=asked.port, heap=asked.heap, quick=False)
+            broker = (Secure if options.secure else Broker)(folder, port=options.port, heap=options.heap, quick=False)
         with contextlib.suppress(KeyboardInterrupt), broker:
             for user in broker.users if isinstance(broker, Secure) else [""]:
                 shown = broker.environment(user) if isinstance(broker, Secure) else broker.environment()
@@ -395,12 +311,12 @@ def main() -> None:
             print("# Kafka is ready; Ctrl-C stops it", flush=True)
             with contextlib.suppress(KeyboardInterrupt):
                 signal.pause()
-            if asked.folder:  # it is read again, and a broker that was stopped in order comes back sooner
+            if options.folder:  # it is read again, and a broker that was stopped in order comes back sooner
                 broker.stop()
 
 
 if __name__ == "__main__":
     try:
         main()
-    except RuntimeError as wrong:
-        sys.exit(str(wrong))
+    except RuntimeError as err:
+        sys.exit(str(err))

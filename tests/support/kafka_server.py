@@ -1,6 +1,6 @@
 """Apache Kafka's server as a process of ours: its jars from Maven, its folder, its life and its death.
 
-Tests ask ``tests.broker`` for whole brokers; this is what those are made of.
+Tests ask ``tests.support.broker`` for whole brokers; this is what those are made of.
 """
 
 import contextlib
@@ -14,18 +14,15 @@ import shlex
 import shutil
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.support.until import TIMEOUT_S
+
+ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = ROOT / "config" / "kafka" / "server.properties"
 LOGGING = ROOT / "config" / "kafka" / "log4j2.properties"
 POM = ROOT / "tests" / "kafka" / "pom.xml"
-
-PATIENCE = 60.0
-"""Seconds that a start, a stop or a topic may take; a start takes 2 to 10 on two cores."""
 
 Settings = Mapping[str, object]
 
@@ -114,20 +111,6 @@ def require_free(port: int) -> None:
             raise RuntimeError(f"port {port} is taken ({err.strerror}); choose another") from err
 
 
-def until(check: Callable[[], Any], what: Callable[[], str], patience: float = PATIENCE) -> Any:
-    """Ask until the answer is true, and return it.
-
-    Raises:
-        TimeoutError: it was not, within ``patience`` seconds; says ``what``.
-    """
-    end = time.monotonic() + patience
-    while not (answer := check()):
-        if time.monotonic() > end:
-            raise TimeoutError(f"{what()} (waited {patience:g} s)")
-        time.sleep(0.05)
-    return answer
-
-
 class Server:
     """One Java process, its settings, its data and its log in ``folder``."""
 
@@ -203,12 +186,12 @@ class Server:
         if self._process is not None:
             self._process.terminate()
 
-    def stop(self, patience: float = PATIENCE) -> None:
+    def stop(self, timeout_s: float = TIMEOUT_S) -> None:
         """Stop it in order (about 2 s); where that lasts too long, kill it."""
         self.ask_to_stop()
         if self._process is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(patience)
+                self._process.wait(timeout_s)
         self.kill()
 
     def _reap(self) -> None:
