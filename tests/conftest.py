@@ -11,7 +11,6 @@ from hypothesis import settings
 from flows.decode.batch import InMemory, Readings
 from schemas.city import DEFAULT_PARAMETERS, City, Identity, Late, Quality, Station, Windows
 from schemas.measured import AIR
-from tests.support import recorded
 
 KEPT = "CITYAIR_KAFKA"
 """It asks for tests; all others would change what is tested."""
@@ -22,14 +21,6 @@ def pytest_configure():
     os.environ.pop("CITYAIR_CRASH", None)
     settings.register_profile("cityair", deadline=None)  # how long an example takes says more of the machine
     settings.load_profile("cityair")
-
-
-def pytest_runtest_setup(item):
-    """Skip tests of recorded air where there is none."""
-    marks = list(item.iter_markers("data"))
-    reason = recorded.reason_to_skip(tuple(path for mark in marks for path in mark.args)) if marks else None
-    if reason:
-        pytest.skip(reason)
 
 
 @pytest.fixture(autouse=True)

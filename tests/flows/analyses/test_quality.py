@@ -2,7 +2,6 @@
 
 import msgspec
 import numpy as np
-import pandas as pd
 import pytest
 
 from flows.analyses.base import Span
@@ -16,10 +15,9 @@ from schemas.quality import Flag, Test
 from schemas.slots import SLOT_US
 from tests.support import grids
 from tests.support.cells import CITY, as_cells, column
-from tests.support.recorded import DATA
+from tests.support.recorded import SEOUL, seoul_month
 from tests.support.slow_surroundings import by_the_rules
 
-SEOUL = DATA / "seoul" / "readings_2017.tsv.gz"
 PM_RATIO = CITY.quality.pm25_over_pm10
 
 
@@ -75,15 +73,9 @@ def plain(x, first, limits, ratio):
     return bits
 
 
-@pytest.mark.data("seoul/readings_2017.tsv.gz")
+@pytest.mark.data(SEOUL)
 def test_a_month_of_seoul():
-    table = pd.read_csv(SEOUL, sep="\t", header=None, na_values=["null"], parse_dates=[0])
-    month = table[table[0].dt.strftime("%Y-%m") == "2017-05"].groupby([0, 1]).first()
-    hours = pd.date_range("2017-05-01", "2017-05-31 23:00", freq="h")
-    stations = month.index.unique(level=1)
-    x = month.reindex(pd.MultiIndex.from_product([hours, stations])).to_numpy().reshape(len(hours), len(stations), 6)
-    x = x[..., [4, 5, 3, 1, 2, 0]]  # so2 no2 co o3 pm10 pm25 of the file, in our order
-    x[x < 0] = np.nan
+    x = seoul_month()[..., [4, 5, 3, 1, 2, 0]]  # so2 no2 co o3 pm10 pm25 of the file, in our order
     limits = limits_of(CITY, 60)
     bits = cell_tests(*as_cells(x), 24, limits, PM_RATIO)
     # The oracle works in binary; decimals at a limit are kept off it by half a quantum.

@@ -16,6 +16,7 @@ from flows import cli
 from sinks import recovery_store as store
 from sinks.catalog import catalog
 from tests.support.commands import stdout_of
+from tests.support.mounts import mount, unmount
 
 COMMAND = Path(sys.executable).with_name("cityair")
 STATIONS = ("a", "b", "c", "d")
@@ -327,17 +328,12 @@ def small_disk(tmp_path):
     """A disk of its own with 1 MB, and a way to make it larger."""
     place = tmp_path / "disk"
     place.mkdir()
-    if os.geteuid() or shutil.which("mount") is None:
-        pytest.skip("only root can make a small disk")
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], check=False, capture_output=True, text=True
-    )
-    if made.returncode:
-        pytest.skip(f"no small disk can be mounted here: {made.stderr.strip()}")
-    yield place, lambda: subprocess.run(["mount", "-o", "remount,size=64m", place], check=True)
-    subprocess.run(["umount", place], check=True)
+    mount(place, "1m")
+    yield place, lambda: mount(place, "64m", "remount")
+    unmount(place)
 
 
+@pytest.mark.mount
 @pytest.mark.parametrize("full", [("lake", "output"), ("recovery",)], ids="+".join)
 def test_a_full_disk_stops_clearly_and_loses_nothing(run, fresh, tmp_path, small_disk, full):
     disk, enlarge = small_disk

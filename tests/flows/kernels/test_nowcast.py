@@ -13,12 +13,12 @@ from flows.kernels import bands, cai, nowcast, nowcast_o3
 from flows.resources import index
 from schemas import indices
 from schemas.measured import AIR
-from tests.support.recorded import DATA
+from tests.support.recorded import VECTORS
 
 US = index("us-aqi").table()
 US_BY_SURROGATE = Scales().others["us-aqi"]
 SCALES = bands.bands_of(US)
-VECTORS = DATA / "vectors" / "nowcast_pm25.csv"
+EXAMPLES = VECTORS / "nowcast_pm25.csv"
 NA = math.nan
 
 
@@ -66,9 +66,8 @@ def test_pm_nowcast(hours, expected):
         assert newest_first(hours, "pm10") == math.floor(expected + 1e-9)
 
 
-@pytest.mark.data("vectors/nowcast_pm25.csv")
 def test_official_nowcasts():
-    with VECTORS.open(encoding="utf-8") as file:
+    with EXAMPLES.open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 4
     for row in rows:

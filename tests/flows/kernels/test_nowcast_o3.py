@@ -11,9 +11,7 @@ from hypothesis import strategies as st
 from flows.kernels import nowcast_o3 as o3
 from flows.kernels.nowcast_o3 import LOOKBACK, nowcast_o3
 from tests.flows.kernels.epa_o3 import NA, STEP, air, fine, gappy, plain, pls
-from tests.support.recorded import DATA
-
-SEOUL = DATA / "seoul" / "readings_2017.tsv.gz"
+from tests.support.recorded import DATA, SEOUL
 
 
 def newest(hours):
@@ -47,10 +45,10 @@ def test_every_way_is_taken_as_epa_takes_it(seed, share, tail):
     assert newest(hours) == pytest.approx(plain(hours[0].tolist(), fine), abs=STEP, nan_ok=True)
 
 
-@pytest.mark.data("seoul/readings_2017.tsv.gz")
+@pytest.mark.data(SEOUL)
 def test_recorded_air():
     """Three weeks of one station, a few hours skipped: as EPA reckons, and nearer than the surrogate to the mean it is to foretell."""
-    with gzip.open(SEOUL, "rt") as lines:
+    with gzip.open(DATA / SEOUL, "rt") as lines:
         fields = [line.split("\t") for line, _ in zip(lines, range(500 * 25), strict=False)]
     hours = np.array([[float(field[5]) for field in fields if field[1] == "106"]])
     hours[hours < 0] = NA

@@ -1,7 +1,6 @@
 """Rolling means against pandas and against Python's whole numbers."""
 
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,9 +10,9 @@ from hypothesis import strategies as st
 
 from flows.kernels.rolling import QUANTUM, coverage, mean, quantise, windows_at
 from schemas.city import LARGEST
+from tests.support.recorded import SEOUL, seoul_month
 from tests.support.running import running_totals, trailing_windows
 
-SEOUL = Path(__file__).resolve().parents[4] / "shared" / "data" / "seoul" / "readings_2017.tsv.gz"
 SECONDS_A_DAY = 86_400
 
 
@@ -147,18 +146,9 @@ def test_means_are_those_of_pandas(gaps):
     assert_means_are_pandas(values, (1, 6, 48, 144))
 
 
-@pytest.mark.skipif(
-    not SEOUL.exists(), reason="the Seoul readings lie beside the repository only where it is developed"
-)
+@pytest.mark.data(SEOUL)
 def test_means_of_a_month_of_seoul_are_those_of_pandas():
-    table = pd.read_csv(SEOUL, sep="\t", header=None, na_values=["null"], parse_dates=[0])
-    month = table[table[0].dt.strftime("%Y-%m") == "2017-05"].groupby([0, 1]).first()
-    hours = pd.date_range("2017-05-01", "2017-05-31 23:00", freq="h")
-    stations = month.index.unique(level=1)
-    values = (
-        month.reindex(pd.MultiIndex.from_product([hours, stations])).to_numpy().reshape(len(hours), len(stations), 6)
-    )
-    values[values < 0] = np.nan
+    values = seoul_month()
     assert np.isfinite(values).sum() > 90_000
     assert_means_are_pandas(values, (1, 8, 24))
 

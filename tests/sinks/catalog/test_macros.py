@@ -15,9 +15,8 @@ from flows.resources import every_index, index
 from schemas import indices
 from schemas.measured import AIR
 from sinks.catalog import catalog, macros
-from tests.support.recorded import DATA
+from tests.support.recorded import DATA, SEOUL
 
-SEOUL = DATA / "seoul" / "readings_2017.tsv.gz"
 KOREA = index("korea")
 
 
@@ -237,10 +236,10 @@ o3 = { average = "8h", factor = 1995.7, digits = 0, bands = [[0, 50], [50, 100]]
             assert [bool(over) for _, _, over in found] == bands.beyond(values, scale).tolist()
 
 
-@pytest.mark.data("seoul/readings_2017.tsv.gz")
+@pytest.mark.data(SEOUL)
 def test_seoul_can_be_recomputed_in_sql(con):
     """Three weeks of five stations, from their hours to the index: nothing is taken from the kernels but to compare."""
-    with gzip.open(SEOUL, "rt") as file:
+    with gzip.open(DATA / SEOUL, "rt") as file:
         names = ["time", "station", "so2", "no2", "co", "o3", "pm10", "pm25"]
         air = pd.read_csv(file, sep="\t", names=names, na_values=["null", "-1"])
     air["time"] = pd.to_datetime(air["time"], format="%Y-%m-%d %H:%M")

@@ -13,13 +13,14 @@ import pytest
 
 from flows.resources import every_index
 from sinks.catalog import catalog
-from tests.support.recorded import DATA
+from tests.support.recorded import DATA, SEOUL
 
 COMMAND = Path(sys.executable).with_name("cityair")
-pytestmark = pytest.mark.data
+BUSAN = "busan/choryang_2012-2021.csv.gz"
+pytestmark = pytest.mark.data(SEOUL, BUSAN)
 KST = timezone(timedelta(hours=9))
 HOUR = timedelta(hours=1)
-SEOUL = [f"seoul-{number}" for number in range(101, 126)]
+STATIONS = [f"seoul-{number}" for number in range(101, 126)]
 GASES = ("o3", "no2", "co", "so2")
 PM = ("pm10", "pm25")
 
@@ -53,8 +54,8 @@ def landed(tmp_path_factory):
 def seoul(landed):
     """Eight days of 25 stations, with the yellow dust of 2017-05-06."""
     days = tuple(f"2017-05-{day:02d}" for day in range(3, 11))
-    with gzip.open(DATA / "seoul" / "readings_2017.tsv.gz", "rt") as file:
-        return landed([line for line in file if line.startswith(days)], "seoul", SEOUL)
+    with gzip.open(DATA / SEOUL, "rt") as file:
+        return landed([line for line in file if line.startswith(days)], "seoul", STATIONS)
 
 
 def count(con, query):
@@ -202,7 +203,7 @@ def replay(rows, column):
 
 
 def test_busan_gives_its_alert_history(landed):
-    with gzip.open(DATA / "busan" / "choryang_2012-2021.csv.gz", "rt") as file:
+    with gzip.open(DATA / BUSAN, "rt") as file:
         header, *lines = file
     lines = [line for line in lines if line.startswith(("201501", "201502", "201503", "201504"))]  # with the dust
     rows = list(csv.DictReader([header, *lines]))

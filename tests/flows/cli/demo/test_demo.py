@@ -14,11 +14,10 @@ from flows.cli.demo.facts import Facts
 from flows.cli.render import pictures
 from flows.resources import shipped
 from flows.simulate.truth import Truth
+from tests.support.recorded import DATA
 
 # Until sinks.ndjson closes its handles.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
-DATA = Path(__file__).parents[4] / "shared" / "data" / "beijing"
 
 
 @pytest.fixture(scope="module")
@@ -130,10 +129,12 @@ def recorded() -> list[Path]:
     return found
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="needs the data beside the repository")
+@pytest.mark.data("beijing")
 @pytest.mark.parametrize("path", recorded(), ids=lambda path: path.name)
 def test_shipped_rows_are_cut_from_the_source(path: Path) -> None:
-    [source] = [found for found in DATA.glob("*.csv.gz") if f"_{path.name.split('.')[0]}_" in found.name.lower()]
+    [source] = [
+        found for found in (DATA / "beijing").glob("*.csv.gz") if f"_{path.name.split('.')[0]}_" in found.name.lower()
+    ]
     head, *rows = gzip.decompress(source.read_bytes()).splitlines(keepends=True)
     stretch = [row for row in rows if (2015, 11, 21) <= tuple(map(int, row.split(b",")[1:4])) <= (2015, 12, 4)]
     assert gzip.decompress(path.read_bytes()) == b"".join([head, *stretch])

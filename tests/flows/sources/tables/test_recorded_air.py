@@ -10,8 +10,6 @@ from schemas.city import parse
 from schemas.measured import AIR
 from tests.support.recorded import DATA
 
-pytestmark = pytest.mark.data
-
 
 @pytest.fixture(scope="module")
 def recorded():
@@ -50,6 +48,7 @@ def compare(frame, expected):
     assert frame[[name for name in AIR.values if name not in expected]].isna().all().all()
 
 
+@pytest.mark.data("seoul/readings_2017.tsv.gz")
 def test_seoul(recorded):
     names = ["time", "station", "so2", "no2", "co", "o3", "pm10", "pm25"]
     raw = pd.read_csv(
@@ -63,6 +62,7 @@ def test_seoul(recorded):
     compare(frame, raw)
 
 
+@pytest.mark.data("seoul/status_2017-01.csv.gz")
 def test_seoul_status(recorded):
     raw = pd.read_csv(DATA / "seoul/status_2017-01.csv.gz", dtype={"Station code": str})
     frame, rejects = recorded("seoul/status_2017-01.csv.gz", "seoul-status", [f"seoul-{i}" for i in range(101, 126)])
@@ -82,6 +82,7 @@ def test_seoul_status(recorded):
     assert frame["bad"].sum() == len(faulty.drop_duplicates(["Station code", "Measurement date"]))
 
 
+@pytest.mark.data("busan")
 def test_busan(recorded):
     raw = pd.read_csv(DATA / "busan/choryang_2012-2021.csv.gz", na_values=[-999], dtype={"Date": str})
     frame, rejects = recorded("busan", "airkorea-year", ["busan-choryang"])
@@ -92,6 +93,7 @@ def test_busan(recorded):
     compare(frame, raw.rename(columns=str.lower))
 
 
+@pytest.mark.data("beijing")
 def test_beijing(recorded):
     raw = pd.read_csv(DATA / "beijing/PRSA_Data_Dongsi_20130301-20170228.csv.gz")
     frame, rejects = recorded("beijing/PRSA_Data_Dongsi_20130301-20170228.csv.gz", "beijing", ["beijing-dongsi"])
@@ -107,6 +109,7 @@ def test_beijing(recorded):
     compare(frame.drop(columns=gases).assign(**dict.fromkeys(gases, np.nan)), raw)
 
 
+@pytest.mark.data("toucan")
 def test_toucan(recorded):
     frame, rejects = recorded("toucan", "toucan", [f"toucan-0{i}" for i in (1, 2, 3)])
     assert not rejects
@@ -120,6 +123,7 @@ def test_toucan(recorded):
     compare(frame, raw.assign(temperature=raw["TEMP (°C)"], humidity=raw["RH (%)"]))
 
 
+@pytest.mark.data("purpleair")
 def test_purpleair(recorded):
     raw = pd.read_csv(DATA / "purpleair/pat_2018-08.csv.gz")
     frame, rejects = recorded("purpleair", "purpleair", ["purpleair-1"])
@@ -130,6 +134,7 @@ def test_purpleair(recorded):
     compare(frame, raw.assign(temperature=(raw["temperature"] - 32) * 5 / 9))
 
 
+@pytest.mark.data("pittsburgh")
 def test_pittsburgh_joins_feeds_of_one_place(recorded):
     stations = ["avalon", "north-braddock", "flag-plaza", "glassport", "lawrenceville", "liberty", "parkway-east",
                 "39th-street-airnow", "south-allegheny-airnow", "parkway-east-airnow"]  # fmt: skip
