@@ -3,7 +3,7 @@ PYTHON := $(shell for p in python3.12 python3.11 python3; do $$p -c 'import sys;
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test lint bench kill kill-kafka outages clean
+.PHONY: help setup demo test lint bench proofs kill kill-kafka outages clean
 
 help: ## say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -32,6 +32,9 @@ lint: setup ## style, types and the one way of imports
 
 bench: setup ## measure the speed beside its peers and limits
 	$(BIN)/python -m benchmarks all
+
+proofs: setup ## kills, outages, broken lines and property tests at length: 45 minutes, and a table of what was run
+	$(BIN)/python -m tests.chaos.proofs
 
 kill: setup ## kill a run a hundred times and compare it with an undisturbed one
 	$(BIN)/python -m tests.chaos.kill --kills 100

@@ -3,10 +3,10 @@
 import contextlib
 import time
 from collections.abc import Iterator
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar, cast
 
 import msgspec
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
 
 from flows.broker.connection import RETRIABLE, Connection, servers, topic_name
 from schemas.errors import BrokerError
@@ -19,6 +19,7 @@ POLL_TIMEOUT_S = 0.2
 
 Offsets = dict[int, int]
 """An offset of each partition of a topic, by its number."""
+RecordHeaders = list[tuple[str, bytes | None]]
 T = TypeVar("T", bound=msgspec.Struct)
 
 
@@ -46,13 +47,32 @@ def is_partition_end(error: KafkaError, topic: str) -> bool:
     raise BrokerError(f"{topic}: {error.name()}: {error.str()}")
 
 
-def offset_after(event: Any) -> int:
+def place_of(event: Message) -> tuple[str, int]:
+    """Topic and partition of what a consumer gave; messages that nobody has sent yet have none."""
+    topic, partition = event.topic(), event.partition()
+    assert topic is not None
+    assert partition is not None
+    return topic, partition
+
+
+def offset_of(event: Message) -> int:
+    """Offset of what a consumer gave; a message that nobody has sent yet has none."""
+    offset = event.offset()
+    assert offset is not None
+    return offset
+
+
+def headers_of(message: Message) -> RecordHeaders:
+    """Headers of what a consumer gave, in order; the client's type also allows what producers give it."""
+    return cast(RecordHeaders, message.headers() or [])
+
+
+def offset_after(event: Message) -> int:
     """Offset at which reading goes on, after a message or after the event that its partition ends."""
-    offset: int = event.offset()
-    return offset + (event.error() is None)
+    return offset_of(event) + (event.error() is None)
 
 
-def ends_of(consumer: Any, topic: str, connection: Connection) -> Offsets:
+def ends_of(consumer: Consumer, topic: str, connection: Connection) -> Offsets:
     """Offset at which each partition of a topic ends, by the topic's name on the broker.
 
     Raises:
@@ -64,14 +84,14 @@ def ends_of(consumer: Any, topic: str, connection: Connection) -> Offsets:
 
 
 def messages_between(
-    consumer: Any,
+    consumer: Consumer,
     topic: str,
     begins: Offsets | None,
     ends: Offsets,
     connection: Connection,
     *,
     chunk: int = CHUNK_MESSAGES,
-) -> Iterator[Any]:
+) -> Iterator[Message]:
     """Messages of a topic between offsets, partition by partition in their order.
 
     Args:
@@ -91,13 +111,13 @@ def messages_between(
     while left:
         answered = False
         for event in consumer.consume(chunk, POLL_TIMEOUT_S):
-            error, number = event.error(), event.partition()
+            error, (_, number) = event.error(), place_of(event)
             if error is not None and not is_partition_end(error, topic):
                 continue
             answered = True
             if number not in left:
                 continue
-            if error is None and event.offset() < left[number]:
+            if error is None and offset_of(event) < left[number]:
                 yield event
             if offset_after(event) >= left[number]:
                 del left[number]
@@ -108,7 +128,7 @@ def messages_between(
 
 
 @contextlib.contextmanager
-def reader(connection: Connection) -> Iterator[Any]:
+def reader(connection: Connection) -> Iterator[Consumer]:
     """A consumer for one reading; sees what stands behind an open transaction, too.
 
     Raises:
@@ -130,12 +150,12 @@ def read_newest(topic: str, connection: Connection | None = None) -> dict[bytes,
     """
     newest: dict[bytes, NewestMessage] = {}
     for message in _all_messages(topic, connection or Connection()):
-        sequence = dict(message.headers() or ()).get(SEQUENCE)
-        if sequence is None:
+        key, sequence = message.key(), dict(headers_of(message)).get(SEQUENCE)
+        if key is None or sequence is None:
             continue
-        known = newest.get(message.key())
+        known = newest.get(key)
         if known is None or int(sequence) > known.sequence:
-            newest[message.key()] = NewestMessage(int(sequence), message.value())
+            newest[key] = NewestMessage(int(sequence), message.value())
     return newest
 
 
@@ -154,7 +174,7 @@ def read_messages(topic: str, contract: type[T], connection: Connection | None =
     return decoded
 
 
-def _all_messages(topic: str, connection: Connection) -> Iterator[Any]:
+def _all_messages(topic: str, connection: Connection) -> Iterator[Message]:
     name = topic_name(topic)
     with reader(connection) as consumer:
         yield from messages_between(consumer, name, None, ends_of(consumer, name, connection), connection)

@@ -1,7 +1,6 @@
 """Access rules of the broker: the roles of ``config/kafka/acls.toml``, and what each user may do."""
 
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from confluent_kafka.admin import (
@@ -135,9 +134,15 @@ def apply(admin: BrokerAdmin, needed: list[AccessRule]) -> list[AccessRule]:
     return missing
 
 
-def _bindings(admin: BrokerAdmin) -> set[Any]:
+def _bindings(admin: BrokerAdmin) -> set[AclBinding]:
     """All rules that the broker has."""
-    everything = AclBindingFilter(
-        ResourceType.ANY, None, ResourcePatternType.ANY, None, None, AclOperation.ANY, AclPermissionType.ANY
+    everything = AclBindingFilter(  # the client's types forget that None stands for any
+        ResourceType.ANY,
+        None,  # type: ignore[arg-type]
+        ResourcePatternType.ANY,
+        None,  # type: ignore[arg-type]
+        None,  # type: ignore[arg-type]
+        AclOperation.ANY,
+        AclPermissionType.ANY,
     )
     return set(admin.result(admin.client.describe_acls(everything), "rules cannot be read", ALTER_RIGHT))

@@ -1,7 +1,6 @@
 """Messages into a topic, as an instrument's gateway sends them: every delivery is checked."""
 
 import time
-from typing import Any
 
 from confluent_kafka import KafkaError, Producer
 
@@ -33,7 +32,7 @@ class Publisher:
         self.name = topic_name(topic)
         self._connection = connection or Connection()
         self._refusal: KafkaError | None = None
-        self._client: Any = Producer(
+        self._client = Producer(
             self._connection.producer_settings(
                 linger_ms=5,
                 message_timeout_ms=int(DELIVERY_TIMEOUT_S * 1000),
@@ -79,7 +78,7 @@ class Publisher:
             self._check()
         self._check()
 
-    def _delivered(self, error: KafkaError | None, _: Any) -> None:
+    def _delivered(self, error: KafkaError | None, _: object) -> None:
         self._refusal = self._refusal or error
 
     def _check(self) -> None:

@@ -17,13 +17,14 @@ from confluent_kafka import (
     ConsumerGroupTopicPartitions,
     KafkaError,
     KafkaException,
+    Message,
     Producer,
     TopicPartition,
 )
 from confluent_kafka.admin import AdminClient
 
 from flows.broker.connection import MAX_CLIENT_BYTES, Connection, topic_name
-from flows.broker.read_back import Offsets, messages_between
+from flows.broker.read_back import Offsets, RecordHeaders, headers_of, messages_between
 from flows.outputs.events import without_ours
 from schemas.errors import BrokerError
 from schemas.headers import DEAD_LETTER, DEAD_LETTER_ID
@@ -137,7 +138,7 @@ class DeadLetterQueue:
         kept: Counter[str] = Counter()
         cut, ends = 0, dict(begins)
         for letter in self._read(begins, self._ends()):
-            headers = dict(letter.headers() or ())
+            headers = dict(headers_of(letter))
             if MARK in headers:
                 continue
             if CUT in headers:
@@ -149,7 +150,7 @@ class DeadLetterQueue:
                 kept[reason_of(headers)] += 1
         return RedriveReport(self._topic, dict(sent), dict(kept), cut), ends
 
-    def _transact(self, producer: Any, letters: list[Any], begins: Offsets, request: RedriveRequest) -> int:
+    def _transact(self, producer: Producer, letters: list[Message], begins: Offsets, request: RedriveRequest) -> int:
         """Send dead letters again or put them back, and note the progress, all or nothing.
 
         Returns:
@@ -159,12 +160,12 @@ class DeadLetterQueue:
         producer.begin_transaction()
         try:
             for letter in letters:
-                headers = letter.headers() or []
+                headers = headers_of(letter)
                 by_name = dict(headers)
                 if MARK in by_name:
                     continue
                 if CUT not in by_name and request.matches(by_name):
-                    self._produce(producer, self._target, letter, without_ours(headers))
+                    self._produce(producer, self._target, letter, list(without_ours(headers)))
                 else:  # without its id, by which the flow would take it for one of its own
                     put_back += 1
                     self._produce(producer, self._name, letter, [h for h in headers if h[0] != DEAD_LETTER_ID])
@@ -186,10 +187,10 @@ class DeadLetterQueue:
             raise
         return put_back
 
-    def _produce(self, producer: Any, topic: str, letter: Any, headers: Iterable[tuple[str, bytes | None]]) -> None:
-        producer.produce(topic, letter.value(), letter.key(), headers=list(headers), on_delivery=self._delivered)
+    def _produce(self, producer: Producer, topic: str, letter: Message, headers: RecordHeaders) -> None:
+        producer.produce(topic, letter.value(), letter.key(), headers=[*headers], on_delivery=self._delivered)
 
-    def _delivered(self, error: KafkaError | None, _: Any) -> None:
+    def _delivered(self, error: KafkaError | None, _: object) -> None:
         self._refusal = self._refusal or error
 
     def _watermarks(self, number: int) -> tuple[int, int]:
@@ -218,7 +219,7 @@ class DeadLetterQueue:
         known: Offsets = {}
         lows = {number: self._watermarks(number)[0] for number in self._partitions}
         for letter in self._read(lows, self._ends()):
-            if mark := dict(letter.headers() or ()).get(MARK):
+            if mark := dict(headers_of(letter)).get(MARK):
                 for number, offset in json.loads(mark).items():
                     known[int(number)] = max(offset, known.get(int(number), 0))
         return known

@@ -17,7 +17,7 @@ from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from flows.broker.connection import MAX_CLIENT_BYTES, Connection, servers, topic_name
-from flows.broker.read_back import Offsets, ends_of, messages_between, read_newest, reader
+from flows.broker.read_back import Offsets, ends_of, headers_of, messages_between, read_newest, reader
 from flows.outputs.events import Message
 from schemas.errors import BrokerError, ConfigurationError
 from schemas.headers import DEAD_LETTER_ID, EVENT_ID
@@ -120,7 +120,7 @@ class TopicSink(FixedPartitionedSink[list[Message], Snapshot]):
         header = EVENT_ID if topic in TOPICS else DEAD_LETTER_ID
         with reader(self._connection) as consumer:
             for message in messages_between(consumer, topic_name(topic), position.offsets, ends, self._connection):
-                if id_ := dict(message.headers() or ()).get(header):
+                if id_ := dict(headers_of(message)).get(header):
                     ids.add(id_.decode())
         return UnreplayedIds(ids)
 
@@ -194,7 +194,7 @@ class TopicProducer:
         self._topic, self._connection, self._stop, self._limits = topic, connection, stop, limits
         self._refusal: KafkaError | None = None
         self._partition_of: dict[bytes | None, int] = {}
-        self._client: Any = Producer(
+        self._client = Producer(
             connection.producer_settings(
                 linger_ms=0,
                 message_timeout_ms=0,  # a broker that is away is waited for

@@ -146,7 +146,7 @@ class TopicStates:
         self._errors = _DatedErrors()
         self._connection = Connection(errors=self._errors)
         self._decode = msgspec.json.Decoder(LightState).decode
-        self._consumer: Any = Consumer(self._connection.consumer_settings(LIGHT_GROUP))
+        self._consumer = Consumer(self._connection.consumer_settings(LIGHT_GROUP))
         self._ends = ends_of(self._consumer, self._name, self._connection)
 
     @property

@@ -76,13 +76,13 @@ def vacuum(lake: str | Path) -> dict[str, int]:
     """
     lake = Path(lake).absolute()
     read_city(lake)
-    terms = {"retention_hours": int(RETENTION.total_seconds() // 3600), "enforce_retention_duration": False}
+    hours = int(RETENTION.total_seconds() // 3600)
     removed = {}
     for name in TABLES:
         if (table := open_table(lake, name)) is not None:
-            removed[name] = len(table.vacuum(dry_run=True, **terms))
+            removed[name] = len(table.vacuum(hours, dry_run=True, enforce_retention_duration=False))
             if removed[name]:  # else the log would grow by entries that say nothing
-                table.vacuum(dry_run=False, **terms)
+                table.vacuum(hours, dry_run=False, enforce_retention_duration=False)
     return removed
 
 

@@ -5,12 +5,11 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from flows.broker.connection import Connection, servers
-from flows.broker.read_back import is_partition_end
+from flows.broker.read_back import is_partition_end, offset_after, offset_of, place_of
 from flows.sources.kafka.partitions import AssignedPartition, PollClock, lost_to_retention
 from flows.sources.kafka.records import RecordDecoder, runs_of
 from schemas.errors import ConfigurationError
@@ -60,7 +59,7 @@ class AssignedConsumer:
 
     def __init__(
         self,
-        client: Any,
+        client: Consumer,
         partitions: Sequence[AssignedPartition],
         decoder: RecordDecoder,
         connection: Connection,
@@ -110,7 +109,10 @@ class AssignedConsumer:
         if not offsets:
             return
         try:
-            self._client.commit(offsets=offsets, asynchronous=not wait)
+            if wait:
+                self._client.commit(offsets=offsets, asynchronous=False)
+            else:
+                self._client.commit(offsets=offsets, asynchronous=True)
         except KafkaException as err:
             log.warning("the consumer group's offsets were not shown: %s; the recovery store has them", err)
 
@@ -132,7 +134,7 @@ class AssignedConsumer:
         runs = []
         for run in runs_of(events, self._topics):
             first = run.messages[0]
-            partition, error = self._by_name.get((first.topic(), first.partition())), first.error()
+            partition, error = self._by_name.get(place_of(first)), first.error()
             needed = partition.before_end(run) if partition and error is None else run.first(0)
             runs.append((partition, error, run, needed))
         decoded = iter(
@@ -143,8 +145,8 @@ class AssignedConsumer:
                 self._handle_error(partition, error, run.messages[0].offset())
             elif partition is not None:
                 if needed.messages:
-                    partition.add(*next(decoded), needed.messages[0].offset(), needed.messages[-1].offset() + 1)
-                after = run.messages[-1].offset() + 1
+                    partition.add(*next(decoded), offset_of(needed.messages[0]), offset_after(needed.messages[-1]))
+                after = offset_after(run.messages[-1])
                 partition.mark_read(after)
                 _, high = self._client.get_watermark_offsets(partition.at(0), cached=True)
                 partition.behind, partition.heard_s = after < high, self.clock.seconds

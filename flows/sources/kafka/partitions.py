@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from confluent_kafka import TopicPartition
 
+from flows.broker.read_back import offset_of
 from flows.decode.batch import InputPartition, Readings, no_readings
 from flows.sources.base import Block
 from flows.sources.kafka.records import MessageRun
@@ -115,9 +116,9 @@ class AssignedPartition:
 
     def before_end(self, run: MessageRun) -> MessageRun:
         """Those messages of a run that lie before the end of a bounded input."""
-        if self.end is None or run.messages[-1].offset() < self.end:
+        if self.end is None or offset_of(run.messages[-1]) < self.end:
             return run
-        return run.first(sum(message.offset() < self.end for message in run.messages))
+        return run.first(sum(offset_of(message) < self.end for message in run.messages))
 
     def add(self, readings: Readings, rejects: list[Reject], first: int, end: int) -> None:
         """Buffer what messages ``first`` to before ``end`` became; offsets missing before them are the broker's gap.

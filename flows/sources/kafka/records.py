@@ -10,6 +10,7 @@ from confluent_kafka import Message
 from numpy.typing import NDArray
 
 from flows.arrays import I64
+from flows.broker.read_back import RecordHeaders, headers_of, offset_of
 from flows.decode.batch import RawMessages, Readings
 from flows.decode.decoder import Decoder
 from schemas.rejected import MAX_MESSAGE_BYTES, Envelope, Reject
@@ -31,7 +32,7 @@ class RecordPayloads(RawMessages):
         message: index of each row's message, shape (n,).
     """
 
-    def __init__(self, texts: RawMessages, keys: Sequence[bytes], headers: Sequence[Any], message: I64) -> None:
+    def __init__(self, texts: RawMessages, keys: Sequence[bytes | None], headers: Sequence[Any], message: I64) -> None:
         self._texts, self._keys, self._headers, self._message = texts, keys, headers, message
 
     def take(self, rows: Sequence[int] | NDArray[np.integer]) -> list[bytes]:
@@ -72,7 +73,7 @@ def runs_of(events: Sequence[Message], topics: int) -> Iterator[MessageRun]:
         return
     stamps = np.fromiter(map(_LATTER, map(Message.timestamp, events)), np.int64, len(events))
     errors = bool((stamps < 0).any()) and any(map(Message.error, events))
-    places: list[Any] = list(map(Message.partition, events))
+    places: list[object] = list(map(Message.partition, events))
     if topics > 1:
         places = list(zip(map(Message.topic, events), places, strict=True))
     if not errors and places.count(places[0]) == len(places):
@@ -140,7 +141,10 @@ class RecordDecoder:
         ]
 
     def _decode_values(self, values: list[Any]) -> tuple[Readings, list[Reject]]:
-        """Decode all at once as lines, one by one where a message holds a line break; offsets are their indices."""
+        """Decode all at once as lines, one by one where a message holds a line break; offsets are their indices.
+
+        A value is bytes, or None where a message has none.
+        """
         try:
             chunk = b"\n".join([*values, b""])
         except TypeError:  # a message without a value
@@ -154,7 +158,7 @@ class RecordDecoder:
 
 def _offsets(messages: Sequence[Message]) -> I64:
     """Offset of each message of a run; where none is missing in between, the first and the last say all."""
-    first, last = messages[0].offset(), messages[-1].offset()
+    first, last = offset_of(messages[0]), offset_of(messages[-1])
     if last - first == len(messages) - 1:
         return np.arange(first, last + 1)
     return np.fromiter(map(Message.offset, messages), np.int64, len(messages))
@@ -168,13 +172,13 @@ def _future(message: Message, index: int, observed: int) -> Reject:
 
 def _as_received(reject: Reject, message: Message) -> Reject:
     """A reject at its message's offset, with the bytes, key and headers that came."""
-    return reject._replace(offset=message.offset(), payload=message.value() or b"", envelope=envelope_of(message))
+    return reject._replace(offset=offset_of(message), payload=message.value() or b"", envelope=envelope_of(message))
 
 
 def envelope_of(message: Message) -> Envelope:
     """Key and headers of a message."""
-    return _envelope(message.key(), message.headers())
+    return _envelope(message.key(), headers_of(message))
 
 
-def _envelope(key: bytes | None, headers: Sequence[tuple[str, bytes | None]] | None) -> Envelope:
+def _envelope(key: bytes | None, headers: RecordHeaders | None) -> Envelope:
     return Envelope(key, tuple(headers or ()))

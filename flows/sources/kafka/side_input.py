@@ -6,14 +6,14 @@ not have any more is passed over.
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
 
 from flows.broker.connection import Connection, topic_name
-from flows.broker.read_back import Offsets, ends_of, is_partition_end, offset_after
+from flows.broker.read_back import Offsets, ends_of, is_partition_end, offset_after, offset_of, place_of
 from flows.decode.batch import InputPartition, SideBatch
 from flows.sources.kafka.position import SideInputPosition, Snapshot
 from flows.sources.kafka.records import envelope_of
@@ -136,7 +136,7 @@ class SideInputPartition(StatefulSourcePartition[SideBatch[T], Snapshot], Generi
 
     def __init__(
         self,
-        consumer: Any,
+        consumer: Consumer,
         topic: str,
         decoder: SideInputDecoder[T],
         begins: Offsets,
@@ -159,11 +159,11 @@ class SideInputPartition(StatefulSourcePartition[SideBatch[T], Snapshot], Generi
             raise StopIteration
         batch: SideBatch[T] = SideBatch(self._parts, [], [])
         for event in self._consumer.consume(MAX_BATCH, 0):
-            number, error = event.partition(), event.error()
+            (topic, number), error = place_of(event), event.error()
             if error is None:
                 self._add(event, batch)
-                self._next[number] = event.offset() + 1
-            elif not is_partition_end(error, event.topic() or self._topic):
+                self._next[number] = offset_after(event)
+            elif not is_partition_end(error, topic):
                 continue
             if number in self._left and self._ends is not None and offset_after(event) >= self._ends[number]:
                 self._left.discard(number)
@@ -187,5 +187,5 @@ class SideInputPartition(StatefulSourcePartition[SideBatch[T], Snapshot], Generi
         if not isinstance(decoded, Refusal):
             batch.records.append(decoded)
             return
-        part = self._parts.index(InputPartition(self._topic, message.partition()))
-        batch.rejects.append(Reject(part, message.offset(), *decoded, payload, envelope_of(message)))
+        part = self._parts.index(InputPartition(self._topic, place_of(message)[1]))
+        batch.rejects.append(Reject(part, offset_of(message), *decoded, payload, envelope_of(message)))

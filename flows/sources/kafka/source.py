@@ -7,7 +7,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 from confluent_kafka import Consumer, TopicPartition
@@ -151,7 +150,7 @@ class KafkaSource(FixedPartitionedSource[Item, Snapshot]):
         if self._part:
             self._part.finish()
 
-    def _positions(self, client: Any, position: KafkaPosition) -> list[tuple[InputPartition, int | None, int]]:
+    def _positions(self, client: Consumer, position: KafkaPosition) -> list[tuple[InputPartition, int | None, int]]:
         """Partitions of a position, in their order, and then those that are new: without an offset."""
         numbers = {topic: self._connection.partitions(client, topic_name(topic)) for topic in self._reads.topics}
         for partition, _, _ in position.partitions:
@@ -162,7 +161,7 @@ class KafkaSource(FixedPartitionedSource[Item, Snapshot]):
         return [*position.partitions, *((part, None, BEFORE_ALL_US) for part in new if part not in known)]
 
     def _assigned(
-        self, client: Any, part: int, partition: InputPartition, offset: int | None, high: int
+        self, client: Consumer, part: int, partition: InputPartition, offset: int | None, high: int
     ) -> AssignedPartition:
         """Find where to begin in a partition: at an offset, or at its first message."""
         topic = topic_name(partition.topic)

@@ -1,0 +1,173 @@
+"""Every proof that takes longer than a test may, one after another, and a table of what was run.
+
+    python -m tests.chaos.proofs [--minutes 45] [--seed N] [NAME …]
+
+Kills of a run over files and of one through Kafka, outages of the broker, broken lines decoded in two ways, and the
+property tests under one seed after another until the time is over. The same seed kills, breaks and draws alike. The exit
+status is 1 if anything failed; a failed proof's output goes to stderr.
+"""
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[2]
+MINUTES = 45
+KILLS = 100
+LINES = 2_000_000
+STANDSTILL_S = 60
+"""The broker's longest absence; ``python -m tests.chaos.outages`` alone takes ten minutes for it."""
+SHOWN_BYTES = 5000
+
+
+class Outcome(NamedTuple):
+    """What became of a proof.
+
+    Attributes:
+        name: of the proof.
+        seed: that it began with.
+        seconds: that it took.
+        passed: whether everything held.
+        figures: what it printed of what was seen.
+    """
+
+    name: str
+    seed: int
+    seconds: float
+    passed: bool
+    figures: list[str]
+
+
+def run_all(commands: Sequence[Sequence[str]]) -> tuple[bool, list[str]]:
+    """Run commands at once; return whether all exited with 0, and the output of each."""
+    environment = {name: value for name, value in os.environ.items() if name != "CI"}  # under CI Hypothesis has no seed
+    with tempfile.TemporaryDirectory(prefix="cityair-proofs-") as folder:
+        files = [(Path(folder) / str(i)).open("w+b") for i in range(len(commands))]
+        processes = [
+            subprocess.Popen(command, cwd=ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT)
+            for command, file in zip(commands, files, strict=True)
+        ]
+        try:
+            statuses = [process.wait() for process in processes]
+        finally:
+            for process in processes:
+                process.kill()
+        outputs = []
+        for file, status in zip(files, statuses, strict=True):
+            file.seek(0)
+            outputs.append(file.read().decode(errors="replace"))
+            file.close()
+            if status:
+                print(outputs[-1][-SHOWN_BYTES:], file=sys.stderr, flush=True)
+    return not any(statuses), outputs
+
+
+def module(name: str, *options: object) -> list[str]:
+    """The command that runs a module of ours with options."""
+    return [sys.executable, "-m", name, *map(str, options)]
+
+
+def last_lines(outputs: Sequence[str]) -> list[str]:
+    """The last line of each output."""
+    return [output.strip().rpartition("\n")[2] for output in outputs]
+
+
+def file_kills(seed: int, until: float) -> tuple[bool, list[str]]:
+    """Kill a run over a file."""
+    passed, outputs = run_all([module("tests.chaos.kill", "--kills", KILLS, "--seed", seed)])
+    return passed, last_lines(outputs)
+
+
+def kafka_kills(seed: int, until: float) -> tuple[bool, list[str]]:
+    """Kill a run through a broker."""
+    passed, outputs = run_all([module("tests.chaos.kafka_kill", "--kills", KILLS, "--seed", seed)])
+    return passed, last_lines(outputs)
+
+
+def outages(seed: int, until: float) -> tuple[bool, list[str]]:
+    """Make each outage."""
+    passed, [output] = run_all([module("tests.chaos.outages", "--standstill", STANDSTILL_S)])
+    return passed, output.strip().splitlines()
+
+
+def mutated_lines(seed: int, until: float) -> tuple[bool, list[str]]:
+    """Decode broken lines in two ways: half of them in each of two processes."""
+    halves = [module("tests.chaos.mutated_lines", "--lines", LINES // 2, "--seed", seed + half) for half in (0, 1)]
+    passed, outputs = run_all(halves)
+    return passed, last_lines(outputs)
+
+
+def property_tests(seed: int, until: float) -> tuple[bool, list[str]]:
+    """Run the property tests under this seed, and under the next ones while there is time for one more."""
+    count, longest_s, tests = 0, 0.0, "0"
+    while not count or time.monotonic() + longest_s < until:
+        began = time.monotonic()
+        options = ["-m", "hypothesis", "-n", "2", "--dist", "loadfile", f"--hypothesis-seed={seed + count}", "tests"]
+        passed, [output] = run_all([module("pytest", *options)])
+        count, longest_s = count + 1, max(longest_s, time.monotonic() - began)
+        found = re.search(r"(\d+) passed", output)
+        tests = found[1] if found else "0"
+        if not passed:
+            return False, [f"seed {seed + count - 1}: failed"]
+    return True, [f"{count} seeds from {seed}, {tests} tests each: all passed"]
+
+
+PROOFS: dict[str, Callable[[int, float], tuple[bool, list[str]]]] = {
+    "kills over files": file_kills,
+    "kills through Kafka": kafka_kills,
+    "outages": outages,
+    "mutated lines": mutated_lines,
+    "property tests": property_tests,
+}
+"""Each takes a seed and the time at which all has to be over; the last one fills what time is left."""
+
+
+def table(outcomes: Sequence[Outcome]) -> str:
+    """What was run, one line or more a proof.
+
+    >>> print(table([Outcome("outages", 1, 61.2, True, ["restart: 2 s", "idle: 1 %"])]))
+    proof                seed     time  result  what was seen
+    outages                 1    1 min  passed  restart: 2 s
+                                                idle: 1 %
+    """
+    lines = [f"{'proof':20} {'seed':>4} {'time':>8}  result  what was seen"]
+    for name, seed, seconds, passed, figures in outcomes:
+        head = f"{name:20} {seed:4} {seconds / 60:4.0f} min  {'passed' if passed else 'FAILED'}"
+        for i, figure in enumerate(figures or [""]):
+            lines.append(f"{head if not i else ' ' * len(head)}  {figure}")
+    return "\n".join(lines)
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run the proofs and print the table; 1 if one failed."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.chaos.proofs",
+        description="kills, outages, broken lines and property tests, at length",
+        epilog=f"proofs: {', '.join(PROOFS)}",
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="which; all if left out")
+    parser.add_argument("--minutes", type=float, default=MINUTES, help="until no further seed is begun (%(default)s)")
+    parser.add_argument("--seed", type=int, default=int(time.time()) % 10_000, help="the first; by default it differs")
+    options = parser.parse_args(words)
+    if unknown := set(options.names) - PROOFS.keys():
+        parser.error(f"no proof named {', '.join(sorted(unknown))}")
+    until = time.monotonic() + 60 * options.minutes
+    outcomes = []
+    for name in options.names or PROOFS:
+        print(f"{name} …", file=sys.stderr, flush=True)
+        began = time.monotonic()
+        passed, figures = PROOFS[name](options.seed, until)
+        outcomes.append(Outcome(name, options.seed, time.monotonic() - began, passed, figures))
+    print(table(outcomes))
+    return int(not all(outcome.passed for outcome in outcomes))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
