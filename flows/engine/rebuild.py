@@ -33,7 +33,7 @@ from schemas.rejected import Reject
 from schemas.slots import SLOT_US
 from schemas.tables import TABLES
 from sinks import recovery_store
-from sinks.catalog import catalog
+from sinks.catalog import Catalog, catalog
 from sinks.lake.rebuilt import rebuilt_snapshot
 
 LOST = "it waited for the clock when the recovery store was lost; send it again from the input"
@@ -107,7 +107,7 @@ def rebuild(flow: Flow, city: City, source: FileSource | KafkaSource, lake: Path
     )
 
 
-def _newest_observed(con: Any, flow: Flow) -> dict[InputPartition, int]:
+def _newest_observed(con: Catalog, flow: Flow) -> dict[InputPartition, int]:
     """Largest time of each partition's readings and records, microseconds since 1970."""
     tables = [flow.measured.table, *(kind.table for kind in flow.recorded)]
     times = " UNION ALL ".join(f"SELECT topic, kpart, {TABLES[table].time} AS newest FROM {table}" for table in tables)
@@ -123,7 +123,7 @@ class _Replay:
         readings: readings and records that were put back.
     """
 
-    def __init__(self, flow: Flow, city: City, name: str, con: Any, parts: list[InputPartition]) -> None:
+    def __init__(self, flow: Flow, city: City, name: str, con: Catalog, parts: list[InputPartition]) -> None:
         self._flow, self._city, self._name, self._con, self._parts = flow, city, name, con, parts
         self.zone: Zone = flow.zone(city, name)
         self._index = {instrument.id: i for i, instrument in enumerate(flow.instruments(city))}
@@ -238,7 +238,7 @@ def _status_of(flags: F64) -> U8:
     return np.select([flags == 3, flags == 4], [1, 9], 0).astype(np.uint8)
 
 
-def _lost(con: Any, parts: list[InputPartition], flow: Flow) -> list[Reject]:
+def _lost(con: Catalog, parts: list[InputPartition], flow: Flow) -> list[Reject]:
     """Messages that were taken, but are in no table: they waited."""
     stored = [flow.measured.table, *(kind.table for kind in flow.recorded)]
     refused = "SELECT topic, kpart, koff FROM rejects WHERE flow = $flow"

@@ -127,7 +127,9 @@ class Catalog:
     def __init__(self, lake: str | Path, threads: int | None = None) -> None:
         self.lake = Path(lake).absolute()
         self.snapshot = take_snapshot(self.lake)
-        self.connection: Any = duckdb.connect(config={} if threads is None else {"threads": threads})
+        self.connection: duckdb.DuckDBPyConnection = duckdb.connect(
+            config={} if threads is None else {"threads": threads}
+        )
         # Footers of hundreds of daily files are read once; DuckDB still notices that a file has changed.
         self.connection.execute("SET GLOBAL parquet_metadata_cache = true")
         install(self.connection)
@@ -187,9 +189,9 @@ def connect(lake: str | Path, *, threads: int | None = None) -> Catalog:
     return Catalog(lake, threads)
 
 
-def macros_alone() -> Any:
+def macros_alone() -> duckdb.DuckDBPyConnection:
     """Open DuckDB with the macros and no lake."""
-    connection: Any = duckdb.connect()
+    connection: duckdb.DuckDBPyConnection = duckdb.connect()
     install(connection)
     return connection
 

@@ -10,7 +10,9 @@ import re
 from collections.abc import Iterator, Mapping
 from graphlib import TopologicalSorter
 from importlib import resources
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+import duckdb
 
 from flows.kernels import bands, cai, nowcast
 from flows.kernels.bands import Bands
@@ -63,7 +65,7 @@ def create_macros(indices: Mapping[str, Index] | None = None) -> Iterator[str]:
         yield f"CREATE OR REPLACE MACRO {BRACES.sub(lambda brace: in_braces[brace[1]], macro.sql)}"
 
 
-def install(connection: Any) -> None:
+def install(connection: duckdb.DuckDBPyConnection) -> None:
     """Make every macro in a DuckDB connection."""
     for statement in create_macros():
         connection.execute(statement)

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import groupby
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
@@ -14,6 +13,7 @@ from schemas.city import City
 from schemas.errors import UsageError
 from schemas.light import COLORS, Color, LightState
 from schemas.slots import SLOT
+from sinks.catalog import Catalog
 from sinks.lights.states import PublishedState, now, states_between
 
 QUARTER_SLOTS = 15
@@ -80,7 +80,7 @@ class LightsDay(Struct, frozen=True):
     alerts: list[AlertSpan]
 
 
-def lights_of_day(con: Any, day: date) -> LightsDay:
+def lights_of_day(con: Catalog, day: date) -> LightsDay:
     """Read from a lake what its lights showed on a day, as far as that is known.
 
     Args:
@@ -109,7 +109,7 @@ def lights_of_day(con: Any, day: date) -> LightsDay:
     return LightsDay(city.city.name or city.city.id, city.city.id, begin, end, lights, _alerts(con, begin, known))
 
 
-def _days_known(con: Any, zone: ZoneInfo) -> str:
+def _days_known(con: Catalog, zone: ZoneInfo) -> str:
     first, last = con.sql("SELECT min(as_of), max(as_of) FROM light_states").fetchone()
     if first is None:
         return "the lake holds no states of lights"
@@ -142,7 +142,7 @@ def color_runs(light_id: str, states: Sequence[PublishedState], begin: datetime,
         at = stop
 
 
-def _alerts(con: Any, begin: datetime, end: datetime) -> list[AlertSpan]:
+def _alerts(con: Catalog, begin: datetime, end: datetime) -> list[AlertSpan]:
     """Stages in force between two times, official ones first, by their beginning."""
     query = """
     SELECT zone, parameter, kind, stage, greatest(ended_at, $begin), least(coalesce(until, $end), $end), value FROM (

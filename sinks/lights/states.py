@@ -15,7 +15,7 @@ from flows.broker.read_back import ends_of, messages_between
 from schemas.city import City
 from schemas.errors import BrokerError
 from schemas.light import LightState
-from sinks.catalog import catalog
+from sinks.catalog import Catalog, catalog
 
 STATE_TOPIC = "env.light.state.v1"
 LIGHT_GROUP = "light-cityair"
@@ -67,7 +67,7 @@ class StateSource(Protocol):
         """Wait, and return the states that came."""
 
 
-def states_between(con: Any, begin: datetime, end: datetime) -> list[PublishedState]:
+def states_between(con: Catalog, begin: datetime, end: datetime) -> list[PublishedState]:
     """Read states that a lake's lights had from ``begin`` to ``end``, and the one before; by light, in their order."""
     names = {"begin": begin - LONGEST_DELAY, "end": end + LONGEST_DELAY, "upto": end}
     rows = con.execute(STATES_BETWEEN, names).fetchall()

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import msgspec
 
 from schemas.rejected import REASONS
@@ -133,7 +134,7 @@ def audit(lake: str | Path, *, settle: float = 0.5) -> AuditReport:
                 return report
 
 
-def _balances(con: Any, relations: dict[str, str]) -> list[PartitionBalance]:
+def _balances(con: duckdb.DuckDBPyConnection, relations: dict[str, str]) -> list[PartitionBalance]:
     """Read what the ledger and the tables say of each partition; those that the ledger does not know come last."""
     totals = con.execute(f"SELECT {', '.join(TOTALS)} FROM ledger_totals ORDER BY flow, kpart, topic").fetchall()
     listed = [dict(zip(TOTALS, row, strict=True)) for row in totals]
@@ -157,7 +158,7 @@ def _balances(con: Any, relations: dict[str, str]) -> list[PartitionBalance]:
     return balances
 
 
-def _epoch_faults(con: Any, _: list[PartitionBalance]) -> Iterator[str]:
+def _epoch_faults(con: duckdb.DuckDBPyConnection, _: list[PartitionBalance]) -> Iterator[str]:
     """Find epochs that do not follow one another, or do not add up."""
     query = f"""
     FROM (
@@ -213,7 +214,7 @@ def _sum_faults(_: Any, partitions: list[PartitionBalance]) -> Iterator[str]:
             )
 
 
-def _offset_faults(con: Any, partitions: list[PartitionBalance]) -> Iterator[str]:
+def _offset_faults(con: duckdb.DuckDBPyConnection, partitions: list[PartitionBalance]) -> Iterator[str]:
     """Find offsets that are missing, there twice, or outside the ledger."""
     query = f"""
     SELECT
@@ -249,7 +250,7 @@ def _offset_faults(con: Any, partitions: list[PartitionBalance]) -> Iterator[str
                 yield from _missing(con, balance, missing)
 
 
-def _doubled(con: Any, balance: PartitionBalance, bucket: int) -> Iterator[str]:
+def _doubled(con: duckdb.DuckDBPyConnection, balance: PartitionBalance, bucket: int) -> Iterator[str]:
     """Name offsets of a bucket that are there more than once."""
     query = f"""
     SELECT koff, count(*) FROM {OFFSETS} WHERE flow = ? AND topic = ? AND kpart = ? AND koff >> {BUCKET_BITS} = ?
@@ -259,7 +260,7 @@ def _doubled(con: Any, balance: PartitionBalance, bucket: int) -> Iterator[str]:
         yield f"{balance.name}: offset {offset} is there {count} times"
 
 
-def _missing(con: Any, balance: PartitionBalance, missing: int) -> Iterator[str]:
+def _missing(con: duckdb.DuckDBPyConnection, balance: PartitionBalance, missing: int) -> Iterator[str]:
     """Compare what each epoch lacks with its gap; what waits may be of any epoch."""
     same = "flow = $flow AND topic = $topic AND kpart = $kpart"
     query = f"""

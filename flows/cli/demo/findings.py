@@ -12,6 +12,7 @@ from flows.signals.light_rules import preference
 from flows.simulate.truth import TrueEvent, Truth
 from schemas.city import City
 from schemas.slots import SLOT
+from sinks.catalog import Catalog
 from sinks.lights.history import LightsDay
 
 ONE_HOUR = timedelta(hours=1)
@@ -38,7 +39,7 @@ class Occurrence:
         lights: what lights showed.
     """
 
-    con: Any
+    con: Catalog
     truth: Truth
     events: Sequence[TrueEvent]
     lights: LightsDay
@@ -70,7 +71,7 @@ class Occurrence:
         return row
 
 
-def findings(con: Any, truth: Truth, lights: LightsDay) -> list[Finding]:
+def findings(con: Catalog, truth: Truth, lights: LightsDay) -> list[Finding]:
     """Look in the lake for the effect of every scenario of a run, by scenario and place."""
     places: dict[tuple[str, str], list[TrueEvent]] = {}
     for event in truth.events:

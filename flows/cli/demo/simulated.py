@@ -2,13 +2,12 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from flows.cli.demo.facts import Answer, RefusalCount, Series, SimulatedDay, StationStrip, series
 from flows.cli.demo.findings import findings
 from flows.simulate.truth import Truth
-from sinks.catalog import catalog
+from sinks.catalog import Catalog, catalog
 from sinks.lights.history import lights_of_day
 from sinks.maintenance.audit import audit
 
@@ -75,7 +74,7 @@ def simulated_day(lake: Path, truth: Truth) -> SimulatedDay:
         )
 
 
-def _refusals(con: Any, truth: Truth) -> list[RefusalCount]:
+def _refusals(con: Catalog, truth: Truth) -> list[RefusalCount]:
     query = "SELECT reason, count(*), coalesce(arg_min(detail, koff), '') FROM rejects GROUP BY reason"
     refused = {reason: (count, detail) for reason, count, detail in con.sql(query).fetchall()}
     sent = truth.totals.refused
@@ -84,7 +83,7 @@ def _refusals(con: Any, truth: Truth) -> list[RefusalCount]:
     return sorted(rows, key=lambda row: -row.sent)
 
 
-def _suspect_elsewhere(con: Any, truth: Truth) -> tuple[int, int]:
+def _suspect_elsewhere(con: Catalog, truth: Truth) -> tuple[int, int]:
     """Count suspect values of stations and parameters with which nothing is wrong, and all values."""
     faulty = {
         (station, event.parameter)
@@ -97,7 +96,7 @@ def _suspect_elsewhere(con: Any, truth: Truth) -> tuple[int, int]:
     return sum(count for station, parameter, count in suspects if (station, parameter) not in faulty), values
 
 
-def _strips(con: Any, truth: Truth) -> list[StationStrip]:
+def _strips(con: Catalog, truth: Truth) -> list[StationStrip]:
     query = """
     SELECT stations.station_id, list(mean ORDER BY h)
     FROM stations
@@ -111,7 +110,7 @@ def _strips(con: Any, truth: Truth) -> list[StationStrip]:
     return [StationStrip(station, means) for station, means in rows]
 
 
-def _dust(con: Any, truth: Truth, third: int) -> Series:
+def _dust(con: Catalog, truth: Truth, third: int) -> Series:
     """PM10 of the stations in a third of the city, from the west: means of ten minutes, two a step."""
     query = """
     WITH
@@ -134,6 +133,6 @@ def _dust(con: Any, truth: Truth, third: int) -> Series:
     return series(THIRDS[third], rows)
 
 
-def _answer(con: Any, question: str, query: str) -> Answer:
+def _answer(con: Catalog, question: str, query: str) -> Answer:
     result = con.sql(query)
     return Answer(question, query, result.columns, [list(row) for row in result.fetchall()])

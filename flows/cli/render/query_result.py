@@ -5,12 +5,14 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import duckdb
 import msgspec
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from flows.cli.render.values import JSON, cell, stdout_console
+from sinks.catalog import Catalog
 
 FETCH_ROWS = 10_000
 """Rows fetched at once."""
@@ -18,7 +20,9 @@ NUMERIC = ("int", "integer", "float", "double", "decimal")
 """Endings of the names of DuckDB's numeric types."""
 
 
-def stream(con: Any, batch_rows: int = FETCH_ROWS) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
+def stream(
+    con: Catalog | duckdb.DuckDBPyConnection, batch_rows: int = FETCH_ROWS
+) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
     """Return the column names of the last result, made distinct, and its rows."""
     names = distinct([column[0] for column in con.description or []])
     batches = iter(lambda: con.fetchmany(batch_rows), [])
@@ -63,7 +67,7 @@ def csv_field(value: object) -> object:
     return msgspec.json.decode(text) if text.startswith('"') else text
 
 
-def print_table(con: Any, query: str, limit: int | None) -> None:
+def print_table(con: Catalog | duckdb.DuckDBPyConnection, query: str, limit: int | None) -> None:
     """Run a query and print a table of its rows, cut at ``limit``; nothing for a statement without rows."""
     result = con.sql(query)
     if result is None:
