@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import msgspec
 
 from schemas.rejected import REASONS
@@ -134,7 +133,7 @@ def audit(lake: str | Path, *, settle: float = 0.5) -> AuditReport:
                 return report
 
 
-def _balances(con: duckdb.DuckDBPyConnection, relations: dict[str, str]) -> list[PartitionBalance]:
+def _balances(con: catalog.Catalog, relations: dict[str, str]) -> list[PartitionBalance]:
     """Read what the ledger and the tables say of each partition; those that the ledger does not know come last."""
     totals = con.execute(f"SELECT {', '.join(TOTALS)} FROM ledger_totals ORDER BY flow, kpart, topic").fetchall()
     listed = [dict(zip(TOTALS, row, strict=True)) for row in totals]
@@ -158,7 +157,7 @@ def _balances(con: duckdb.DuckDBPyConnection, relations: dict[str, str]) -> list
     return balances
 
 
-def _epoch_faults(con: duckdb.DuckDBPyConnection, _: list[PartitionBalance]) -> Iterator[str]:
+def _epoch_faults(con: catalog.Catalog, _: list[PartitionBalance]) -> Iterator[str]:
     """Find epochs that do not follow one another, or do not add up."""
     query = f"""
     FROM (
@@ -214,7 +213,7 @@ def _sum_faults(_: Any, partitions: list[PartitionBalance]) -> Iterator[str]:
             )
 
 
-def _offset_faults(con: duckdb.DuckDBPyConnection, partitions: list[PartitionBalance]) -> Iterator[str]:
+def _offset_faults(con: catalog.Catalog, partitions: list[PartitionBalance]) -> Iterator[str]:
     """Find offsets that are missing, there twice, or outside the ledger."""
     query = f"""
     SELECT
@@ -250,7 +249,7 @@ def _offset_faults(con: duckdb.DuckDBPyConnection, partitions: list[PartitionBal
                 yield from _missing(con, balance, missing)
 
 
-def _doubled(con: duckdb.DuckDBPyConnection, balance: PartitionBalance, bucket: int) -> Iterator[str]:
+def _doubled(con: catalog.Catalog, balance: PartitionBalance, bucket: int) -> Iterator[str]:
     """Name offsets of a bucket that are there more than once."""
     query = f"""
     SELECT koff, count(*) FROM {OFFSETS} WHERE flow = ? AND topic = ? AND kpart = ? AND koff >> {BUCKET_BITS} = ?
@@ -260,7 +259,7 @@ def _doubled(con: duckdb.DuckDBPyConnection, balance: PartitionBalance, bucket: 
         yield f"{balance.name}: offset {offset} is there {count} times"
 
 
-def _missing(con: duckdb.DuckDBPyConnection, balance: PartitionBalance, missing: int) -> Iterator[str]:
+def _missing(con: catalog.Catalog, balance: PartitionBalance, missing: int) -> Iterator[str]:
     """Compare what each epoch lacks with its gap; what waits may be of any epoch."""
     same = "flow = $flow AND topic = $topic AND kpart = $kpart"
     query = f"""

@@ -82,7 +82,7 @@ def print_table(con: Catalog | duckdb.DuckDBPyConnection, query: str, limit: int
     console = stdout_console()
     console.print(table)
     if limit is not None and len(rows) > limit:
-        [total] = result.count("*").fetchone()
+        [[total]] = result.count("*").fetchall()
         console.print(Text(f"\n{limit} of {total:,} rows; --all shows every one, --json and --csv write them"))
     else:
         console.print(Text(f"\n{len(rows):,} row{'' if len(rows) == 1 else 's'}"))
