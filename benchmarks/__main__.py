@@ -23,7 +23,7 @@ BROKER = ("kafka", "latency")
 STEPS = ("1m", "10m")
 
 
-def main() -> int:
+def main(words: list[str] | None = None) -> int:
     """Run what is asked for; 1 if ``--check`` is given and a promise is broken, 2 if a contender failed."""
     every = [*ALL, *BROKER, "all"]
     options = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
@@ -44,7 +44,7 @@ def main() -> int:
     )
     options.add_argument("--core", type=int, help="core that everything is bound to; the last one if left out")
     options.add_argument("--check", action="store_true", help="end with 1 if a promise is broken")
-    given = options.parse_args()
+    given = options.parse_args(words)
     asked = tuple(dict.fromkeys(name for one in given.which for name in (ALL if one == "all" else (one,))))
     core = max(os.sched_getaffinity(0)) if given.core is None else given.core
     rounds = given.rounds or (1 if given.quick else 3)

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 from msgspec import Meta, Struct, field
 
-from schemas.city_rules import Alerts, Lights
+from schemas.city_rules import AlertSettings, LightSettings
 from schemas.durations import Duration, seconds
 from schemas.errors import ConfigurationError
 from schemas.measured import AIR
@@ -187,7 +187,7 @@ DEFAULT_PARAMETERS: dict[str, Parameter] = {
 }
 
 
-class Windows(Strict, frozen=True, kw_only=True):
+class WindowSettings(Strict, frozen=True, kw_only=True):
     """Rolling means: how long, and how often they land."""
 
     lengths: tuple[Duration, ...] = ("10m", "1h", "8h", "24h")
@@ -222,7 +222,7 @@ class Late(Strict, frozen=True, kw_only=True):
             raise ValueError(f"late.horizon = {self.horizon!r} must lie between 1h and 7d")
 
 
-class Quality(Strict, frozen=True, kw_only=True):
+class QualitySettings(Strict, frozen=True, kw_only=True):
     """Lengths shared by the tests of the surroundings."""
 
     flat_line_length: Duration = "6h"
@@ -240,7 +240,7 @@ class Quality(Strict, frozen=True, kw_only=True):
             raise ValueError("quality: no length may exceed 24h")
 
 
-class Indices(Strict, frozen=True, kw_only=True):
+class IndexSettings(Strict, frozen=True, kw_only=True):
     """Which versions of indices are computed, and how."""
 
     korea: Literal["", "three-decimal", "four-decimal"] = ""
@@ -261,12 +261,12 @@ class City(Strict, frozen=True, kw_only=True):
     odor_sources: list[OdorSource] = field(default_factory=list)
     weather_stations: list[WeatherStation] = field(default_factory=list)
     parameters: dict[str, Parameter] = field(default_factory=dict)
-    windows: Windows = field(default_factory=Windows)
+    windows: WindowSettings = field(default_factory=WindowSettings)
     late: Late = field(default_factory=Late)
-    quality: Quality = field(default_factory=Quality)
-    light_rules: Lights = field(default_factory=Lights)
-    alerts: Alerts = field(default_factory=Alerts)
-    indices: Indices = field(default_factory=Indices)
+    quality: QualitySettings = field(default_factory=QualitySettings)
+    light_rules: LightSettings = field(default_factory=LightSettings)
+    alerts: AlertSettings = field(default_factory=AlertSettings)
+    indices: IndexSettings = field(default_factory=IndexSettings)
 
     def __post_init__(self) -> None:
         for kind in ("stations", "lights", "odor_sensors", "odor_sources", "weather_stations"):

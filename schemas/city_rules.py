@@ -27,7 +27,7 @@ class Words(Strict, frozen=True, kw_only=True):
     """Added to the reason where a low-cost monitor decides: Korea's rule for showing simple meters to the public."""
 
 
-class Lights(Strict, frozen=True, kw_only=True):
+class LightSettings(Strict, frozen=True, kw_only=True):
     """When a light may show a color, and how fast it changes."""
 
     nearest_within_km: Annotated[float, Meta(gt=0, le=100)] = 10.0
@@ -108,7 +108,7 @@ class OzoneLevels(Levels, frozen=True, kw_only=True):
     hours: Annotated[int, Meta(ge=1, le=24)] = 1
 
 
-class Alerts(Strict, frozen=True, kw_only=True):
+class AlertSettings(Strict, frozen=True, kw_only=True):
     """When a zone's alerts begin and end."""
 
     as_published: bool = True

@@ -51,7 +51,7 @@ class Scale(Strict, frozen=True, kw_only=True):
             raise ValueError(f"bands = {self.bands} begin below 0; a negative concentration is taken as 0")
 
 
-class Table(Strict, frozen=True, kw_only=True):
+class IndexTable(Strict, frozen=True, kw_only=True):
     """A version of an index.
 
     Attributes:
@@ -100,7 +100,7 @@ class Index(Strict, frozen=True, kw_only=True):
     title: str
     grades: Annotated[list[str], Meta(min_length=1)]
     default: str
-    tables: Annotated[list[Table], Meta(min_length=1)]
+    tables: Annotated[list[IndexTable], Meta(min_length=1)]
 
     def __post_init__(self) -> None:
         versions = [table.version for table in self.tables]
@@ -116,7 +116,7 @@ class Index(Strict, frozen=True, kw_only=True):
             if most > len(self.grades):
                 raise ValueError(f"table {table.version!r} has {most} bands, but grades names {len(self.grades)}")
 
-    def table(self, version: str = "") -> Table:
+    def table(self, version: str = "") -> IndexTable:
         """Return a version; the default one if not named.
 
         Raises:
@@ -128,7 +128,7 @@ class Index(Strict, frozen=True, kw_only=True):
         known = ", ".join(table.version for table in self.tables)
         raise ConfigurationError(f"index {self.name!r} has no table {version!r}; there are: {known}")
 
-    def on(self, day: date | None) -> Table:
+    def on(self, day: date | None) -> IndexTable:
         """Return the version that holds on a day: the oldest for days before all; the default without a day."""
         if day is None:
             return self.table()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import settings
 
 from flows.decode.batch import InMemory, Readings
-from schemas.city import DEFAULT_PARAMETERS, City, Identity, Late, Quality, Station, Windows
+from schemas.city import DEFAULT_PARAMETERS, City, Identity, Late, QualitySettings, Station, WindowSettings
 from schemas.measured import AIR
 
 KEPT = "CITYAIR_KAFKA"
@@ -56,9 +56,9 @@ def make_city():
             city=Identity(id="tiny", name="Tiny", timezone="Asia/Seoul"),
             stations=stations,
             parameters={**DEFAULT_PARAMETERS, **(limits or {})},
-            windows=Windows(lengths=tuple(windows), step=step),
+            windows=WindowSettings(lengths=tuple(windows), step=step),
             late=Late(horizon=horizon, waiting_room=room),
-            quality=Quality(flat_line_length="30m", attenuated_signal_length="1h", zeros_length="20m"),
+            quality=QualitySettings(flat_line_length="30m", attenuated_signal_length="1h", zeros_length="20m"),
         )
 
     return make

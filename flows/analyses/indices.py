@@ -16,7 +16,7 @@ from flows.kernels import cai, nowcast
 from flows.kernels.bands import NO_GRADE, NONE
 from flows.resources import every_index, index
 from flows.state.cadence import Cadence
-from schemas.indices import Table
+from schemas.indices import IndexTable
 from schemas.measured import AIR
 from schemas.slots import HOUR_SLOTS, SLOT_US
 
@@ -36,7 +36,7 @@ class Scales:
     """
 
     def __init__(self, version: str = "", ozone: str = "surrogate") -> None:
-        self.korea: Table = index(KOREA).table(version)
+        self.korea: IndexTable = index(KOREA).table(version)
         self.others = {name: other.table() for name, other in every_index().items() if name != KOREA}
         if ozone == "surrogate":
             self.others = {name: _with_surrogate(table) for name, table in self.others.items()}
@@ -48,7 +48,7 @@ class Scales:
         """Every index beside Korea's."""
 
 
-def _with_surrogate(table: Table) -> Table:
+def _with_surrogate(table: IndexTable) -> IndexTable:
     """Let the surrogate stand for ozone's NowCast."""
     scales = {
         name: msgspec.structs.replace(scale, average="surrogate_o3") if scale.average == "nowcast_o3" else scale

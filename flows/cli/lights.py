@@ -39,6 +39,7 @@ AT = "Show the lights as they were at this time: RFC 3339, or without an offset 
 UNTIL = "When the text goes away: RFC 3339, or without an offset in the city's time."
 
 
+# More than 8 parameters: they are the command's options.
 @app.callback(invoke_without_command=True)
 def lights(
     ctx: typer.Context,

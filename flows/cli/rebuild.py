@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from flows import settings
+from flows.cli.options import CityOption, LakeFolderOption
 from flows.cli.run import flow_named
 from flows.engine import rebuild as engine
 from flows.engine.run import RunOptions, open_source
@@ -23,10 +24,8 @@ def rebuild(
             envvar="CITYAIR_RECOVERY", help="Folder of the recovery store to make.", show_default="inside the lake"
         ),
     ] = None,
-    lake: Annotated[Path | None, typer.Option(envvar="CITYAIR_LAKE", help="Folder of the Delta tables.")] = None,
-    city: Annotated[
-        Path | None, typer.Option(envvar="CITYAIR_CITY", help="City file.", show_default="the shipped Gimhae")
-    ] = None,
+    lake: LakeFolderOption = None,
+    city: CityOption = None,
     input: Annotated[
         str, typer.Option("--input", envvar="CITYAIR_INPUT", help="What the flow reads, as for run.")
     ] = "",

@@ -39,6 +39,7 @@ PACE_HELP = "Simulated seconds to a second, with --output kafka; as fast as the 
 TRUTH_HELP = "Where to write the truth with --output kafka or -; with a file it lies beside that."
 
 
+# More than 8 parameters: they are the command's options.
 def simulate(
     start: Annotated[str, typer.Option(help=START_HELP, show_default=False)],
     output: Annotated[str, typer.Option(help=OUTPUT_HELP, show_default=False)],

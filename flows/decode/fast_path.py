@@ -111,6 +111,7 @@ def sentinel_rows(of_parameters: Sequence[Sequence[float]]) -> F64:
     )
 
 
+# More than 8 parameters: it is compiled, and takes scalars and arrays by name.
 @jitable
 def _line(text, begin, row, recent, keys, key_bounds, names, bounds, table, station, observed, values, status):
     """Read a line: where it ends, INVALID where it is not plain. Its newline, which no loop passes, ends each."""
@@ -349,6 +350,7 @@ def _enter(table, names, bounds):
         table[at] = i
 
 
+# More than 8 parameters: it is compiled, and takes scalars and arrays by name.
 @compiled(
     f"void({_TEXT}, {_NAMES}, {_NAMES}, const int32[::1], bool_[::1], int64[::1], int64[::1], int32[::1], int64[::1], "
     "float64[:, :], uint8[::1])"

@@ -14,7 +14,7 @@ from flows.state.cadence import Cadence
 from flows.state.grid import Grid
 from flows.zone.plan import Lateness, ZonePlan, ZoneSettings
 from flows.zone.zone import DEFAULT, Zone
-from schemas.city import City, Parameter, Windows
+from schemas.city import City, Parameter, WindowSettings
 from schemas.durations import minutes
 from schemas.measured import Instrument, Measured, Recorded
 from schemas.topics import KIND_FIELDS
@@ -77,7 +77,7 @@ class Flow:
     outputs: tuple[str, ...]
     instruments: Callable[[City], Sequence[Instrument]]
     limits: Callable[[City], Sequence[Parameter]]
-    windows: Callable[[City], Windows]
+    windows: Callable[[City], WindowSettings]
     analyses: Callable[[City], Sequence[Analysis]]
     recorded: tuple[Recorded, ...] = ()
     signals: Callable[[City, str, Grid, Sequence[Cadence]], Signals] | None = None

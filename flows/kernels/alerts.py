@@ -36,7 +36,7 @@ class Rule(NamedTuple):
     """Digits of the figure that is compared; none: as exact as means are."""
 
 
-class State(TypedDict):
+class AlertState(TypedDict):
     """Where the alert of one zone, pollutant and kind stands: plain data, as snapshots keep it."""
 
     ended: int
@@ -63,7 +63,7 @@ class Change(NamedTuple):
     """The hour in which this alert began."""
 
 
-def start(rule: Rule) -> State:
+def start(rule: Rule) -> AlertState:
     """State before the first hour."""
     return {"ended": NEVER, "stage": 0, "runs": [0] * len(rule.issue), "started": NEVER}
 
@@ -105,7 +105,7 @@ def figures(rule: Rule, values: F64) -> F64:
     return exact if rule.decimals is None else published(exact, rule.decimals)
 
 
-def step(rule: Rule, state: State, ended: int, figure: float) -> State:
+def step(rule: Rule, state: AlertState, ended: int, figure: float) -> AlertState:
     """Judge one hour.
 
     Causal and final. Hours that were left out count as hours without a figure: they break the row and end nothing.
@@ -140,7 +140,7 @@ def step(rule: Rule, state: State, ended: int, figure: float) -> State:
     return {"ended": ended, "stage": stage, "runs": runs, "started": started}
 
 
-def evaluate(rule: Rule, state: State, ended: I64, values: F64) -> Iterator[tuple[State, Change | None]]:
+def evaluate(rule: Rule, state: AlertState, ended: I64, values: F64) -> Iterator[tuple[AlertState, Change | None]]:
     """Judge a range of hours, one by one.
 
     Args:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.arrays import B1, F64
-from schemas.indices import Scale, Table
+from schemas.indices import IndexTable, Scale
 
 I16 = NDArray[np.int16]
 I8 = NDArray[np.int8]
@@ -52,7 +52,7 @@ class Bands:
     top: F64
 
 
-def bands_of(table: Table) -> dict[str, Bands]:
+def bands_of(table: IndexTable) -> dict[str, Bands]:
     """Make the scales of a table ready, by parameter.
 
     The index of a concentration C is ``(I_high - I_low) / (BP_high - BP_low) * (C - BP_low) + I_low``.

@@ -12,7 +12,7 @@ import numpy as np
 from flows.arrays import B1, F64
 from flows.kernels import bands
 from flows.kernels.bands import I8, I16, NO_GRADE, NONE, Bands
-from schemas.indices import Table
+from schemas.indices import IndexTable
 from schemas.measured import AIR
 
 HOURS = 12
@@ -77,7 +77,7 @@ class Cai:
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class CaiRows:
     """What the table ``cai`` holds, of S stations and the hours asked: the inputs, the result, what it lacks.
 
     Attributes:
@@ -93,7 +93,7 @@ class Rows:
     exists: B1
 
 
-def rows(hours: F64, first: int, table: Table) -> Rows:
+def rows(hours: F64, first: int, table: IndexTable) -> CaiRows:
     """Evaluate the hours from ``first`` on.
 
     Causal, final for the hours given, and the same to the last bit however hours are cut into calls, as long as
@@ -111,7 +111,7 @@ def rows(hours: F64, first: int, table: Table) -> Rows:
         inputs[:, :, AIR.gridded.index(parameter)] = predicted.mean
         missing[:, :, i] = predicted.missing
     result = combine(inputs, bands.bands_of(table))
-    return Rows(inputs, missing, result, (result.index != NONE).any(axis=-1))
+    return CaiRows(inputs, missing, result, (result.index != NONE).any(axis=-1))
 
 
 def c24e(hours: F64, first: int, parameter: str) -> Predicted:

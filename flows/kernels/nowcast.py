@@ -13,7 +13,7 @@ from flows.arrays import B1, F64
 from flows.kernels import bands, cai
 from flows.kernels.bands import I8, I16
 from flows.kernels.nowcast_o3 import RECENT, WINDOW, counts, nowcast_o3, reaching, surrogate_o3
-from schemas.indices import Average, Table
+from schemas.indices import Average, IndexTable
 from schemas.measured import AIR
 
 PM_HOURS = 12
@@ -51,7 +51,7 @@ class Averaged(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class NowcastRows:
     """What the table ``aqi`` holds for one parameter of one index; each of shape (S, hours asked).
 
     Attributes:
@@ -71,7 +71,7 @@ class Rows:
     exists: B1
 
 
-def rows(hours: F64, first: int, table: Table, ozone: Averaged | None = None) -> dict[str, Rows]:
+def rows(hours: F64, first: int, table: IndexTable, ozone: Averaged | None = None) -> dict[str, NowcastRows]:
     """Evaluate the hours from ``first`` on, for each parameter of a table.
 
     Causal, final for the hours given, and the same to the last bit however hours are cut into calls, as long as
@@ -91,7 +91,7 @@ def rows(hours: F64, first: int, table: Table, ozone: Averaged | None = None) ->
         ready = scales[parameter]
         given = ozone if scale.average == "nowcast_o3" else None
         concentration, lacks = given or averaged(own, first, scale.average, parameter)
-        made[parameter] = Rows(
+        made[parameter] = NowcastRows(
             concentration,
             bands.index(concentration, ready),
             bands.grade(concentration, ready),

@@ -44,6 +44,9 @@ class Look(NamedTuple):
 class AirSignals:
     """Alerts and lights of one zone.
 
+    It has more than 15 methods: thirteen are what a zone asks of signals (``flows/signals/base.py: Signals``) and what
+    side inputs ask, and the others decide in one order, alerts before lights, that must be read in one place.
+
     Args:
         city: the city file.
         zone: the zone's id.

@@ -10,11 +10,11 @@ import numpy as np
 from flows.analyses.hours import hours_between, valid_hours
 from flows.arrays import B1, F64, I32, I64
 from flows.kernels import alerts as kernel
-from flows.kernels.alerts import AlertParameter, Change, Rule, State
+from flows.kernels.alerts import AlertParameter, AlertState, Change, Rule
 from flows.state.cadence import Cadence
 from flows.state.grid import Grid
 from schemas.alert import Alert, Stage
-from schemas.city_rules import Alerts as AlertSettings
+from schemas.city_rules import AlertSettings
 from schemas.measured import AIR
 from schemas.slots import HOUR_SLOTS, NEVER, end_of
 
@@ -57,7 +57,7 @@ class AlertTracker:
     kind: Kind
     columns: I32
     cadences: dict[int, B1]
-    state: State
+    state: AlertState
     seen_until: int = NEVER
     seen: list[Hours] = field(default_factory=list)
 

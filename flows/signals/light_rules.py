@@ -7,7 +7,7 @@ import numpy as np
 from flows.arrays import F64, I32
 from flows.kernels.light_rules import PM, Rules, distance_km
 from schemas.city import City
-from schemas.city_rules import Lights
+from schemas.city_rules import LightSettings
 from schemas.durations import minutes
 
 FAST_CADENCE_SLOTS = 10
@@ -49,7 +49,7 @@ def preference(city: City, within_km: float) -> Preference:
     return Preference(zones, orders)
 
 
-def rules(city: City, settings: Lights, bands: F64, zone: str) -> Rules:
+def rules(city: City, settings: LightSettings, bands: F64, zone: str) -> Rules:
     """Prepare the lights of one zone.
 
     Args:

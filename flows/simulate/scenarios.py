@@ -64,7 +64,7 @@ BURST_MINUTES = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class ScenarioEvent:
     """One occurrence of a scenario.
 
     Attributes:
@@ -150,7 +150,7 @@ class Schedule:
         self._lasting, self._passing = order[:2], order[2:] if order.size > 2 else order
         """Two stations are reserved for what lasts, the others take turns; in a tiny city they must share."""
 
-    def events_on(self, day: int) -> list[Event]:
+    def events_on(self, day: int) -> list[ScenarioEvent]:
         """Events that begin on a day, counted from 0, in the order of ``SCENARIOS``."""
         draw = generator(self._seed, 3, day)
         turn = np.resize(draw.permutation(self._passing), max(len(INTERVAL_DAYS), self._passing.size))
@@ -158,7 +158,7 @@ class Schedule:
         jitter = dict(zip(INTERVAL_DAYS, draw.integers(-15, 16, len(INTERVAL_DAYS)) * SLOT_US, strict=True))
         spikes = np.sort(draw.choice(np.arange(3 * HOUR_SLOTS, 21 * HOUR_SLOTS), SPIKES, replace=False)) * SLOT_US
         midnight = self._first + day * DAY_US
-        events: list[Event] = []
+        events: list[ScenarioEvent] = []
         for name in self._scenarios:
             interval = INTERVAL_DAYS.get(name)
             if interval is not None and (day % interval == 0 if interval else day == 0):
@@ -169,10 +169,10 @@ class Schedule:
                     events.append(self._event(name, station, midnight + int(jitter[name]), turn[len(INTERVAL_DAYS) :]))
         if "blackout" in self._scenarios and day % BLACKOUT_DAYS == 0:
             start = midnight + 18 * HOUR_US + 10 * SLOT_US
-            events.append(Event("blackout", self._blackout, None, start, start + 7 * HOUR_US // 2))
+            events.append(ScenarioEvent("blackout", self._blackout, None, start, start + 7 * HOUR_US // 2))
         return events
 
-    def _event(self, name: str, station: int, day_start: int, unused: I64) -> Event:
+    def _event(self, name: str, station: int, day_start: int, unused: I64) -> ScenarioEvent:
         """One event of a scenario; ``day_start`` is midnight give or take minutes, ``unused`` are free stations."""
 
         def between(start: int, end: int | None) -> tuple[int, int | None]:
@@ -184,35 +184,35 @@ class Schedule:
                 start = day_start + 13 * HOUR_US
                 every = tuple(range(len(self._ids)))
                 detail: dict[str, object] = {"factor": DUST_FACTOR, "from": "west", "to": "east"}
-                return Event(name, every, "pm10", start, start + FRONT_US + PLATEAU_US + DECAY_US, detail)
+                return ScenarioEvent(name, every, "pm10", start, start + FRONT_US + PLATEAU_US + DECAY_US, detail)
             case "plume":
                 smoke = (PLUME_FACTOR - 1) * np.exp(-((self._distance[station] / PLUME_KM) ** 2))
                 reached = tuple(np.flatnonzero(smoke >= 0.5).tolist())
                 detail = {"factor": PLUME_FACTOR, "center": self._ids[station]}
-                return Event(name, reached, "pm25", *between(5, 7), detail)
+                return ScenarioEvent(name, reached, "pm25", *between(5, 7), detail)
             case "stuck":
-                return Event(name, alone, "pm25", *between(2, 10))
+                return ScenarioEvent(name, alone, "pm25", *between(2, 10))
             case "drift":
-                return Event(name, alone, "pm25", *between(1, 1 + 5 * 24), {"growth_per_day": DRIFT_PER_DAY})
+                return ScenarioEvent(name, alone, "pm25", *between(1, 1 + 5 * 24), {"growth_per_day": DRIFT_PER_DAY})
             case "dead":
-                return Event(name, alone, None, *between(15, None))
+                return ScenarioEvent(name, alone, None, *between(15, None))
             case "silent":
-                return Event(name, alone, None, *between(9, 12))
+                return ScenarioEvent(name, alone, None, *between(9, 12))
             case "outage":
                 near = np.argsort(self._distance[station, unused], kind="stable")[:OUTAGE_NEIGHBOURS]
                 group = tuple(sorted({station, *unused[near].tolist()}))
-                return Event(name, group, None, *between(16, 19), {"burst_minutes": BURST_MINUTES})
+                return ScenarioEvent(name, group, None, *between(16, 19), {"burst_minutes": BURST_MINUTES})
             case "future_clock":
-                return Event(name, alone, None, *between(10, 11), {"ahead_days": FUTURE_US // DAY_US})
+                return ScenarioEvent(name, alone, None, *between(10, 11), {"ahead_days": FUTURE_US // DAY_US})
         raise AssertionError(f"no event is written for scenario {name!r}")
 
-    def _spike(self, station: int, at: int) -> Event:
+    def _spike(self, station: int, at: int) -> ScenarioEvent:
         """A spike in the station's first reading after ``at``."""
         cadence = int(self._cadence_us[station])
         start = -(-at // cadence) * cadence
-        return Event("spikes", (station,), "pm10", start, start + cadence, {"added": SPIKE_UGM3})
+        return ScenarioEvent("spikes", (station,), "pm10", start, start + cadence, {"added": SPIKE_UGM3})
 
-    def apply_weather(self, air: F64, start: int, events: Sequence[Event]) -> None:
+    def apply_weather(self, air: F64, start: int, events: Sequence[ScenarioEvent]) -> None:
         """Add dust and smoke to the air of the day from ``start``, in place. ``air`` has the shape (1440, n, 8)."""
         ends = start + SLOT_US * np.arange(1, DAY_SLOTS + 1)
         for event in events:
@@ -233,7 +233,7 @@ class Schedule:
                 air[..., PM25] *= 1 + smoke
 
 
-def apply_faults(samples: Samples, events: Sequence[Event]) -> None:
+def apply_faults(samples: Samples, events: Sequence[ScenarioEvent]) -> None:
     """Change samples in place as faulty instruments, clocks and modems do."""
     for event in events:
         if event.scenario in ("dust_front", "plume"):

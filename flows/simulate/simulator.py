@@ -25,7 +25,7 @@ from flows.simulate.lines import (
     to_table,
     utc_time,
 )
-from flows.simulate.scenarios import HOUR_US, Event, Samples, Schedule, apply_faults, resolve
+from flows.simulate.scenarios import HOUR_US, Samples, ScenarioEvent, Schedule, apply_faults, resolve
 from flows.simulate.truth import TrueEvent, TrueTotals, Truth
 from schemas.city import City
 from schemas.durations import minutes, seconds
@@ -107,7 +107,7 @@ class Simulation:
         """Yield lines in the order they arrive, a day at a time; the last day has everything that arrives later."""
         air = days_of_air(self.city.stations, self._zone, self._first, self._seed)
         self.truth.totals, self.truth.events = TrueTotals(), []
-        events: list[Event] = []
+        events: list[ScenarioEvent] = []
         delayed: list[SimulatedLines] = []
         for day in range(self.whole_days):
             start = self._first + day * DAY_US
@@ -200,7 +200,7 @@ class Simulation:
         """Return readings as an Arrow table with the wire's field names."""
         return to_table(lines, self._ids)
 
-    def _record_events(self, events: Sequence[Event]) -> None:
+    def _record_events(self, events: Sequence[ScenarioEvent]) -> None:
         for event in events:
             if event.start < self._end and (event.end is None or event.end > self._start):
                 ended = None if event.end is None else utc_time(min(event.end, self._end))

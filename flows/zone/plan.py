@@ -12,7 +12,7 @@ from flows.signals.base import Signals
 from flows.state.cadence import Cadence
 from flows.state.grid import Grid
 from flows.zone.watermark import QUORUM_REVIEW_ROWS
-from schemas.city import Parameter, Windows
+from schemas.city import Parameter, WindowSettings
 from schemas.durations import minutes
 from schemas.measured import Instrument, Measured, Recorded
 from schemas.slots import DAY_SLOTS
@@ -66,7 +66,7 @@ class ZonePlan:
     recorded: Sequence[Recorded]
     instruments: Sequence[Instrument]
     limits: Sequence[Parameter]
-    windows: Windows
+    windows: WindowSettings
     lateness: Lateness
     analyses: Callable[[], Sequence[Analysis]]
     signals: Callable[[Grid, Sequence[Cadence]], Signals] | None = None

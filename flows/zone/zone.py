@@ -42,8 +42,8 @@ come and go."""
 class Zone:
     """State of one zone, and the order in which everything happens in it.
 
-    ``_advance`` is the one place where slots fire: look, fire, evaluate, learn, decide, move. The class has more than
-    fifteen methods, because what is put where, and what fires before it, is one order that must be read in one place.
+    ``_advance`` is the one place where slots fire: look, fire, evaluate, learn, decide, move. It has more than 15
+    methods, because what is put where, and what fires before it, is one order that must be read in one place.
 
     Args:
         plan: what the zone is made of.

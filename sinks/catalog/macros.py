@@ -17,7 +17,7 @@ import duckdb
 from flows.kernels import bands, cai, nowcast
 from flows.kernels.bands import Bands
 from flows.resources import every_index
-from schemas.indices import Index, Table
+from schemas.indices import Index, IndexTable
 from sinks.catalog.relations import literal
 
 BRACES = re.compile(r"\{(\w+)\}")
@@ -106,7 +106,7 @@ def values(indices: Mapping[str, Index]) -> dict[str, str]:
     }
 
 
-def prefix(name: str, index: Index, table: Table) -> str:
+def prefix(name: str, index: Index, table: IndexTable) -> str:
     """Name the scales of a table: what stands before the parameter. The default table goes without its version."""
     return f"{name} " if table.version == index.default else f"{name} {table.version} "
 

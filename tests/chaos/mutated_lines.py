@@ -256,7 +256,7 @@ def search(lines: int, seed: int, *, shown: bool = False) -> Difference | Tally:
     return total
 
 
-def main() -> int:
+def main(words: list[str] | None = None) -> int:
     """Search, and print what became of the lines; 1 and the failing line if anything differs."""
     options = argparse.ArgumentParser(
         prog="python -m tests.chaos.mutated_lines",
@@ -266,7 +266,7 @@ def main() -> int:
     )
     options.add_argument("--lines", type=int, default=LINES, help=f"how many lines; {LINES:,} if left out")
     options.add_argument("--seed", type=int, default=SEED, help="the same seed breaks the same lines in the same way")
-    given = options.parse_args()
+    given = options.parse_args(words)
     result = search(given.lines, given.seed, shown=True)
     if isinstance(result, Difference):
         print(f"seed {given.seed}: {result.found}", *result.lines, sep="\n")

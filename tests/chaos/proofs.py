@@ -1,6 +1,6 @@
 """Every proof that takes longer than a test may, one after another, and a table of what was run.
 
-    python -m tests.chaos.proofs [--minutes 45] [--seed N] [NAME …]
+    python -m tests.chaos.proofs [NAME …] [--minutes 45] [--seed N] [--kills 100] [--lines 2000000]
 
 Kills of a run over files and of one through Kafka, outages of the broker, broken lines decoded in two ways, and the
 property tests under one seed after another until the time is over. The same seed kills, breaks and draws alike. The exit
@@ -25,6 +25,22 @@ LINES = 2_000_000
 STANDSTILL_S = 60
 """The broker's longest absence; ``python -m tests.chaos.outages`` alone takes ten minutes for it."""
 SHOWN_BYTES = 5000
+
+
+class Extent(NamedTuple):
+    """How much is to be proved.
+
+    Attributes:
+        seed: the first; the same seed kills, breaks and draws alike.
+        kills: of each run that is killed.
+        lines: to be broken.
+        until: monotonic time after which no further seed of the property tests is begun.
+    """
+
+    seed: int
+    kills: int
+    lines: int
+    until: float
 
 
 class Outcome(NamedTuple):
@@ -79,54 +95,55 @@ def last_lines(outputs: Sequence[str]) -> list[str]:
     return [output.strip().rpartition("\n")[2] for output in outputs]
 
 
-def file_kills(seed: int, until: float) -> tuple[bool, list[str]]:
+def file_kills(extent: Extent) -> tuple[bool, list[str]]:
     """Kill a run over a file."""
-    passed, outputs = run_all([module("tests.chaos.kill", "--kills", KILLS, "--seed", seed)])
+    passed, outputs = run_all([module("tests.chaos.kill", "--kills", extent.kills, "--seed", extent.seed)])
     return passed, last_lines(outputs)
 
 
-def kafka_kills(seed: int, until: float) -> tuple[bool, list[str]]:
+def kafka_kills(extent: Extent) -> tuple[bool, list[str]]:
     """Kill a run through a broker."""
-    passed, outputs = run_all([module("tests.chaos.kafka_kill", "--kills", KILLS, "--seed", seed)])
+    passed, outputs = run_all([module("tests.chaos.kafka_kill", "--kills", extent.kills, "--seed", extent.seed)])
     return passed, last_lines(outputs)
 
 
-def outages(seed: int, until: float) -> tuple[bool, list[str]]:
+def outages(extent: Extent) -> tuple[bool, list[str]]:
     """Make each outage."""
     passed, [output] = run_all([module("tests.chaos.outages", "--standstill", STANDSTILL_S)])
     return passed, output.strip().splitlines()
 
 
-def mutated_lines(seed: int, until: float) -> tuple[bool, list[str]]:
+def mutated_lines(extent: Extent) -> tuple[bool, list[str]]:
     """Decode broken lines in two ways: half of them in each of two processes."""
-    halves = [module("tests.chaos.mutated_lines", "--lines", LINES // 2, "--seed", seed + half) for half in (0, 1)]
-    passed, outputs = run_all(halves)
+    half = extent.lines // 2
+    seeds = (extent.seed, extent.seed + 1)
+    passed, outputs = run_all([module("tests.chaos.mutated_lines", "--lines", half, "--seed", seed) for seed in seeds])
     return passed, last_lines(outputs)
 
 
-def property_tests(seed: int, until: float) -> tuple[bool, list[str]]:
+def property_tests(extent: Extent) -> tuple[bool, list[str]]:
     """Run the property tests under this seed, and under the next ones while there is time for one more."""
     count, longest_s, tests = 0, 0.0, "0"
-    while not count or time.monotonic() + longest_s < until:
-        began = time.monotonic()
-        options = ["-m", "hypothesis", "-n", "2", "--dist", "loadfile", f"--hypothesis-seed={seed + count}", "tests"]
-        passed, [output] = run_all([module("pytest", *options)])
+    while not count or time.monotonic() + longest_s < extent.until:
+        began, seed = time.monotonic(), extent.seed + count
+        words = ["-m", "hypothesis", "-n", "2", "--dist", "loadfile", f"--hypothesis-seed={seed}", "tests"]
+        passed, [output] = run_all([module("pytest", *words)])
         count, longest_s = count + 1, max(longest_s, time.monotonic() - began)
         found = re.search(r"(\d+) passed", output)
         tests = found[1] if found else "0"
         if not passed:
-            return False, [f"seed {seed + count - 1}: failed"]
-    return True, [f"{count} seeds from {seed}, {tests} tests each: all passed"]
+            return False, [f"seed {seed}: failed"]
+    return True, [f"{count} seeds from {extent.seed}, {tests} tests each: all passed"]
 
 
-PROOFS: dict[str, Callable[[int, float], tuple[bool, list[str]]]] = {
+PROOFS: dict[str, Callable[[Extent], tuple[bool, list[str]]]] = {
     "kills over files": file_kills,
     "kills through Kafka": kafka_kills,
     "outages": outages,
     "mutated lines": mutated_lines,
     "property tests": property_tests,
 }
-"""Each takes a seed and the time at which all has to be over; the last one fills what time is left."""
+"""Whether each holds, and what it printed; the last one fills what time is left."""
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
@@ -155,17 +172,20 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help="which; all if left out")
     parser.add_argument("--minutes", type=float, default=MINUTES, help="until no further seed is begun (%(default)s)")
     parser.add_argument("--seed", type=int, default=int(time.time()) % 10_000, help="the first; by default it differs")
+    parser.add_argument("--kills", type=int, default=KILLS, help="of each run that is killed (%(default)s)")
+    parser.add_argument("--lines", type=int, default=LINES, help="to be broken (%(default)s)")
     options = parser.parse_args(words)
     if unknown := set(options.names) - PROOFS.keys():
         parser.error(f"no proof named {', '.join(sorted(unknown))}")
-    until = time.monotonic() + 60 * options.minutes
+    extent = Extent(options.seed, options.kills, options.lines, time.monotonic() + 60 * options.minutes)
     outcomes = []
     for name in options.names or PROOFS:
         print(f"{name} …", file=sys.stderr, flush=True)
         began = time.monotonic()
-        passed, figures = PROOFS[name](options.seed, until)
+        passed, figures = PROOFS[name](extent)
         outcomes.append(Outcome(name, options.seed, time.monotonic() - began, passed, figures))
     print(table(outcomes))
+    print(f"{sum(outcome.seconds for outcome in outcomes) / 60:.0f} minutes in all")
     return int(not all(outcome.passed for outcome in outcomes))
 
 

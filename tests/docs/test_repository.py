@@ -6,8 +6,6 @@ import re
 from ruamel.yaml import YAML
 
 ROOMS = ("cityair", "schemas", "flows", "sinks")
-LONGEST = 400
-LONGER_WITH_REASON: dict[str, str] = {}
 MISSPELLED_ON_PURPOSE = {
     "tests/flows/cli/test_run.py": "asks for a flow that does not exist",
     "tests/sinks/catalog/test_snapshot.py": "a key that no city file has",
@@ -42,16 +40,6 @@ def test_no_other_distribution_claims_our_packages():
     claimed = importlib.metadata.packages_distributions()
     for room in ROOMS:
         assert set(claimed.get(room, [])) <= {"cityair"}
-
-
-def test_files_stay_readable(texts, root):
-    lengths = {
-        path.relative_to(root).as_posix(): len(text.splitlines())
-        for path, text in texts.items()
-        if path.suffix == ".py"
-    }
-    long = {name for name, lines in lengths.items() if lines > LONGEST and name.split("/")[0] in ROOMS}
-    assert long <= set(LONGER_WITH_REASON)
 
 
 def test_odor_is_spelled_as_those_who_asked_spell_it(texts, root):

@@ -5,7 +5,7 @@ from msgspec import structs
 
 from flows import air
 from schemas.city import Light
-from schemas.city_rules import Lights
+from schemas.city_rules import LightSettings
 
 pytest.register_assert_rewrite("tests.support.zones")  # so that what it asserts is explained
 
@@ -27,7 +27,7 @@ def watched(make_city):
         named = [[name] for name in names] + [names[::-1], [*names[1:], names[0]]]
         known = [Light(id=f"light-{i}", lat=35.2, lon=128.9, stations=of) for i, of in enumerate(named)]
         known += [Light(id="light-near", lat=35.21, lon=128.9), Light(id="light-far", lat=38.0, lon=128.9)]
-        return structs.replace(city, stations=stations, lights=known, light_rules=Lights(**rules))
+        return structs.replace(city, stations=stations, lights=known, light_rules=LightSettings(**rules))
 
     return make
 

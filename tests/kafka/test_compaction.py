@@ -183,6 +183,7 @@ def test_what_the_cleaner_left_is_enough(quick_topic, cleaned, took, remove, sho
     assert took() == 490 + 4 * 12 + 2
 
 
+# More than 8 parameters: all are fixtures.
 def test_a_flow_goes_on_past_the_cleaner(cityair, city_file, send, reading, cleaned, took, remove, shown, tmp_path):
     """One run ends, the next is killed before what it told is durable, and the cleaner goes by each time."""
     lights = [f'[[lights]]\nid = "light-{i}"\nlat = 35.{i}\nlon = 128.8\nstations = ["s-{i}"]' for i in range(3)]

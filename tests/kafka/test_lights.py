@@ -18,8 +18,10 @@ COMMAND = Path(sys.executable).with_name("cityair")
 READINGS, STATES, MESSAGES = "env.air.reading.v1", "env.light.state.v1", "env.light.message.v1"
 MINUTE = timedelta(minutes=1)
 LIFE = 15 * MINUTE
-SOON = timedelta(seconds=30)
-"""The pipeline has so long to decide and be killed before the light's time is over."""
+SOON = (timedelta(seconds=30), timedelta(seconds=150))
+"""How far ahead a color's time is over at least: until then the pipeline has to decide it and be killed. The second is
+for a machine on which that takes longer."""
+MAX_WAIT_S = 240
 
 
 @pytest.fixture
@@ -71,11 +73,11 @@ class Client:
             if line.endswith("}\n"):  # not what kill cut off
                 self._lines.put((datetime.now(UTC), json.loads(line)))
 
-    def until(self, holds, seconds):
+    def until(self, holds):
         """Take lines until what the lights show holds; returns those lines with when they came."""
-        end, came = time.monotonic() + seconds, []
+        end, came = time.monotonic() + MAX_WAIT_S, []
         while not holds(self.shows):
-            assert time.monotonic() < end, f"after {seconds} s the lights show {self.shows}"
+            assert time.monotonic() < end, f"after {MAX_WAIT_S} s the lights show {self.shows}"
             with contextlib.suppress(queue.Empty):
                 came.append(self._lines.get(timeout=0.2))
                 self.shows[came[-1][1]["light_id"]] = came[-1][1]
@@ -128,6 +130,23 @@ def all_show(color, lights):
     return lambda shows: {light for light, seen in shows.items() if seen["color"] == color} == set(lights)
 
 
+def color_for_a_while(client, send, lights, since):
+    """Send air after ``since`` that may be shown for a minute or so: nobody wants to wait for 15. Its last minute makes
+    it worse, which is told at once. Returns when that time is over."""
+    yellow = all_show("yellow", lights)
+    for soon in SOON:
+        over = (datetime.now(UTC) + soon).replace(second=0, microsecond=0) + MINUTE
+        air = over - LIFE
+        send(READINGS, "station_id", air_of(since, air - MINUTE, pm10=40.0, pm25=35.0))
+        send(READINGS, "station_id", air_of(air - MINUTE, air, pm10=40.0, pm25=95.0))
+        client.until(lambda shows, over=over: yellow(shows) or datetime.now(UTC) >= over)
+        if datetime.now(UTC) < over:
+            return over
+        since = air
+    raise AssertionError(f"the lights show no color within {SOON[-1]}: {client.shows}")
+
+
+# More than 50 lines: one life of a pipeline, of which each part needs what was there before.
 def test_lights_gray_themselves_when_the_pipeline_is_killed(
     cityair, lit_city, send, pipeline, city_topics, broker, tmp_path
 ):
@@ -135,29 +154,23 @@ def test_lights_gray_themselves_when_the_pipeline_is_killed(
     cityair("lights", "say", "light-1", "산불 조심", "--until", (now + 60 * MINUTE).isoformat())
     run = pipeline()
     with Client() as client:
-        client.until(all_show("gray", lit_city), 60)
+        client.until(all_show("gray", lit_city))
         assert {seen["why"] for seen in client.shows.values()} == {"nothing yet"}
 
         # The pipeline is there once it tells of old air; a light that hears of that shows no color.
         old = now - 40 * MINUTE
         send(READINGS, "station_id", air_of(old - 60 * MINUTE, old, pm10=40.0, pm25=35.0))
-        client.until(lambda shows: {seen["why"] for seen in shows.values()} == {"over"}, 120)
+        client.until(lambda shows: {seen["why"] for seen in shows.values()} == {"over"})
         assert {seen["color"] for seen in client.shows.values()} == {"gray"}
 
-        # Air that may be shown for the rest of a minute or so: nobody wants to wait for 15. Its last minute makes it
-        # worse, which is told at once.
-        over = (datetime.now(UTC) + SOON).replace(second=0, microsecond=0) + MINUTE
-        air = over - LIFE
-        send(READINGS, "station_id", air_of(old, air - MINUTE, pm10=40.0, pm25=35.0))
-        send(READINGS, "station_id", air_of(air - MINUTE, air, pm10=40.0, pm25=95.0))
-        client.until(all_show("yellow", lit_city), 60)
-        assert datetime.now(UTC) < over, "too slow a machine: the color came when its time was over"
+        over = color_for_a_while(client, send, lit_city, old)
         assert client.shows["light-1"]["text"] == "산불 조심"
         run.send_signal(signal.SIGKILL)
         run.wait()
         told = dict(contents(city_topics + STATES, broker.servers))  # newest last
         assert {datetime.fromisoformat(state["valid_until"]) for state in told.values()} == {over}
-        assert (client.shows["light-0"]["face"], client.shows["light-0"]["pm25"]) == ("worry", 36.0)
+        assert client.shows["light-0"]["face"] == "worry"
+        assert client.shows["light-0"]["pm25"] in (36.0, 37.0), "one minute of the hour, or two, was worse"
 
         # Before that time is over, and after: by the clock alone, with nothing in between.
         early = one_shot(cityair, over - timedelta(seconds=1))
@@ -165,11 +178,11 @@ def test_lights_gray_themselves_when_the_pipeline_is_killed(
         assert {(seen["color"], seen["why"], seen["pm25"]) for seen in one_shot(cityair, over)} == {
             ("gray", "over", None)
         }
-        came = client.until(all_show("gray", lit_city), 120)
+        came = client.until(all_show("gray", lit_city))
         assert len(came) == 3
         assert all(seen["why"] == "over" and seen["text"] is None for _, seen in came)
         delays = [(at - over).total_seconds() for at, _ in came]
-        assert 0 <= min(delays) <= max(delays) < 15, delays
+        assert 0 <= min(delays) <= max(delays) < 30, delays
 
         # Replayed, stale and reordered messages, whatever they promise.
         seqs = {light: state["seq"] for light, state in told.items()}
@@ -183,7 +196,7 @@ def test_lights_gray_themselves_when_the_pipeline_is_killed(
         # It does listen: a newer one counts, and what is older than that does not.
         newer = told["light-0"] | promise | {"seq": seqs["light-0"] + 5}
         send(STATES, "light_id", [newer])
-        client.until(lambda shows: shows["light-0"]["color"] == "yellow", 60)
+        client.until(lambda shows: shows["light-0"]["color"] == "yellow")
         red = {"seq": newer["seq"] - 1, "color": "red", "grade": 4}
         send(STATES, "light_id", [newer | red, newer | red | {"seq": newer["seq"]}])
         client.silent(2)

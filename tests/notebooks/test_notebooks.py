@@ -51,7 +51,7 @@ def run(path: Path) -> Any:
     notebook = nbformat.read(path, as_version=4)
     # jupyter_client knows the Python it runs in as "python3", whether or not a kernel is registered.
     return NotebookClient(
-        notebook, timeout=60, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}
+        notebook, timeout=240, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}
     ).execute()
 
 

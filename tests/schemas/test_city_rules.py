@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from schemas.city_rules import Alerts, Lights
+from schemas.city_rules import AlertSettings, LightSettings
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ from schemas.city_rules import Alerts, Lights
 )
 def test_light_rules_refused(table, message):
     with pytest.raises(msgspec.ValidationError, match=message):
-        msgspec.convert(table, Lights)
+        msgspec.convert(table, LightSettings)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_light_rules_refused(table, message):
     ],
 )
 def test_light_rules_accepted(table):
-    assert msgspec.convert(table, Lights) != Lights()
+    assert msgspec.convert(table, LightSettings) != LightSettings()
 
 
 @pytest.mark.parametrize(
@@ -59,11 +59,11 @@ def test_light_rules_accepted(table):
 )
 def test_alert_levels_refused(table, message):
     with pytest.raises(msgspec.ValidationError, match=message):
-        msgspec.convert({"pm10": table}, Alerts)
+        msgspec.convert({"pm10": table}, AlertSettings)
 
 
 def test_a_table_may_change_one_key():
-    changed = msgspec.convert({"pm25": {"hours": 3}, "o3": {"clear": [0.1, 0.3, 0.5]}}, Alerts)
+    changed = msgspec.convert({"pm25": {"hours": 3}, "o3": {"clear": [0.1, 0.3, 0.5]}}, AlertSettings)
     assert changed.pm25.issue == (75.0, 150.0)
     assert changed.o3.issue == (0.12, 0.3, 0.5)
-    assert changed.pm10 == Alerts().pm10
+    assert changed.pm10 == AlertSettings().pm10

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from schemas.city import DEFAULT_PARAMETERS, Late, Quality, Station, Windows, parse
+from schemas.city import DEFAULT_PARAMETERS, Late, QualitySettings, Station, WindowSettings, parse
 
 FILE = Path(__file__).parents[2] / "config" / "gimhae.toml"
 TEXT = FILE.read_text(encoding="utf-8")
@@ -51,7 +51,7 @@ def test_every_limit_is_written_out_and_equals_its_default(city):
     for name, limits in DEFAULT_PARAMETERS.items():
         given = {key for key, value in msgspec.to_builtins(limits).items() if value is not None}
         assert set(raw["parameters"][name]) == given
-    for table, shape in {"windows": Windows, "late": Late, "quality": Quality}.items():
+    for table, shape in {"windows": WindowSettings, "late": Late, "quality": QualitySettings}.items():
         assert getattr(city, table) == shape()
         assert set(raw[table]) == set(shape.__struct_fields__)
 

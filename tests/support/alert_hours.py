@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 from flows.kernels import alerts
 from flows.kernels.alerts import STAGES, start
 from flows.signals.alerts import rules
-from schemas.city_rules import Alerts
+from schemas.city_rules import AlertSettings
 
-RULES = rules(Alerts())
-EXACT = rules(Alerts(as_published=False))
+RULES = rules(AlertSettings())
+EXACT = rules(AlertSettings(as_published=False))
 NAN = np.nan
 LEVELS = {
     "pm10": [0, 99, 99.4, 99.5, 100, 149, 149.4, 149.5, 150, 299, 299.5, 300, 305, 337],

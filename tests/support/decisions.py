@@ -10,7 +10,7 @@ from flows.kernels.lights import Airs
 from flows.signals import light_rules
 from flows.signals import words as light_words
 from schemas.city import City, Identity, Light, Station
-from schemas.city_rules import Lights
+from schemas.city_rules import LightSettings
 from schemas.slots import NEVER
 from tests.support.slow_lights import Air
 
@@ -46,7 +46,7 @@ def made(stations="1m 1m 1h", names=("abc",), **changes):
     """Rules of lights that name their stations."""
     places = [(35.2, 128.9, every) for every in stations.split()]
     whole = city(places, [(35.2, 128.9, chosen) for chosen in names])
-    return light_rules.rules(whole, Lights(**changes), BANDS, "z")
+    return light_rules.rules(whole, LightSettings(**changes), BANDS, "z")
 
 
 def air(now, pm10, pm25, coverage=1.0, age=0, fault=False):

@@ -94,6 +94,7 @@ class LakeWriter:
             )
         return self
 
+    # More than 8 parameters: all but the offsets are there for one test each.
     def books(
         self,
         offsets,

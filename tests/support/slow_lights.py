@@ -19,6 +19,7 @@ class Air(NamedTuple):
     fault: np.ndarray
 
 
+# More than 50 lines: the rules of lights in their order, as plain as can be.
 def decide(rules, state, now, air, people, at=0):
     """State after a decision, and rows of what is sent; ``people`` has the text of people for each light."""
     valid = (air.coverage >= rules.coverage) & ~air.fault & ~np.isnan(air.mean)

@@ -17,7 +17,7 @@ from sinks.lake.sink import LakeSink
 from tests.support.batches import rejected
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE_S = 60
+PATIENCE_S = 240
 CITY = City(city=Identity(id="tiny", name="Tiny", timezone="Asia/Seoul"), stations=[])
 
 

@@ -123,6 +123,7 @@ def crashed(zone, city, settings=SMALL, make=new_zone):
     return again
 
 
+# More than 8 parameters: each test wants others.
 def play(
     city, make_readings, rows, cuts=(), *, crash=(), ends=(), last=True, settings=SMALL, make=new_zone, log_of=ZoneLog
 ):

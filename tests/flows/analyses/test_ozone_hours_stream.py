@@ -13,7 +13,7 @@ from flows.analyses import ozone_hours
 from flows.analyses.indices import IndexRows
 from flows.kernels import rolling
 from flows.kernels.nowcast_o3 import GAP, WINDOW, nowcast_o3, surrogate_o3
-from schemas.city import Indices
+from schemas.city import IndexSettings
 from schemas.durations import seconds
 from schemas.measured import AIR
 from tests.support.zones import HOUR, START, crashed, new_zone
@@ -38,7 +38,7 @@ def asking(make_city):
 
     def make(every=("1h", "1h", "1h"), ozone="regression", **options):
         city = make_city(every, **{"horizon": "24h", **options})
-        return msgspec.structs.replace(city, indices=Indices(ozone=ozone))
+        return msgspec.structs.replace(city, indices=IndexSettings(ozone=ozone))
 
     return make
 

@@ -9,7 +9,7 @@ from flows.analyses.quality import AirTests, Quality, cell_tests, limits_of
 from flows.kernels.rolling import mean
 from flows.kernels.temporal_tests import lookback, temporal_tests
 from schemas.city import Parameter
-from schemas.city import Quality as Lengths
+from schemas.city import QualitySettings as Lengths
 from schemas.measured import AIR
 from schemas.quality import Flag, Test
 from schemas.slots import SLOT_US

@@ -35,7 +35,7 @@ def test_help_loads_no_engine():
         "import sys; from flows.cli import main; sys.argv = ['cityair', '--help']\n"
         "try:\n    main()\nfinally:\n    print(sorted({'bytewax', 'duckdb', 'numpy', 'pandas'} & {*sys.modules}))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
     assert "Commands" in done.stdout
     assert done.stdout.rstrip().endswith("[]")

@@ -1,6 +1,5 @@
 """Broken lines by the thousand, decoded fast and slowly; ``python -m tests.chaos.mutated_lines`` takes millions."""
 
-import sys
 from dataclasses import replace
 
 from schemas.rejected import OTHER
@@ -45,6 +44,5 @@ def test_the_line_that_differs_is_found_among_others(monkeypatch):
 
 def test_a_difference_is_printed_and_ends_with_1(monkeypatch, capsys):
     monkeypatch.setattr(mutated_lines, "search", lambda lines, seed, shown: Difference([b"a line"], "what differs"))
-    monkeypatch.setattr(sys, "argv", ["mutated_lines", "--lines", "5", "--seed", "9"])
-    assert mutated_lines.main() == 1
+    assert mutated_lines.main(["--lines", "5", "--seed", "9"]) == 1
     assert capsys.readouterr().out.splitlines() == ["seed 9: what differs", "b'a line'"]

@@ -62,27 +62,34 @@ print("listens", file=sys.stderr, flush=True)
 {more}
 time.sleep(60)
 """
-TELLS_PARENT = "import os; time.sleep(0.5); os.kill(os.getppid(), signal.SIGTERM)"
+TELLS_PARENT = """
+import os
+while not os.path.exists({path!r}):
+    time.sleep(0.01)
+os.kill(os.getppid(), signal.SIGTERM)
+"""
 
 
-def test_a_signal_goes_to_every_flow(capsys):
+def two_patient(tmp_path, status):
+    """Two flows that listen to signals; once both do, the first one sends one to its parent. The second ends so."""
+    path = str(tmp_path / "listens")
+    return {
+        "air": PATIENT.format(status=INTERRUPTED, more=TELLS_PARENT.format(path=path)),
+        "odor": PATIENT.format(status=status, more=f"open({path!r}, 'w').close()"),
+    }
+
+
+def test_a_signal_goes_to_every_flow(capsys, tmp_path):
     """It stops a process that has not begun to listen, too; and afterwards signals go where they went."""
     before = signal.getsignal(signal.SIGTERM)
-    status, _, err = ran(
-        capsys,
-        air=PATIENT.format(status=INTERRUPTED, more=TELLS_PARENT),
-        odor=PATIENT.format(status=INTERRUPTED, more=""),
-        slow="import time; time.sleep(60)",
-    )
+    status, _, err = ran(capsys, **two_patient(tmp_path, INTERRUPTED), slow="import time; time.sleep(60)")
     assert status == INTERRUPTED
     assert sorted(err) == ["air: listens", "air: stops", "odor: listens", "odor: stops"]
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_a_fault_is_worse_than_an_interruption(capsys):
-    status, _, err = ran(
-        capsys, air=PATIENT.format(status=INTERRUPTED, more=TELLS_PARENT), odor=PATIENT.format(status=4, more="")
-    )
+def test_a_fault_is_worse_than_an_interruption(capsys, tmp_path):
+    status, _, err = ran(capsys, **two_patient(tmp_path, 4))
     assert status == 4
     assert "odor: ended with exit status 4" in err
 

@@ -92,6 +92,7 @@ class Outcome:
         return {k: r for k, r in self.rows.items() if not r.get("withdrawn") and r.get("excess", 0) is not None}
 
 
+# More than 8 parameters: each test wants others.
 def play(city, rows, cuts=(), crash=(), settings=SMALL, *, zone=None, first=0, outcome=None, last=True):
     zone = zone or toy.FLOW.zone(city, "toy", settings)
     outcome = outcome or Outcome(city)

@@ -18,6 +18,7 @@ from sinks.catalog import catalog
 from sinks.maintenance.audit import audit
 from tests.support import toy
 from tests.support.toy_air import air
+from tests.support.until import until
 
 ROOT = Path(__file__).parents[3]
 TOY = "tests.support.toy_deployed:FLOW"
@@ -199,20 +200,17 @@ def test_a_lost_store_is_rebuilt_and_goes_on(place, alone, tmp_path):
     assert audit(lake).faults == []
 
 
-def started(lake, *flows):
+def wait_for_stores(lake, *flows):
     """Wait until these flows have opened their recovery stores."""
-    for _ in range(600):
-        if all((lake / "_cityair" / "recovery" / flow).is_dir() for flow in flows):
-            return True
-        time.sleep(0.05)
-    return False
+    stores = [lake / "_cityair" / "recovery" / flow for flow in flows]
+    until(lambda: all(store.is_dir() for store in stores), lambda: "a flow has not opened its recovery store")
 
 
 def test_a_signal_goes_to_all(place, tmp_path):
     process = start(place, tmp_path / "lake", "air", TOY, epoch="0.2s")
-    assert started(tmp_path / "lake", "air", "toy")
+    wait_for_stores(tmp_path / "lake", "air", "toy")
     process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=240)
     assert process.returncode in (0, 130), err
     assert (process.returncode == 130) == any(
         report is None or report["stopped"] for report in json.loads(out).values()
@@ -224,7 +222,7 @@ def test_one_that_cannot_start_does_not_stop_the_others(place, tmp_path):
     run(place, lake, TOY)
     shutil.rmtree(lake / "_cityair" / "recovery" / "toy")
     process = start(place, lake, "air", TOY)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=240)
     assert process.returncode == 3, err
     assert json.loads(out)["air"]["received"] > 0
     assert json.loads(out)[TOY] is None
@@ -234,6 +232,6 @@ def test_one_that_cannot_start_does_not_stop_the_others(place, tmp_path):
 
 def test_a_flow_that_is_not_there_is_named(place, tmp_path):
     process = start(place, tmp_path / "lake", "air", "tests.support.toy_deployed:LOST")
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=240)
     assert process.returncode == 2
     assert "no flow at 'tests.support.toy_deployed:LOST'" in err

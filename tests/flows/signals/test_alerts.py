@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from flows.kernels.alerts import start
 from flows.signals.alerts import Alerts, alert, rules
 from schemas.alert import Alert
-from schemas.city_rules import Alerts as AlertSettings
-from schemas.city_rules import OzoneLevels, Pm10Levels
+from schemas.city_rules import AlertSettings, OzoneLevels, Pm10Levels
 from schemas.measured import AIR
 from schemas.slots import end_of
 from tests.support import grids

@@ -9,7 +9,7 @@ from flows.kernels import lights
 from flows.kernels.light_rules import distance_km
 from flows.signals import light_rules
 from schemas.city import Station
-from schemas.city_rules import Lights
+from schemas.city_rules import LightSettings
 from tests.support.decisions import BANDS, HOUR_0, air, city, told
 
 
@@ -17,7 +17,7 @@ def test_named_stations_stand_in_their_order_at_any_distance():
     whole = city([(35.2, 128.9, "1m"), (36.9, 128.9, "1m"), (35.2, 128.91, "1m")], [(35.2, 128.9, "bca")])
     chosen = light_rules.preference(whole, 10)
     assert [order.tolist() for order in chosen.stations] == [[1, 2, 0]]
-    assert light_rules.rules(whole, Lights(), BANDS, "z").candidates.tolist() == [[1, 2, 0]]
+    assert light_rules.rules(whole, LightSettings(), BANDS, "z").candidates.tolist() == [[1, 2, 0]]
 
 
 def test_others_follow_the_nearest_first_up_to_the_limit():
@@ -26,9 +26,9 @@ def test_others_follow_the_nearest_first_up_to_the_limit():
     whole = city([(lat, 128.9, "1m") for lat in north], [(35.2, 128.9, ""), (38.0, 128.9, "")])
     chosen = light_rules.preference(whole, 10)
     assert [order.tolist() for order in chosen.stations] == [[1, 4, 3, 0], []]
-    rules = light_rules.rules(whole, Lights(), BANDS, "z")
+    rules = light_rules.rules(whole, LightSettings(), BANDS, "z")
     assert rules.candidates.tolist() == [[1, 4, 3, 0], [-1] * 4]
-    wider = light_rules.rules(whole, Lights(nearest_within_km=10.2), BANDS, "z")
+    wider = light_rules.rules(whole, LightSettings(nearest_within_km=10.2), BANDS, "z")
     assert wider.candidates[0].tolist() == [1, 4, 3, 0, 2]
 
 
@@ -53,16 +53,16 @@ def test_a_light_keeps_to_the_zone_of_its_first_station():
     chosen = light_rules.preference(whole, 10)
     assert chosen.zones == ["x", "y", "y"]
     assert [order.tolist() for order in chosen.stations] == [[0, 2], [3, 1], [3, 1]]
-    x, y = (light_rules.rules(whole, Lights(), BANDS, zone) for zone in "xy")
+    x, y = (light_rules.rules(whole, LightSettings(), BANDS, zone) for zone in "xy")
     assert (x.lights, x.stations, x.candidates.tolist()) == (["light-0"], ["a", "c"], [[0, 1]])
     assert (y.lights, y.stations, y.candidates.tolist()) == (["light-1", "light-2"], ["b", "d"], [[1, 0], [1, 0]])
     assert (x.life.tolist(), x.low_cost.tolist()) == ([15, 120], [True, False])
 
 
 def test_a_zone_without_lights_and_a_city_without_stations():
-    none = light_rules.rules(city([(35.2, 128.9, "1m")], []), Lights(), BANDS, "z")
+    none = light_rules.rules(city([(35.2, 128.9, "1m")], []), LightSettings(), BANDS, "z")
     state, messages = told(none, lights.start(none), 5, air(5, [1], [1]), [])
     assert (state.grade.size, messages) == (0, [])
-    blind = light_rules.rules(city([], [(35.2, 128.9, "")]), Lights(), BANDS, "")
+    blind = light_rules.rules(city([], [(35.2, 128.9, "")]), LightSettings(), BANDS, "")
     _, [message] = told(blind, lights.start(blind), HOUR_0, air(HOUR_0, [], []))
     assert (message.color, message.reason) == ("gray", "no station is near enough")

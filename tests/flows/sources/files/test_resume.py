@@ -39,6 +39,7 @@ def build(folder, write, wire, kind, contents):
 CONTENT = st.lists(st.one_of(st.integers(0, 30), st.none()), max_size=20)
 
 
+# More than 8 parameters: fixtures, and what is drawn.
 @pytest.mark.parametrize("kind", ["ndjson", "ndjson.gz", "csv", "csv.gz", "parquet"])
 @settings(deadline=None, max_examples=25)
 @given(
