@@ -233,7 +233,7 @@ def idle(broker: Broker, folder: Path, _: float) -> str:
     shares = {}
     for epoch in ("10s", "0.1s"):
         with trial.running(CITYAIR_EPOCH=epoch) as process:
-            until(lambda: not any(trial.flow.lag().values()), lambda: f"lag {trial.flow.lag()}")
+            trial.caught_up(process)
             time.sleep(2)
             before = cpu(process.pid)
             time.sleep(IDLE_S)
