@@ -208,7 +208,7 @@ def test_a_flow_goes_on_past_the_cleaner(cityair, city_file, send, reading, clea
     air(240, 300)
     cityair(*RUN)
     with LakeStates(tmp_path / "lake") as lake:
-        newest = {state.light_id: state for state in lake.whole()}
+        newest = {state.light_id: state for state in lake.read_all()}
     with catalog.connect(tmp_path / "lake") as con:
         sql = "SELECT count(*), count(DISTINCT (light_id, seq)) FROM light_states"
         [[stored, distinct]] = con.execute(sql).fetchall()

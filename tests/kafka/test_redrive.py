@@ -190,10 +190,10 @@ def test_a_second_redrive_takes_over(city_topics, send, contents, again, monkeyp
     first = DeadLetterQueue(READINGS)
 
     def point(_):
-        monkeypatch.setattr(redrive, "point", lambda _: None)
+        monkeypatch.setattr(redrive, "failpoint", lambda _: None)
         assert again().sent == {"unknown_station": 3}
 
-    monkeypatch.setattr(redrive, "point", point)
+    monkeypatch.setattr(redrive, "failpoint", point)
     with pytest.raises(BrokerError, match="these letters were not sent"):
         first.redrive(RedriveRequest())
     first.close()
