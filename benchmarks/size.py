@@ -1,6 +1,6 @@
 """How many bytes does a day of rolling means of 48 stations take?
 
-OffsetRange from the lake's own log, of the last whole day, beside the same rows as Polars and a numpy kernel write them
+Taken from the lake's own log, of the last whole day, beside the same rows as Polars and a numpy kernel write them
 (zstd, without zone, expected, valid, suspect and revision).
 """
 

@@ -140,7 +140,9 @@ def step(rule: Rule, state: AlertState, ended: int, figure: float) -> AlertState
     return {"ended": ended, "stage": stage, "runs": runs, "started": started}
 
 
-def evaluate(rule: Rule, state: AlertState, ended: I64, values: F64) -> Iterator[tuple[AlertState, Change | None]]:
+def evaluate(
+    rule: Rule, state: AlertState, ended: I64, values: F64, judged: F64 | None = None
+) -> Iterator[tuple[AlertState, Change | None]]:
     """Judge a range of hours, one by one.
 
     Args:
@@ -148,11 +150,13 @@ def evaluate(rule: Rule, state: AlertState, ended: I64, values: F64) -> Iterator
         state: after the hours before; not written to.
         ended: slots of the hours' ends, rising, shape (H,).
         values: as for ``figures``, shape (H, S).
+        judged: their ``figures``, where they are at hand.
 
     Yields:
         The state after each hour, and a change where it changed the stage.
     """
-    for i, (slot, figure) in enumerate(zip(ended.tolist(), figures(rule, values).tolist(), strict=True)):
+    judged = figures(rule, values) if judged is None else judged
+    for i, (slot, figure) in enumerate(zip(ended.tolist(), judged.tolist(), strict=True)):
         before = state["stage"]
         state = step(rule, state, slot, figure)
         stage, change = state["stage"], None

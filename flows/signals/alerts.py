@@ -33,10 +33,12 @@ class Hours(NamedTuple):
     Attributes:
         ended: slots, rising, shape (H,).
         values: valid means, shape (H, stations of the tracker); NaN where there is none.
+        figures: what is compared where no fault is known, shape (H,); made at once, because hours are judged singly.
     """
 
     ended: I64
     values: F64
+    figures: F64
 
 
 @dataclass(slots=True)
@@ -134,7 +136,7 @@ class Alerts:
                 if wanted not in known:
                     known[wanted] = self._valid(i, hours)
                 values[:, own] = known[wanted][:, tracker.columns[own], tracker.parameter]
-            tracker.seen.append(Hours(hours, values))
+            tracker.seen.append(Hours(hours, values, kernel.figures(tracker.rule, values)))
             tracker.seen_until = int(hours[-1])
 
     def _valid(self, i: int, hours: I64) -> F64:
@@ -166,13 +168,14 @@ class Alerts:
         hours = tracker.seen.pop(0)
         n = int(np.searchsorted(hours.ended, last, "right"))
         if n < hours.ended.size:
-            tracker.seen.insert(0, Hours(hours.ended[n:], hours.values[n:]))
-        values = hours.values[:n]
+            tracker.seen.insert(0, Hours(hours.ended[n:], hours.values[n:], hours.figures[n:]))
+        values, figures = hours.values[:n], hours.figures[:n]
         if faults_at is not None:
             faulty = [faults_at(slot)[tracker.columns, tracker.parameter] for slot in hours.ended[:n].tolist()]
             values = np.where(np.array(faulty).reshape(values.shape), np.nan, values)
+            figures = kernel.figures(tracker.rule, values)
         alerts = []
-        for state, change in kernel.evaluate(tracker.rule, tracker.state, hours.ended[:n], values):
+        for state, change in kernel.evaluate(tracker.rule, tracker.state, hours.ended[:n], values, figures):
             tracker.state = state
             if change:
                 in_grid = change._replace(stations=tracker.columns[change.stations].tolist())
