@@ -18,7 +18,8 @@ from flows.sources.tables.long import LongReader
 from flows.sources.tables.wide import WideReader
 from schemas.errors import ConfigurationError
 
-BATCH_ROWS = 16_384
+BATCH_ROWS = 32_768
+"""Many, because a batch is evaluated as a whole; what is left of it in the cache matters less."""
 PARQUET_BATCH_ROWS = 65_536
 """More, because nothing has to be parsed."""
 

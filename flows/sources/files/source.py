@@ -66,7 +66,7 @@ class FileSource(FixedPartitionedSource[Item, SourceState]):
         column_map: for files whose format needs one.
         stop: whether to end early; then nothing says that the input is at its end.
         now: microseconds since 1970 UTC, for ``received``.
-        rows: at most so many rows an item; by default 16,384, and 65,536 from Parquet alone.
+        rows: at most so many rows an item; by default 32,768, and 65,536 from Parquet alone.
         descriptor: of standard input.
 
     Raises:

@@ -24,7 +24,7 @@ class Pacing:
     """How much is taken from the client at once, and how long it is waited for.
 
     Attributes:
-        batch_rows: rows that are emitted together.
+        batch_rows: rows of a backlog that are emitted together, and share an evaluation.
         chunk_messages: messages taken from the client, decoded and freed at once: of more, few would stay in the
             processor's cache.
         poll_timeout_s: seconds to wait for a message where none is at hand; the worker has nothing else to do then.
@@ -33,7 +33,7 @@ class Pacing:
         close_timeout_s: seconds to leave the broker; a client whose broker is away would wait for ever.
     """
 
-    batch_rows: int = 10_000
+    batch_rows: int = 32_768
     chunk_messages: int = 2000
     poll_timeout_s: float = 0.02
     max_buffered: int = 131_072
