@@ -2,7 +2,18 @@
 
 from typing import Final, Literal, NamedTuple, get_args
 
-Reason = Literal["undecodable", "contract", "unknown_station", "future", "duplicate", "too_late", "too_large"]
+Reason = Literal[
+    "undecodable",  # not to be read as JSON, or not to be read at all: the client gave no bytes
+    "contract",  # readable, but not what the contract says
+    "unknown_station",  # the city file names no such instrument
+    "future",  # stamped past its message, or ahead of the watermark for as long as readings may wait
+    "duplicate",  # all that it says was taken before
+    "superseded",  # says something else of a time whose value was taken before
+    "too_late",  # older than the horizon
+    "too_large",  # over `MAX_MESSAGE_BYTES`
+    "forbidden",  # its sender may not say so
+    "misplaced",  # its place is none of the city
+]
 REASONS: tuple[str, ...] = get_args(Reason)
 OTHER: Final = "other"
 """In place of a reason: the message is of another flow's kind. It is counted, and refused by nobody."""
