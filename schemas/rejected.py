@@ -29,9 +29,32 @@ class Envelope(NamedTuple):
 
     key: bytes | None
     headers: tuple[tuple[str, bytes | None], ...]
+    cut: int = 0
+    """How many bytes the message had, where fewer were kept; 0 where it is whole."""
+    bare: bool = False
+    """It had a key and headers that were not kept, because they were too large."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of key and headers."""
+        return len(self.key or b"") + sum(len(name) + len(value or b"") for name, value in self.headers)
 
 
 NO_ENVELOPE = Envelope(None, ())
+
+
+def kept_part(payload: bytes, envelope: Envelope) -> tuple[bytes, Envelope]:
+    """As much of a message as is kept while it is not decided whether it is refused.
+
+    >>> payload, envelope = kept_part(bytes(100_000), Envelope(b"k", ()))
+    >>> len(payload), envelope
+    (65536, Envelope(key=b'k', headers=(), cut=100000, bare=False))
+    """
+    if len(payload) > MAX_KEPT_BYTES:
+        payload, envelope = payload[:MAX_KEPT_BYTES], envelope._replace(cut=envelope.cut or len(payload))
+    if envelope.size > MAX_KEPT_BYTES:
+        envelope = envelope._replace(key=None, headers=(), bare=True)
+    return payload, envelope
 
 
 class Reject(NamedTuple):
