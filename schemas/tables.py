@@ -11,6 +11,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from schemas.measured import AIR
+from schemas.rejected import REASONS
 
 TIME = pa.timestamp("us", tz="UTC")
 NAME = pa.dictionary(pa.int32(), pa.string())
@@ -239,7 +240,7 @@ TABLES: dict[str, Table] = {
             ("flow", NAME, "which refused it"),
             *ORIGIN,
             ("received_at", TIME, "when it reached the pipeline"),
-            ("reason", NAME, "undecodable, contract, unknown_station, future, duplicate, too_late or too_large"),
+            ("reason", NAME, f"why: {', '.join(REASONS)}"),
             ("detail", pa.string(), "the field's path and what was expected"),
             ("payload", pa.binary(), "the original bytes, at most 64 KiB of them"),
         ),
@@ -257,7 +258,7 @@ TABLES: dict[str, Table] = {
             ("last_offset", pa.int64(), "last offset taken in the epoch"),
             ("received", pa.int64(), "messages judged: stored + rejected + duplicate + too_late"),
             ("stored", pa.int64(), "rows in tables of readings and records"),
-            ("rejected", pa.int64(), "rows of rejects but duplicates and those too late"),
+            ("rejected", pa.int64(), "rows of rejects but duplicates and those too late; superseded among them"),
             ("duplicate", pa.int64(), "messages whose every value was already taken"),
             ("too_late", pa.int64(), "readings from before the horizon"),
             ("other", pa.int64(), "messages that another flow takes; they are in no other count"),

@@ -98,6 +98,9 @@ def topic_specs(horizon: int, partitions: int = PARTITIONS, replication: int = 1
     specs = []
     for name, topic in TOPICS.items():
         settings = _compacted() if topic.compacted else _kept_for(MAX_STANDSTILL_S + 2 * horizon)
+        if topic.direction == "in":
+            # Strangers write here. The broker unpacks each batch, and measures what it holds and not what it weighs.
+            settings |= {"compression.type": "uncompressed"}
         specs.append(TopicSpec(name, partitions if topic.spread else 1, replication, settings | copies))
         if topic.direction == "in":
             # A dead letter is its message and headers that say why: it must fit where its message did.

@@ -151,7 +151,8 @@ class Connection:
             ConfigurationError: as of `settings`.
         """
         of_consumer = {"enable_auto_commit": False, "enable_partition_eof": True, "auto_offset_reset": "earliest"}
-        return self.settings(**of_consumer | {"group_id": group} | more)
+        check = {"check_crcs": True}  # the client by itself would take a digit that was flipped on the broker's disk
+        return self.settings(**of_consumer | check | {"group_id": group} | more)
 
     def producer_settings(self, **more: Any) -> Config:
         """Settings of a producer that writes each message once as long as it lives.

@@ -1,14 +1,16 @@
 """Reading a topic back: from given offsets, or from its beginning, to where it ends now."""
 
 import contextlib
+import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TypeVar, cast
 
 import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
 
 from flows.broker.connection import RETRIABLE, Connection, servers, topic_name
+from flows.broker.unreadable import is_unreadable, readable_from
 from schemas.errors import BrokerError
 from schemas.headers import SEQUENCE
 
@@ -21,6 +23,7 @@ Offsets = dict[int, int]
 """An offset of each partition of a topic, by its number."""
 RecordHeaders = list[tuple[str, bytes | None]]
 T = TypeVar("T", bound=msgspec.Struct)
+log = logging.getLogger("cityair")
 
 
 class NewestMessage(NamedTuple):
@@ -63,8 +66,11 @@ def offset_of(event: Message) -> int:
 
 
 def headers_of(message: Message) -> RecordHeaders:
-    """Headers of what a consumer gave, in order; the client's type also allows what producers give it."""
-    return cast(RecordHeaders, message.headers() or [])
+    """Headers of what a consumer gave, in order; none where a name is not UTF-8, for then the client gives none."""
+    try:
+        return cast(RecordHeaders, message.headers() or [])
+    except (UnicodeDecodeError, SystemError):  # of which, is the client's affair
+        return []
 
 
 def offset_after(event: Message) -> int:
@@ -106,25 +112,78 @@ def messages_between(
         BrokerError: the broker stops answering, or refuses us.
     """
     left = {number: end for number, end in ends.items() if end > (begins or {}).get(number, 0)}
-    consumer.assign([TopicPartition(topic, n, OFFSET_BEGINNING if begins is None else begins.get(n, 0)) for n in left])
+    places = {number: OFFSET_BEGINNING if begins is None else begins.get(number, 0) for number in left}
+    consumer.assign([TopicPartition(topic, number, offset) for number, offset in places.items()])
     heard = time.monotonic()
     while left:
         answered = False
         for event in consumer.consume(chunk, POLL_TIMEOUT_S):
             error, (_, number) = event.error(), place_of(event)
-            if error is not None and not is_partition_end(error, topic):
+            if error is not None and is_unreadable(error) and number in left:
+                after = _after_unreadable(event, topic, places[number], left[number], connection)
+            elif error is not None and not is_partition_end(error, topic):
                 continue
+            else:
+                after = offset_after(event)
             answered = True
             if number not in left:
                 continue
             if error is None and offset_of(event) < left[number]:
                 yield event
-            if offset_after(event) >= left[number]:
+            places[number] = max(after, places[number])
+            if after >= left[number]:
                 del left[number]
+            if error is not None and is_unreadable(error):  # the client would not go on after it
+                consumer.assign([TopicPartition(topic, n, places[n]) for n in left])
+                break
         if answered:
             heard = time.monotonic()  # now, because whoever takes the messages may have taken long
         elif time.monotonic() - heard > connection.policy.timeout_s:
             raise BrokerError(f"{topic}: no answer from {servers()} ({connection.errors.last})")
+
+
+def _after_unreadable(event: Message, topic: str, place: int, end: int, connection: Connection) -> int:
+    """Offset after a batch that the client cannot read; its messages are passed over, and logged."""
+    offset = event.offset()
+    first = max(place, offset if offset is not None and offset < end else 0)
+    where = TopicPartition(topic, place_of(event)[1], first)
+    after = readable_from(connection.consumer_settings(GROUP), where, end, connection)
+    if after > first:
+        log.warning(
+            "%s [%d]: offsets %d to %d cannot be read, and are left out", topic, where.partition, first, after - 1
+        )
+    return after
+
+
+def followed(consumer: Consumer, events: Sequence[Message], topic: str, connection: Connection) -> list[Message]:
+    """What a consumer that follows a topic gave, without what cannot be read; the consumer goes on after that.
+
+    Args:
+        consumer: assigned to all partitions of the topic.
+        events: that it gave just now.
+        topic: name on the broker.
+        connection: of the consumer.
+
+    Raises:
+        BrokerError: the broker stops answering, or refuses us.
+    """
+    lost: dict[int, int] = {}
+    taken = []
+    for event in events:
+        error, (_, number) = event.error(), place_of(event)
+        if number in lost:  # the client has lost its place in the bytes
+            continue
+        if error is None or not is_unreadable(error):
+            taken.append(event)
+            continue
+        _, end = connection.watermarks(consumer, topic, number)
+        lost[number] = _after_unreadable(event, topic, 0, end, connection)
+    if lost:
+        assigned = consumer.assignment()
+        places = {at.partition: at.offset for at in assigned}
+        places |= {at.partition: at.offset for at in consumer.position(assigned) if at.offset >= 0}
+        consumer.assign([TopicPartition(topic, number, offset) for number, offset in (places | lost).items()])
+    return taken
 
 
 @contextlib.contextmanager

@@ -136,11 +136,11 @@ def _dead_letter(reject: Reject, part: InputPartition) -> Message:
         "detail": reject.detail,
         "version": _version(),
     }
-    payload = reject.payload
-    if len(payload) > MAX_MESSAGE_BYTES:
-        about["cut"], payload = str(len(payload)), payload[:MAX_KEPT_BYTES]
-    key, headers = reject.envelope.key, without_ours(reject.envelope.headers)
-    if len(key or b"") + sum(len(name) + len(value or b"") for name, value in headers) > MAX_KEPT_BYTES:
+    payload, envelope = reject.payload, reject.envelope._replace(headers=without_ours(reject.envelope.headers))
+    if envelope.cut or len(payload) > MAX_MESSAGE_BYTES:
+        about["cut"], payload = str(envelope.cut or len(payload)), payload[:MAX_KEPT_BYTES]
+    key, headers = envelope.key, envelope.headers
+    if envelope.bare or envelope.size > MAX_KEPT_BYTES:
         about["bare"], key, headers = "key and headers were too large", None, ()
     ours = tuple((DEAD_LETTER + header, text.encode("utf-8", "replace")) for header, text in about.items())
     return Message(name, key, payload, (*headers, *ours))

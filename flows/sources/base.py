@@ -30,6 +30,8 @@ class Block:
     end: int
     place: Place
     """A reader put here gives this block again."""
+    size: int = 0
+    """Bytes of the messages, of a topic's."""
 
 
 class Reader(Protocol):

@@ -100,6 +100,13 @@ class PartitionBuffer:
         return sum(block.keys.size - block.released + len(block.rejects) for block in self._blocks)
 
     @property
+    def unreleased_bytes(self) -> int:
+        """Bytes of the messages that still wait for other partitions, as if those of a block were of one size."""
+        return sum(
+            block.block.size * (block.keys.size - block.released) // max(1, block.keys.size) for block in self._blocks
+        )
+
+    @property
     def place(self) -> Place | None:
         """Where reading has to go on to lose nothing of the buffer; None where it is empty."""
         return self._blocks[0].block.place if self._blocks else None

@@ -5,6 +5,7 @@ Which of the two shows when the watermark comes near, or goes on without them.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import msgspec
@@ -16,8 +17,13 @@ from flows.kernels.watermark import NO_ROW
 from flows.state.grid import second_of, slot_of
 from flows.zone.watermark import WatermarkTrace
 from schemas.measured import Measured, Recorded
-from schemas.rejected import Envelope
+from schemas.rejected import Envelope, kept_part
 from schemas.slots import NEVER
+
+MAX_BYTES = 16 << 20
+"""Bytes of messages in the early buffer of a zone, which every snapshot holds: 70,000 readings as sensors send them."""
+MAX_NEW_ROWS = 256
+"""Early readings that are looked at together: where the buffer is full, each of them ends a run."""
 
 
 class Admission(NamedTuple):
@@ -42,6 +48,7 @@ class EarlyBuffer:
         horizon: slots ahead of the watermark from which readings are buffered.
         max_wait: slots that the watermark may advance meanwhile; then their clock is wild.
         capacity: readings that may be buffered at once; beyond it the oldest expires.
+        max_bytes: the same for the bytes of their messages, of which no more is kept than of those refused.
 
     A reading two hours ahead, of a horizon of one, waits until the watermark comes near:
 
@@ -54,11 +61,14 @@ class EarlyBuffer:
     (True, 1)
     """
 
-    def __init__(self, measured: Measured, horizon: int, max_wait: int, capacity: int) -> None:
+    def __init__(
+        self, measured: Measured, horizon: int, max_wait: int, capacity: int, max_bytes: int = MAX_BYTES
+    ) -> None:
         self._measured = measured
         self._horizon, self._max_wait, self._capacity = horizon, max_wait, capacity
+        self._max_bytes = max_bytes
         self.readings = no_readings(measured)
-        self._since = np.empty(0, np.int64)
+        self._since, self._bytes = np.empty(0, np.int64), np.empty(0, np.int64)
 
     def __len__(self) -> int:
         return len(self.readings)
@@ -74,7 +84,10 @@ class EarlyBuffer:
         """
         n, watermark = len(run), trace.watermark
         new = np.flatnonzero(early)
-        everyone = concatenate([self.readings, run.take(new)]) if new.size else self.readings
+        last = int(new[MAX_NEW_ROWS]) - 1 if new.size > MAX_NEW_ROWS else n - 1
+        new = new[:MAX_NEW_ROWS]
+        early_run, new_bytes = _kept(run.take(new))
+        everyone = concatenate([self.readings, early_run]) if new.size else self.readings
         slots = np.concatenate([slot_of(second_of(self.readings.observed)), slot[new]])
         row = np.concatenate([np.full(len(self), -1), new])
         since = np.concatenate([self._since, watermark[new]])
@@ -82,14 +95,18 @@ class EarlyBuffer:
         near = np.maximum(row, np.searchsorted(watermark, slots - self._horizon))
         expires = np.where(since == NEVER, NO_ROW, np.searchsorted(watermark, since + self._max_wait))
         admits = np.where((near <= expires) & (near < n), near, NO_ROW)
-        full = int(new[self._capacity - len(self)]) if new.size > self._capacity - len(self) else n - 1
-        last = int(min(admits.min(initial=NO_ROW), full))
+        sizes = np.concatenate([self._bytes, new_bytes])
+        over = (np.arange(1, sizes.size + 1) > self._capacity) | (np.cumsum(sizes) > self._max_bytes)
+        last = int(min(admits.min(initial=NO_ROW), row[over & (row >= 0)].min(initial=last)))
         here = row <= last
         admitted, expired = here & (admits == last), here & (admits != last) & (expires <= last)
         stays = np.flatnonzero(here & ~admitted & ~expired)
-        expired[stays[: max(0, stays.size - self._capacity)]] = True
-        stays = stays[max(0, stays.size - self._capacity) :]
-        self.readings, self._since = everyone.take(stays), since[stays]
+        fits = (np.arange(stays.size, 0, -1) <= self._capacity) & (
+            np.cumsum(sizes[stays][::-1])[::-1] <= self._max_bytes
+        )
+        expired[stays[~fits]] = True
+        stays = stays[fits]
+        self.readings, self._since, self._bytes = everyone.take(stays), since[stays], sizes[stays]
         # They keep their own texts, or whole batches would stay in memory for their sake.
         payloads, rows = self.readings.payloads, range(stays.size)
         self.readings.payloads = InMemory(payloads.take(rows), payloads.envelopes(rows))
@@ -98,7 +115,7 @@ class EarlyBuffer:
     def drain(self) -> Readings:
         """Take out all readings."""
         readings, self.readings = self.readings, no_readings(self._measured)
-        self._since = np.empty(0, np.int64)
+        self._since, self._bytes = np.empty(0, np.int64), np.empty(0, np.int64)
         return readings
 
     def snapshot(self, column: I32) -> dict[str, Any]:
@@ -109,7 +126,9 @@ class EarlyBuffer:
             "column": np.where(buffered.station >= 0, column[buffered.station], buffered.station),
             "rows": [buffered.observed, buffered.values, buffered.status, buffered.part, buffered.offset],
             "texts": buffered.payloads.take(rows),
-            "envelopes": [(key, list(headers)) for key, headers in buffered.payloads.envelopes(rows)],
+            "envelopes": [
+                (each.key, list(each.headers), each.cut, each.bare) for each in buffered.payloads.envelopes(rows)
+            ],
             "since": self._since.copy(),
         }
         if buffered.records is not None:
@@ -139,7 +158,7 @@ class EarlyBuffer:
         left = ~is_record & (column < 0)
         station = np.where(is_record, then, np.where(left, 0, _indices(stations, column))).astype(np.int32)
         observed, values, status, part, offset = kept["rows"]
-        envelopes = [Envelope(key, tuple(headers)) for key, headers in kept["envelopes"]]
+        envelopes = [Envelope(key, tuple(headers), *cut) for key, headers, *cut in kept["envelopes"]]
         records = None
         if "records" in kept:
             records = _records(kept["records"], recorded)
@@ -147,8 +166,20 @@ class EarlyBuffer:
         everyone = Readings(
             station, observed, values, status, part, offset, InMemory(kept["texts"], envelopes), records
         )
-        self.readings, self._since = everyone.take(~left), kept["since"][~left]
+        self.readings, self._bytes = _kept(everyone.take(~left))
+        self._since = kept["since"][~left]
         return everyone.take(left)
+
+
+def _kept(readings: Readings) -> tuple[Readings, I64]:
+    """Readings with as much of their messages as is kept of those refused, and how many bytes that is, shape (n,)."""
+    if not len(readings):
+        return readings, np.empty(0, np.int64)
+    payloads, rows = readings.payloads, range(len(readings))
+    parts = [kept_part(*each) for each in zip(payloads.take(rows), payloads.envelopes(rows), strict=True)]
+    sizes = [len(payload) + envelope.size for payload, envelope in parts]
+    texts = InMemory([payload for payload, _ in parts], [envelope for _, envelope in parts])
+    return replace(readings, payloads=texts), np.array(sizes, np.int64)
 
 
 def _indices(stations: I32, column: I64) -> I32:

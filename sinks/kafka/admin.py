@@ -31,6 +31,10 @@ RULES: dict[str, tuple[str, str]] = {
     "retention.bytes": ("no less", "the broker would delete by size what nobody has read yet"),
     "message.timestamp.type": ("equal", ""),  # judged together with retention
     "max.message.bytes": ("no less", "messages that the city allows would be refused"),
+    "compression.type": (
+        "equal",
+        "the broker would not measure what a packed batch unpacks to, which may be gigabytes",
+    ),
     "min.insync.replicas": ("no less", "a write would count while a single broker has it, and be lost with its disk"),
     "segment.ms": ("no more", "the newest segment is never compacted, and readers would read everything in it"),
     "max.compaction.lag.ms": ("no more", "readers of the whole topic would read far more than its newest states"),

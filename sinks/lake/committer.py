@@ -1,5 +1,6 @@
 """The second phase of the lake's two-phase commit: data files that are durable become part of their tables."""
 
+import logging
 import queue
 import random
 import threading
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from deltalake import CommitProperties, DeltaTable, Transaction
-from deltalake.exceptions import CommitFailedError
+from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction
 
 from schemas.errors import ConfigurationError
@@ -22,6 +23,7 @@ from sinks.lake.settings import LakeSettings
 
 MAX_PAUSE_S = 1.0
 """Longest pause between two attempts at a commit."""
+log = logging.getLogger("cityair")
 
 
 @dataclass(slots=True)
@@ -149,6 +151,14 @@ class Committer:
                         "nothing is lost, start again; where it happens often, make epochs longer (CITYAIR_EPOCH)"
                     ) from err
                 self._pause(attempt)
+            except (DeltaError, OSError) as err:
+                # A checkpoint of the log is written after the commit, and may fail where the commit is made.
+                if not self._is_committed(table, delta, epoch):
+                    raise
+                log.warning(
+                    "table %s of lake %s: the commit is made, but not what follows it: %s", table, self._root, err
+                )
+                break
         entry = commit_log.find_commit(self._root / table, delta.version(), self._writer, epoch.p)
         if entry is None or entry.added != epoch.paths(table):
             raise self._foreign(table, epoch.p, epoch)

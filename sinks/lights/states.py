@@ -11,7 +11,7 @@ import msgspec
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from flows.broker.connection import ClientErrors, Connection, topic_name
-from flows.broker.read_back import ends_of, messages_between
+from flows.broker.read_back import ends_of, followed, messages_between
 from schemas.city import City
 from schemas.errors import BrokerError
 from schemas.light import LightState
@@ -173,6 +173,7 @@ class TopicStates:
         """
         event = self._consumer.poll(seconds)
         events = [] if event is None else [event, *self._consumer.consume(10_000, 0)]
+        events = followed(self._consumer, events, self._name, self._connection)
         return list(self._states(event for event in events if not self._is_error(event)))
 
     def _is_error(self, event: Any) -> bool:

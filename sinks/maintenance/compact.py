@@ -1,6 +1,8 @@
 """``compact`` joins the small files of closed days; ``vacuum`` removes, a day later, the files so replaced."""
 
 import json
+import logging
+import random
 import time
 import uuid
 from collections import Counter
@@ -13,9 +15,9 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from deltalake import DeltaTable
-from deltalake.exceptions import CommitFailedError
-from deltalake.transaction import AddAction
+from deltalake import CommitProperties, DeltaTable
+from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake.transaction import AddAction, RemoveAction
 
 from schemas.errors import ConfigurationError, ContractError
 from schemas.tables import TABLES
@@ -27,11 +29,16 @@ from sinks.lake import commit_log
 RETENTION = timedelta(hours=24)
 """Files younger than this may be held by a reader, or still be committed by a flow."""
 ATTEMPTS = 5
-"""How often a compaction is tried against another one; a flow's appends do not conflict with it."""
+"""How often the files of a day are joined anew because another compaction replaced one of them meanwhile."""
+COMMIT_ATTEMPTS = 50
+"""How often the commit of a joined file is tried while others, such as flows, commit to the table."""
+PAUSE_S = 0.05
+"""Longest pause between two of these attempts."""
 MAX_BOUND_CHARACTERS = 200
 """Least and greatest values that are longer are no use in the log."""
 ROW_GROUP_ROWS = 32_768
 """Rows of a row group of a compacted file, few, so that a station's day touches little."""
+log = logging.getLogger("cityair")
 
 
 def compact(lake: str | Path, before: date | None = None) -> dict[str, int]:
@@ -88,58 +95,102 @@ def vacuum(lake: str | Path) -> dict[str, int]:
 
 def _join(lake: Path, name: str, day: date) -> int:
     """Join the files of a day, again where another compaction got in between; return how many were replaced."""
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            return _join_once(lake, name, day)
-        except CommitFailedError as err:
-            if attempt == ATTEMPTS:
-                raise ConfigurationError(f"{lake / name}: {day} could not be joined: {err}; try again later") from err
-        except OSError as err:
-            raise ConfigurationError(f"{lake / name}: cannot be written: {err}; make room, or give the right") from err
-    raise AssertionError("unreachable")
-
-
-def _join_once(lake: Path, name: str, day: date) -> int:
-    """Replace the files of a day, as this handle sees it; what a flow adds meanwhile stays beside the new file."""
     folder = lake / name
-    table = DeltaTable(str(folder))
-    version = table.version()
-    files = [file for file in table_files(table, folder) if file.dt == day]
-    rows = _sorted_rows(name, table, files)
-    path = folder / f"dt={day}" / f"compact-{uuid.uuid4().hex}.parquet"
-    relative = path.relative_to(folder).as_posix()
+    try:
+        for _ in range(ATTEMPTS):
+            table = DeltaTable(str(folder))
+            files = [file for file in table_files(table, folder) if file.dt == day]
+            if len(files) < 2:  # another compaction was faster
+                return 0
+            if _join_files(folder, table, files):
+                return len(files)
+    except OSError as err:
+        raise ConfigurationError(f"{folder}: cannot be written: {err}; make room, or give the right") from err
+    raise ConfigurationError(f"{folder}: {day} could not be joined: others were faster each time; try again later")
+
+
+def _join_files(folder: Path, table: DeltaTable, files: list[TableFile]) -> bool:
+    """Write one file in place of some, and commit it; what a flow adds meanwhile stays beside it.
+
+    Returns:
+        Whether it was committed; else others committed all the time, or replaced one of the files.
+    """
+    rows = _sorted_rows(folder.name, table, files)
+    path = folder / f"dt={files[0].dt}" / f"compact-{uuid.uuid4().hex}.parquet"
     try:
         pq.write_table(rows, path, compression="zstd", row_group_size=ROW_GROUP_ROWS)
         recovery_store.fsync(path)
         recovery_store.fsync(path.parent)
-        add = AddAction(
-            relative,
-            path.stat().st_size,
-            {"dt": str(day)},
-            int(time.time() * 1000),
-            False,  # the same rows as before: readers of changes may skip it
-            json.dumps(_statistics(rows)),
-        )
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    # From here on the file is removed only where the log, read after a refusal, says that it is in no table.
+    actions = _replacement(folder, path, files, json.dumps(_statistics(rows)))
+    for _ in range(COMMIT_ATTEMPTS):
+        if not _paths(folder, table) >= {file.path for file in files}:
+            break
+        if _commit(folder, table, actions, path):
+            return True
+        time.sleep(PAUSE_S * random.uniform(0.5, 1))  # noqa: S311 - chance, not secrecy
+    path.unlink()
+    return False
+
+
+def _replacement(folder: Path, path: Path, files: list[TableFile], statistics: str) -> list[AddAction | RemoveAction]:
+    """Actions of the log by which a file replaces others.
+
+    delta-rs lets two compactions of the same files both commit where neither's removals change data, and then every
+    row is there twice. So ours say that they do.
+    """
+    now_ms, dt = int(time.time() * 1000), {"dt": str(files[0].dt)}
+    removed = [
+        RemoveAction(file.path.relative_to(folder).as_posix(), True, now_ms, file.size, {**dt}) for file in files
+    ]
+    add = AddAction(path.relative_to(folder).as_posix(), path.stat().st_size, dt, now_ms, False, statistics)
+    return [add, *removed]
+
+
+def _commit(folder: Path, table: DeltaTable, actions: list[AddAction | RemoveAction], path: Path) -> bool:
+    """Commit right after the version that the table is open at, or not at all; then open its newest version.
+
+    Args:
+        folder: of the table.
+        table: open at the version of which the actions speak.
+        actions: to commit.
+        path: the file that they add.
+
+    Returns:
+        Whether the file is in the table.
+    """
+    version, failure = table.version(), None
+    try:
         table.create_write_transaction(
-            [add],
-            mode="overwrite",
+            actions,
+            mode="append",
             schema=table.schema(),
             partition_by=["dt"],
-            partition_filters=[("dt", "=", str(day))],
+            # delta-rs' own retry would not look whether the replaced files are still there.
+            commit_properties=CommitProperties(max_commit_retries=0),
         )
-    except BaseException:
-        if not _is_listed(folder, relative, version):
-            path.unlink(missing_ok=True)
-        raise
+    except CommitFailedError:
+        pass  # the log says what is so
+    except (DeltaError, OSError) as err:
+        failure = err
     table.update_incremental()
-    commit_log.fsync_entries(folder, version + 1, table.version())
-    return len(files)
+    committed = path in _paths(folder, table)
+    if failure is not None:
+        if not committed:
+            raise ConfigurationError(
+                f"{folder}: cannot be written: {failure}; make room, or give the right"
+            ) from failure
+        log.warning("%s: the commit is made, but not what follows it: %s", folder, failure)
+    if committed:
+        commit_log.fsync_entries(folder, version + 1, table.version())
+    return committed
 
 
-def _is_listed(folder: Path, path: str, version: int) -> bool:
-    """Whether a commit after ``version`` added the file: an interrupt may come when the commit is made already."""
-    entries = commit_log.newest_first(folder, DeltaTable(str(folder)).version())
-    return any(path in entry.added for entry in entries if entry.version > version)
+def _paths(folder: Path, table: DeltaTable) -> set[Path]:
+    return {file.path for file in table_files(table, folder)}
 
 
 def _sorted_rows(name: str, table: DeltaTable, files: list[TableFile]) -> pa.Table:

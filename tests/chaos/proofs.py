@@ -2,9 +2,9 @@
 
     python -m tests.chaos.proofs [NAME …] [--minutes 45] [--seed N] [--kills 100] [--lines 2000000]
 
-Kills of a run over files and of one through Kafka, outages of the broker, broken lines decoded in two ways, and the
-property tests under one seed after another until the time is over. The same seed kills, breaks and draws alike. The exit
-status is 1 if anything failed; a failed proof's output goes to stderr.
+Kills of a run over files and of one through Kafka, outages of the broker, races of compactions, broken lines decoded in
+two ways, and the property tests under one seed after another until the time is over. The same seed kills, breaks and
+draws alike. The exit status is 1 if anything failed; a failed proof's output goes to stderr.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[2]
 MINUTES = 45
 KILLS = 100
+RACES = 300
 LINES = 2_000_000
 STANDSTILL_S = 60
 """The broker's longest absence; ``python -m tests.chaos.outages`` alone takes ten minutes for it."""
@@ -113,6 +114,12 @@ def outages(extent: Extent) -> tuple[bool, list[str]]:
     return passed, output.strip().splitlines()
 
 
+def compactions(extent: Extent) -> tuple[bool, list[str]]:
+    """Race compactions against one another and a flow."""
+    passed, outputs = run_all([module("tests.chaos.compactions", "--races", RACES, "--seed", extent.seed)])
+    return passed, last_lines(outputs)
+
+
 def mutated_lines(extent: Extent) -> tuple[bool, list[str]]:
     """Decode broken lines in two ways: half of them in each of two processes."""
     half = extent.lines // 2
@@ -140,6 +147,7 @@ PROOFS: dict[str, Callable[[Extent], tuple[bool, list[str]]]] = {
     "kills over files": file_kills,
     "kills through Kafka": kafka_kills,
     "outages": outages,
+    "compactions": compactions,
     "mutated lines": mutated_lines,
     "property tests": property_tests,
 }

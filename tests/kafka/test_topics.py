@@ -59,6 +59,7 @@ def test_create_makes_all_that_the_city_needs(broker, prefix):
     assert len(found[prefix + STATES].partitions) == 1
     kept = BrokerAdmin().states([prefix + READINGS, prefix + STATES])
     assert kept[prefix + READINGS].settings["message.timestamp.type"] == "LogAppendTime"
+    assert kept[prefix + READINGS].settings["compression.type"] == "uncompressed"
     assert kept[prefix + STATES].settings["cleanup.policy"] == "compact"
     assert run("create").splitlines()[-1].endswith("none was missing")
     run("check")
@@ -73,7 +74,7 @@ def test_what_differs_is_told_and_never_altered(broker, prefix):
     broker.create(prefix + READINGS, partitions=1, retention_ms=86_400_000)
     report = json.loads(run("create", "--json", status=3))
     told = {one["setting"]: one for one in report["differences"]}
-    assert set(told) == {"partitions", "retention.ms", "message.timestamp.type"}
+    assert set(told) == {"partitions", "retention.ms", "message.timestamp.type", "compression.type"}
     assert {one["topic"] for one in report["differences"]} == {prefix + READINGS}
     assert told["partitions"]["found"] == "1"
     assert len(report["created"]) == len(report["topics"]) - 1

@@ -19,6 +19,8 @@ from schemas.errors import DataQualityError
 from schemas.rejected import Reject
 from schemas.slots import SLOT_US
 
+RESUMED_SHARE = 0.5
+"""Share of what may be buffered below which a paused partition is read on."""
 log = logging.getLogger("cityair")
 
 
@@ -120,15 +122,22 @@ class AssignedPartition:
             return run
         return run.first(sum(offset_of(message) < self.end for message in run.messages))
 
-    def add(self, readings: Readings, rejects: list[Reject], first: int, end: int) -> None:
+    def add(self, readings: Readings, rejects: list[Reject], first: int, end: int, size: int = 0) -> None:
         """Buffer what messages ``first`` to before ``end`` became; offsets missing before them are the broker's gap.
+
+        Args:
+            readings: that they became.
+            rejects: the others.
+            first: offset of the first of them.
+            end: offset after the last.
+            size: their bytes.
 
         Raises:
             RuntimeError: they were read before, which would be a bug of ours.
         """
         if first < self.next_offset:
             raise RuntimeError(f"{self.label} gave offset {first} after {self.next_offset - 1}")
-        self.buffer.add(Block(readings, rejects, self.next_offset, end, {"koff": self.next_offset}))
+        self.buffer.add(Block(readings, rejects, self.next_offset, end, {"koff": self.next_offset}, size))
         self.next_offset = end
 
     def skip_to(self, offset: int) -> None:
@@ -138,12 +147,12 @@ class AssignedPartition:
             self.next_offset = offset
         self.mark_read(offset)
 
-    def should_pause(self, max_buffered: int) -> bool:
-        """Whether the client is to read no further: too many messages wait, or a bounded input was read to its end."""
+    def should_pause(self, max_buffered: int, max_bytes: int) -> bool:
+        """Whether the client is to read no further: too much waits, or a bounded input was read to its end."""
         if self.finished:
             return True
-        waiting = self.buffer.unreleased
-        return waiting >= max_buffered // 2 if self.paused else waiting > max_buffered
+        waiting = max(self.buffer.unreleased / max_buffered, self.buffer.unreleased_bytes / max_bytes)
+        return waiting >= RESUMED_SHARE if self.paused else waiting > 1
 
     def holds_others(self, clock_s: float, alignment: Alignment) -> bool:
         """Whether other partitions wait for what may still come; for a bounded input they do to its end."""

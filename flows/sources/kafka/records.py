@@ -6,11 +6,11 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
-from confluent_kafka import Message
+from confluent_kafka import KafkaError, Message
 from numpy.typing import NDArray
 
 from flows.arrays import I64
-from flows.broker.read_back import RecordHeaders, headers_of, offset_of
+from flows.broker.read_back import headers_of, offset_of
 from flows.decode.batch import RawMessages, Readings
 from flows.decode.decoder import Decoder
 from schemas.rejected import MAX_MESSAGE_BYTES, Envelope, Reject
@@ -23,25 +23,23 @@ _LATTER = itemgetter(1)
 
 
 class RecordPayloads(RawMessages):
-    """Bytes, keys and headers of messages, copied so that the client's own objects can be freed.
+    """Bytes, keys and headers of messages. Headers are asked for only of those that are refused.
 
     Args:
-        texts: bytes, row by row.
-        keys: of all messages.
-        headers: of all messages.
+        messages: of the client.
         message: index of each row's message, shape (n,).
     """
 
-    def __init__(self, texts: RawMessages, keys: Sequence[bytes | None], headers: Sequence[Any], message: I64) -> None:
-        self._texts, self._keys, self._headers, self._message = texts, keys, headers, message
+    def __init__(self, messages: Sequence[Message], message: I64) -> None:
+        self._messages, self._message = messages, message
 
     def take(self, rows: Sequence[int] | NDArray[np.integer]) -> list[bytes]:
         """Return the bytes of each of ``rows``."""
-        return self._texts.take(rows)
+        return [self._messages[at].value() or b"" for at in self._message[rows].tolist()]
 
     def envelopes(self, rows: Sequence[int] | NDArray[np.integer]) -> list[Envelope]:
         """Return key and headers of each of ``rows``."""
-        return [_envelope(self._keys[at], self._headers[at]) for at in self._message[rows].tolist()]
+        return [envelope_of(self._messages[at]) for at in self._message[rows].tolist()]
 
 
 class MessageRun(NamedTuple):
@@ -117,8 +115,7 @@ class RecordDecoder:
         sizes = [len(run.messages) for _, run in runs]
         readings.part = np.repeat(np.array([part for part, _ in runs], np.int32), sizes)[row]
         readings.offset = np.concatenate([_offsets(run.messages) for _, run in runs])[row]
-        keys, headers = list(map(Message.key, messages)), list(map(Message.headers, messages))
-        readings.payloads = RecordPayloads(readings.payloads, keys, headers, row)
+        readings.payloads = RecordPayloads(messages, row)
         stamps_us = np.where(stamps < 0, UNSTAMPED_US, stamps * MILLISECOND_US)
         future = readings.observed > stamps_us[row] + self._future_us
         if future.any():
@@ -176,9 +173,18 @@ def _as_received(reject: Reject, message: Message) -> Reject:
 
 
 def envelope_of(message: Message) -> Envelope:
-    """Key and headers of a message."""
-    return _envelope(message.key(), headers_of(message))
+    """Key and headers of a message; no headers where the client cannot read them."""
+    return Envelope(message.key(), tuple(headers_of(message)))
 
 
-def _envelope(key: bytes | None, headers: RecordHeaders | None) -> Envelope:
-    return Envelope(key, tuple(headers or ()))
+def unreadable_rejects(part: int, first: int, end: int, error: KafkaError) -> list[Reject]:
+    """Refuse the messages of a batch that the client cannot read; of their bytes nothing is known.
+
+    Args:
+        part: index of the input partition.
+        first: offset of the first of them.
+        end: offset after the last.
+        error: of the client.
+    """
+    detail = f"cannot be read by Kafka's client: {error.str()}"
+    return [Reject(part, offset, "undecodable", detail, b"") for offset in range(first, end)]

@@ -10,13 +10,14 @@ from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
-from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
 
-from flows.broker.connection import Connection, topic_name
+from flows.broker.connection import Config, Connection, topic_name
 from flows.broker.read_back import Offsets, ends_of, is_partition_end, offset_after, offset_of, place_of
+from flows.broker.unreadable import is_unreadable, readable_from
 from flows.decode.batch import InputPartition, SideBatch
 from flows.sources.kafka.position import SideInputPosition, Snapshot
-from flows.sources.kafka.records import envelope_of
+from flows.sources.kafka.records import envelope_of, unreadable_rejects
 from schemas.rejected import Reason, Reject
 
 MAX_BATCH = 1000
@@ -118,7 +119,14 @@ class SideInputSource(FixedPartitionedSource[SideBatch[T], Snapshot], Generic[T]
         begins = {number: known.get(number, 0) for number in ends}
         consumer.assign([TopicPartition(topic, n, offset or OFFSET_BEGINNING) for n, offset in begins.items()])
         return SideInputPartition(
-            consumer, self._topic, self._decoder, begins, ends if self._bounded else None, self._stop
+            consumer,
+            self._settings,
+            self._topic,
+            self._decoder,
+            begins,
+            ends if self._bounded else None,
+            self._stop,
+            self._connection,
         )
 
 
@@ -127,22 +135,27 @@ class SideInputPartition(StatefulSourcePartition[SideBatch[T], Snapshot], Generi
 
     Args:
         consumer: assigned at ``begins``.
+        settings: of the consumer.
         topic: contract name.
         decoder: of its messages.
         begins: first offset of each partition.
         ends: offset at which each partition ends; None of an input without an end.
         stop: whether to end early.
+        connection: of the consumer.
     """
 
     def __init__(
         self,
         consumer: Consumer,
+        settings: Config,
         topic: str,
         decoder: SideInputDecoder[T],
         begins: Offsets,
         ends: Offsets | None,
         stop: Callable[[], bool],
+        connection: Connection,
     ) -> None:
+        self._settings, self._connection = settings, connection
         self._consumer, self._topic, self._decoder, self._stop = consumer, topic, decoder, stop
         self._next, self._ends = dict(begins), ends
         self._left = {number for number, end in (ends or {}).items() if end > begins[number]}
@@ -162,11 +175,18 @@ class SideInputPartition(StatefulSourcePartition[SideBatch[T], Snapshot], Generi
             (topic, number), error = place_of(event), event.error()
             if error is None:
                 self._add(event, batch)
-                self._next[number] = offset_after(event)
-            elif not is_partition_end(error, topic):
+                after = self._next[number] = offset_after(event)
+            elif is_unreadable(error):
+                after = self._next[number] = self._refuse_unreadable(event, error, batch)
+            elif is_partition_end(error, topic):
+                after = offset_after(event)
+            else:
                 continue
-            if number in self._left and self._ends is not None and offset_after(event) >= self._ends[number]:
+            if number in self._left and self._ends is not None and after >= self._ends[number]:
                 self._left.discard(number)
+            if error is not None and is_unreadable(error):  # the client would not go on after it
+                self._consumer.assign([TopicPartition(topic, n, offset) for n, offset in self._next.items()])
+                break
         return [batch] if batch.records or batch.rejects else []
 
     def next_awake(self) -> datetime | None:
@@ -180,6 +200,17 @@ class SideInputPartition(StatefulSourcePartition[SideBatch[T], Snapshot], Generi
     def close(self) -> None:
         """Leave the broker."""
         self._consumer.close()
+
+    def _refuse_unreadable(self, event: Message, error: KafkaError, batch: SideBatch[T]) -> int:
+        """Refuse the messages of a batch that the client cannot read; return the offset after them."""
+        topic, number = place_of(event)
+        _, end = self._connection.watermarks(self._consumer, topic, number)
+        offset = event.offset()
+        first = max(self._next[number], offset if offset is not None and offset < end else 0)
+        after = readable_from(self._settings, TopicPartition(topic, number, first), end, self._connection)
+        part = self._parts.index(InputPartition(self._topic, number))
+        batch.rejects += unreadable_rejects(part, first, after, error)
+        return after
 
     def _add(self, message: Message, batch: SideBatch[T]) -> None:
         payload = message.value() or b""

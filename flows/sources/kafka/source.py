@@ -107,6 +107,7 @@ class KafkaSource(FixedPartitionedSource[Item, Snapshot]):
         ]
         consumer = AssignedConsumer(
             client,
+            self._settings,
             assigned,
             self._decoder,
             self._connection,

@@ -3,6 +3,7 @@
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, KafkaError
 
+from flows.broker import read_back
 from flows.broker.connection import Connection, RetryPolicy
 from flows.broker.read_back import is_partition_end, messages_between, offset_after
 from schemas.errors import BrokerError
@@ -64,3 +65,25 @@ def test_where_reading_goes_on_after_an_event():
 def test_a_fatal_error_is_raised_whatever_its_name():
     with pytest.raises(BrokerError, match="t: _TRANSPORT"):
         is_partition_end(KafkaError(KafkaError._TRANSPORT, "gone", fatal=True), "t")
+
+
+def test_a_batch_that_cannot_be_read_is_passed_over(monkeypatch, caplog):
+    """The client would give its error for ever; reading goes on after the batch, in every partition where it stood."""
+    monkeypatch.setattr(read_back, "readable_from", lambda settings, place, end, connection: place.offset + 3)
+    events = [message(0), message(4, partition=1), error(KafkaError._BAD_MSG, offset=1)]
+    lost = error(KafkaError._NOT_IMPLEMENTED, offset=8_299_343_160_681_374_323)
+    consumer = ScriptedConsumer([*events, lost, message(9)], [message(4), message(5, partition=1)])
+    assert read(consumer, {0: 0, 1: 4}, {0: 5, 1: 6}) == [(0, 0), (1, 4), (0, 4), (1, 5)]
+    assert consumer.assigned == [("t", 0, 4), ("t", 1, 5)]
+    assert "t [0]: offsets 1 to 3 cannot be read, and are left out" in caplog.text
+
+
+class Unreadable:
+    """A message of which the client cannot read the headers."""
+
+    def headers(self):
+        raise SystemError("returned a result with an exception set")
+
+
+def test_headers_that_cannot_be_read_are_none():
+    assert read_back.headers_of(Unreadable()) == []

@@ -14,7 +14,7 @@ from flows.zone.result import ZoneResult
 from flows.zone.zone import DEFAULT
 from schemas.alert import Alert
 from schemas.light import LightState
-from schemas.rejected import MAX_KEPT_BYTES, MAX_MESSAGE_BYTES, REASONS, Envelope, Reject
+from schemas.rejected import MAX_KEPT_BYTES, MAX_MESSAGE_BYTES, REASONS, Envelope, Reject, kept_part
 from schemas.rolling import Rolling
 from tests.support.results import few_readings
 from tests.support.zones import START, new_zone
@@ -206,6 +206,15 @@ def test_a_key_and_headers_that_are_too_large_are_left_out(size, bare):
     [[_, [letter]]] = dead_letters([Reject(0, 1, "contract", "", b"{}", envelope)], PARTS)
     assert (letter.key is None, "hi" not in dict(letter.headers)) == (bare, bare)
     assert ("cityair_bare" in dict(letter.headers)) == bare
+
+
+def test_what_was_cut_while_it_was_early_says_so():
+    """Else a redrive would send a part of it for the whole."""
+    payload, envelope = kept_part(bytes(900_000), Envelope(b"k", (("hi", bytes(70_000)),)))
+    [[_, [letter]]] = dead_letters([Reject(0, 1, "future", "", payload, envelope)], PARTS)
+    headers = dict(letter.headers)
+    assert (len(letter.value), headers["cityair_cut"]) == (MAX_KEPT_BYTES, b"900000")
+    assert (letter.key, "hi" in headers, "cityair_bare" in headers) == (None, False, True)
 
 
 def test_dead_letters_go_to_the_topic_of_their_partition():

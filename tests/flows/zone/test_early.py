@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.decode.batch import no_readings
+from flows.decode.batch import InMemory, no_readings
 from flows.state.grid import second_of, slot_of
 from flows.zone.early import EarlyBuffer
 from flows.zone.watermark import WatermarkTrace
 from schemas.measured import AIR
+from schemas.rejected import MAX_KEPT_BYTES, Envelope
 from schemas.slots import NEVER
 from tests.support.records import REPORT, micros_of, report
 from tests.support.zones import START
@@ -102,6 +103,36 @@ def test_readings_wait_as_if_asked_after_each_row(make_readings, rows, unset, ca
     assert sorted(expired) == sorted(slow.expired)
     assert offsets(buffer.readings) == [row[0] for row in slow.waits]
     assert buffer.readings.payloads.take(range(len(buffer))) == [b"reading %d" % row[0] for row in slow.waits]
+
+
+@pytest.mark.parametrize("cuts", [[40], [1, 7, 40], [*range(1, 41)]])
+def test_a_sensor_far_ahead_whose_messages_are_large_is_bounded_in_bytes(make_readings, cuts):
+    """The oldest expire, however the rows came; no more of a message is kept than of one that is refused."""
+    texts = [b"%06d" % i + bytes(1000 * 900) for i in range(40)]
+    envelopes = [Envelope(b"k", (("h", bytes(70_000 if i % 2 else 10)),)) for i in range(40)]
+    buffer, expired, begin = EarlyBuffer(AIR, HORIZON, MAX_WAIT, 1000, max_bytes=10 * MAX_KEPT_BYTES), [], 0
+    for end in cuts:
+        readings = make_readings([(0, START + 60 * (500_000 + i), {"pm10": 1.0}) for i in range(begin, end)], begin)
+        readings.payloads = InMemory(texts[begin:end], envelopes[begin:end])
+        expired += drive(buffer, readings, np.full(end - begin, FIRST), [])
+        begin = end
+    assert (expired, offsets(buffer.readings)) == ([*range(31)], [*range(31, 40)])
+    kept = buffer.snapshot(np.arange(1, dtype=np.int32))
+    assert [text[:6] for text in kept["texts"]] == [b"%06d" % i for i in range(31, 40)]
+    assert len(pickle.dumps(kept)) < 11 * MAX_KEPT_BYTES
+    again = restarted(buffer).readings.payloads.envelopes([0, 1])
+    assert [(each.cut, each.bare) for each in again] == [(900_006, True), (900_006, False)]
+
+
+def test_a_snapshot_of_before_is_cut_when_it_is_restored(make_readings):
+    """It held whole messages, and said nothing of what was cut."""
+    buffer = buffered(make_readings, [500], 0)
+    kept = buffer.snapshot(np.arange(1, dtype=np.int32))
+    kept["texts"], kept["envelopes"] = [bytes(900_000)], [(b"k", [("h", b"x")])]
+    again = new_buffer()
+    again.restore(kept, np.arange(1, dtype=np.int32), np.arange(1, dtype=np.int32), {})
+    assert len(again.readings.payloads.take([0])[0]) == MAX_KEPT_BYTES
+    assert again.readings.payloads.envelopes([0]) == [Envelope(b"k", (("h", b"x"),), cut=900_000)]
 
 
 def trace_of(*watermark):

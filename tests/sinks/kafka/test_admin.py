@@ -7,7 +7,7 @@ from schemas.errors import ConfigurationError
 from schemas.topics import dead_letter_topic, topic_specs
 from sinks.kafka.admin import PlanReport, TopicState, differences, replication_factor
 
-READINGS, STATES = "env.air.reading.v1", "env.light.state.v1"
+READINGS, STATES, WORDS = "env.air.reading.v1", "env.light.state.v1", "env.light.message.v1"
 
 
 def plan(name, replication=1):
@@ -25,6 +25,9 @@ def plan(name, replication=1):
         (READINGS, 4, 1, {"retention.bytes": "1000000"}, {"retention.bytes"}),
         (READINGS, 4, 1, {"cleanup.policy": "compact"}, {"cleanup.policy"}),
         (READINGS, 4, 1, {"min.insync.replicas": "2"}, {"min.insync.replicas"}),
+        (READINGS, 4, 1, {"compression.type": "producer"}, {"compression.type"}),
+        (WORDS, 1, 1, {"compression.type": "zstd"}, {"compression.type"}),
+        (STATES, 1, 1, {"compression.type": "producer"}, set()),
         (dead_letter_topic(READINGS), 1, 1, {"max.message.bytes": "1048588"}, {"max.message.bytes"}),
         (STATES, 1, 1, {"cleanup.policy": "delete"}, {"cleanup.policy"}),
         (STATES, 1, 1, {"segment.ms": "604800000"}, {"segment.ms"}),

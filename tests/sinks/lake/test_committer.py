@@ -1,5 +1,7 @@
 """The committer: each epoch once, the ledger last, whatever other writers do meanwhile."""
 
+from datetime import date, timedelta
+
 import pytest
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
@@ -11,10 +13,13 @@ from sinks.lake.dates import LocalDates
 from sinks.lake.files import EpochFiles
 from sinks.lake.layout import file_prefix
 from sinks.lake.settings import LakeSettings
+from sinks.lake.tables import keep_city
+from sinks.maintenance.compact import compact
 from tests.support import writers
 from tests.support.batches import START_US, reject_rows
 from tests.support.lakes import committed_offsets, orphans
 
+DAY = date.fromtimestamp(START_US / 1e6)
 IMPATIENT = LakeSettings(commit_attempts=3, commit_pause_s=0.0)
 
 
@@ -134,6 +139,34 @@ def test_a_commit_that_was_made_though_it_failed_is_not_repeated(committer, pend
     made.put([pending(0)])
     made.wait()
     assert (committed_offsets(root), version(root)) == ([0], 1)
+
+
+def test_a_commit_holds_though_the_checkpoint_after_it_fails(committer, pending, root, caplog):
+    table = DeltaTable(str(root / "rejects"))
+    table.alter.set_table_properties({"delta.checkpointInterval": "1"}, raise_if_not_exists=False)
+    (root / "rejects" / "_delta_log" / f"{table.version() + 1:020}.checkpoint.parquet" / "full").mkdir(parents=True)
+    made = committer()
+    made.put([pending(0), pending(1)])
+    made.wait()
+    assert (made.committed, committed_offsets(root)) == (1, [0, 1])
+    assert "the commit is made, but not what follows it" in caplog.text
+
+
+def test_a_commit_that_a_compaction_refuses_is_tried_again(committer, pending, root, monkeypatch, make_city):
+    """It looks at the table, the compaction replaces the files, it commits."""
+    keep_city(root, make_city())
+    original, compacted = Committer._append, []
+
+    def append(self, table, delta, epoch):
+        if epoch.p == 2 and not compacted:
+            compacted.append(compact(root, DAY + timedelta(days=2))["rejects"])
+        original(self, table, delta, epoch)
+
+    monkeypatch.setattr(Committer, "_append", append)
+    made = committer()
+    made.put([pending(p) for p in range(3)])
+    made.wait()
+    assert (compacted, committed_offsets(root)) == ([2], [0, 1, 2])
 
 
 def test_attempts_are_bounded_and_nothing_is_lost(committer, pending, root, monkeypatch):

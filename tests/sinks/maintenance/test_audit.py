@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from schemas.errors import ContractError
+from schemas.rejected import REASONS
 from schemas.tables import RECORD_KEY, TABLES, Table
 from sinks.lake.tables import create_tables
 from sinks.maintenance.audit import audit
@@ -35,6 +36,14 @@ def test_books_that_balance(lake):
     assert first.readings == 6
     assert first.reasons == {"duplicate": 1, "too_late": 1, "contract": 2, "undecodable": 1}
     assert (second.name, second.readings, second.reasons) == ("air[1]", 2, {})
+
+
+def test_every_reason_is_known_and_counted_as_rejected_unless_it_has_a_column_of_its_own(lake):
+    lake.books([0], rejects=list(enumerate(REASONS, start=1)))
+    report = audited(lake)
+    assert report.faults == []
+    [balance] = report.partitions
+    assert (balance.duplicate, balance.too_late, balance.rejected) == (1, 1, len(REASONS) - 2)
 
 
 def test_gaps_and_what_waits_are_no_faults(lake):

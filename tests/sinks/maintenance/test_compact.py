@@ -17,6 +17,7 @@ from sinks.maintenance import compact as compaction
 from sinks.maintenance.audit import audit
 from sinks.maintenance.check import check
 from sinks.maintenance.compact import compact, vacuum
+from tests.support import compaction_races
 from tests.support.lakes import NOON, data_files, orphans
 
 
@@ -94,7 +95,21 @@ def test_a_flow_writes_on_while_a_day_is_joined(lake, monkeypatch):
     assert check(lake.root).faults == []
 
 
-def test_two_compactions_at_once_join_a_day_once(lake, monkeypatch):
+def cityair_compaction(root, name):
+    compaction._join(root, name, date(2026, 3, 2))
+
+
+def foreign_compaction(root, name):
+    DeltaTable(str(root / name)).optimize.compact()
+
+
+def foreign_order(root, name):
+    DeltaTable(str(root / name)).optimize.z_order(["station_id"])
+
+
+@pytest.mark.parametrize("other", [cityair_compaction, foreign_compaction, foreign_order])
+def test_two_compactions_at_once_join_a_day_once(lake, monkeypatch, other):
+    """The other one commits between our look at the files and our commit."""
     filled(lake)
     before = rows(lake, "rolling_history")
     original, calls = pq.write_table, []
@@ -103,14 +118,42 @@ def test_two_compactions_at_once_join_a_day_once(lake, monkeypatch):
         original(*args, **kwargs)
         if not calls:
             calls.append(1)
-            compaction._join_once(lake.root, "rolling", date(2026, 3, 2))
+            other(lake.root, "rolling")
 
     monkeypatch.setattr(pq, "write_table", meanwhile)
     compaction._join(lake.root, "rolling", date(2026, 3, 2))
+    assert len(before) == 8
     assert rows(lake, "rolling_history") == before
     report = check(lake.root)
     assert report.faults == []
     assert report.tables["rolling"]["files"] == 1
+
+
+def test_twenty_races_of_compactions_and_a_flow_double_nothing(lake):
+    """``python -m tests.chaos.compactions`` runs more."""
+    compaction_races.races(lake.root, 20, seed=1)
+    assert check(lake.root).faults == []
+
+
+def test_a_day_is_joined_though_flows_commit_all_the_time(lake, monkeypatch):
+    """The joined file is not written again for that: the files that it replaces are still there."""
+    filled(lake)
+    before, commits, written = rows(lake, "rolling_history"), [], []
+    commit, write = DeltaTable.create_write_transaction, pq.write_table
+
+    def busy(self, actions, **kwargs):
+        if len(actions) > 1 and len(commits) < 7:
+            commits.append(1)
+            lake.epoch(rolling=[{"station_id": "c", "revision": len(commits)}])
+        commit(self, actions, **kwargs)
+
+    monkeypatch.setattr(DeltaTable, "create_write_transaction", busy)
+    monkeypatch.setattr(pq, "write_table", lambda *args, **kwargs: (written.append(args[1]), write(*args, **kwargs)))
+    monkeypatch.setattr(compaction, "PAUSE_S", 0.0)
+    compaction._join(lake.root, "rolling", date(2026, 3, 2))
+    assert len(rows(lake, "rolling_history")) == len(before) + 7
+    assert len([path for path in written if "compact-" in str(path)]) == 1
+    assert check(lake.root).faults == []
 
 
 def test_a_flow_that_was_open_before_goes_on_after(lake):
@@ -171,14 +214,58 @@ def test_an_interrupt_after_the_commit_leaves_the_new_file(lake, monkeypatch):
 
 def test_an_interrupt_before_the_commit_leaves_nothing(lake, monkeypatch):
     filled(lake)
+    original = pq.write_table
 
-    def interrupted(*_, **__):
+    def interrupted(*args, **kwargs):
+        original(*args, **kwargs)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(DeltaTable, "create_write_transaction", interrupted)
+    monkeypatch.setattr(pq, "write_table", interrupted)
     with pytest.raises(KeyboardInterrupt):
         compact(lake.root)
     assert orphans(lake.root) == []
+
+
+def block_checkpoints(root, name):
+    """Have each commit write a checkpoint, and let something stand where it would be written."""
+    table = DeltaTable(str(root / name))
+    table.alter.set_table_properties({"delta.checkpointInterval": "1"}, raise_if_not_exists=False)
+    for version in range(table.version() + 1, table.version() + 5):
+        obstacle = root / name / "_delta_log" / f"{version:020}.checkpoint.parquet"
+        obstacle.mkdir()
+        (obstacle / "x").touch()
+
+
+def test_a_committed_file_stays_though_the_checkpoint_after_it_fails(lake, caplog):
+    filled(lake)
+    before = rows(lake, "rolling_history")
+    block_checkpoints(lake.root, "rolling")
+    assert compact(lake.root)["rolling"] == 3
+    assert "the commit is made, but not what follows it" in caplog.text
+    assert rows(lake, "rolling_history") == before
+    report = check(lake.root)
+    assert report.faults == []
+    assert report.tables["rolling"]["files"] == 1
+
+
+@pytest.mark.parametrize("failing", ["fsync", "update"])
+def test_a_committed_file_stays_whatever_fails_after_it(lake, monkeypatch, failing):
+    """Not only a checkpoint: nothing that follows the commit may take the file away."""
+    filled(lake)
+    before = rows(lake, "rolling_history")
+
+    def failed(*_, **__):
+        raise OSError("no space left on device")
+
+    with monkeypatch.context() as patched:
+        if failing == "fsync":
+            patched.setattr(compaction.commit_log, "fsync_entries", failed)
+        else:
+            patched.setattr(DeltaTable, "update_incremental", failed)
+        with pytest.raises(ConfigurationError, match="no space left on device"):
+            compact(lake.root)
+    assert rows(lake, "rolling_history") == before
+    assert check(lake.root).faults == []
 
 
 @pytest.mark.parametrize("deed", [audit, check, compact, vacuum])

@@ -13,12 +13,13 @@ from flows.sources.kafka.partitions import (
     release_limit,
 )
 from flows.sources.kafka.records import MessageRun
-from flows.sources.merge import PartitionBuffer
+from flows.sources.merge import PartitionBuffer, ReleaseLimit
 from schemas.errors import DataQualityError
 from schemas.rejected import Reject
 from schemas.slots import SLOT_US
 from tests.support.kafka import message
 
+MUCH = 1 << 40
 ALIGNMENT = Alignment(idle_timeout_s=1.0, unreachable_timeout_s=10.0, max_drift_us=30 * SLOT_US)
 
 
@@ -110,15 +111,24 @@ class TestProgress:
             partition.buffer = PartitionBuffer(0)
             partition.next_offset = 0
             partition.add(no_readings(), [Reject(0, i, "contract", "", b"") for i in range(count)], 0, count)
-            partition.paused = partition.should_pause(10)
+            partition.paused = partition.should_pause(10, MUCH)
             return partition.paused
 
         assert [buffered(count) for count in (10, 11, 10, 5, 4, 10)] == [False, True, True, True, False, False]
 
+    def test_a_few_large_messages_fill_a_buffer_too(self, make_readings):
+        partition = assigned()
+        for offset in range(3):
+            partition.add(make_readings([(0, SLOT_US * offset, {})], offset), [], offset, offset + 1, size=600_000)
+            partition.paused = partition.should_pause(1000, 1_000_000)
+        assert (partition.paused, partition.buffer.unreleased_bytes) == (True, 1_800_000)
+        partition.buffer.release(ReleaseLimit(None, 0))
+        assert not partition.should_pause(1000, 1_000_000)
+
     def test_a_bounded_one_that_was_read_is_paused(self):
         partition = assigned(end=0)
         partition.mark_read(0)
-        assert partition.should_pause(10)
+        assert partition.should_pause(10, MUCH)
 
 
 def test_the_clock_counts_time_between_polls_only_so_far():

@@ -5,7 +5,9 @@ import pytest
 from confluent_kafka import KafkaError
 
 from flows.air import FLOW
+from flows.broker.connection import Connection
 from flows.decode.batch import InputPartition
+from flows.sources.kafka import side_input
 from flows.sources.kafka.side_input import Refusal, SideInputDecoder, SideInputPartition
 from schemas.city import Light
 from schemas.errors import BrokerError
@@ -26,7 +28,9 @@ def part(decoder):
     """A side input over prepared events."""
 
     def make(*chunks, begins=None, ends=None, stop=lambda: False):
-        return SideInputPartition(ScriptedConsumer(*chunks), TOPIC, decoder, begins or {0: 0}, ends, stop)
+        return SideInputPartition(
+            ScriptedConsumer(*chunks), {}, TOPIC, decoder, begins or {0: 0}, ends, stop, Connection()
+        )
 
     return make
 
@@ -102,4 +106,28 @@ def test_an_error_that_ends_by_itself_is_waited_out_and_others_are_raised(part):
     side = part([error(KafkaError._TRANSPORT), message(0, text())], [error(KafkaError.TOPIC_AUTHORIZATION_FAILED)])
     assert len(side.next_batch()) == 1
     with pytest.raises(BrokerError, match="TOPIC_AUTHORIZATION_FAILED"):
+        side.next_batch()
+
+
+def test_a_batch_that_cannot_be_read_is_refused_and_passed_over(part, monkeypatch):
+    monkeypatch.setattr(side_input, "readable_from", lambda settings, place, end, connection: place.offset + 2)
+    monkeypatch.setattr(Connection, "watermarks", lambda *_: (0, 9))
+    damaged = error(KafkaError._BAD_COMPRESSION, offset=4, topic=TOPIC)
+    side = part(
+        [message(3, text(), topic=TOPIC), damaged, damaged],
+        [message(6, text(), topic=TOPIC)],
+        begins={0: 3},
+        ends={0: 7},
+    )
+    [batch] = side.next_batch()
+    assert len(batch.records) == 1
+    assert [(of.part, of.offset, of.reason, of.payload) for of in batch.rejects] == [
+        (0, 4, "undecodable", b""),
+        (0, 5, "undecodable", b""),
+    ]
+    assert side._consumer.assigned == [(TOPIC, 0, 6)]
+    assert side.snapshot()["next"] == {0: 6}
+    [batch] = side.next_batch()
+    assert len(batch.records) == 1
+    with pytest.raises(StopIteration):
         side.next_batch()
