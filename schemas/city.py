@@ -113,6 +113,10 @@ class WeatherStation(Strict, frozen=True, kw_only=True):
     synthetic: bool = False
 
 
+DEFAULT_SENTINELS = (-999.0,)
+"""Numbers that mean *not measured*, of pollutants where the city file names no others, and of weather."""
+
+
 class Parameter(Strict, frozen=True, kw_only=True):
     """Limits of one pollutant, in its unit. A limit left out is a test not made."""
 
@@ -121,7 +125,7 @@ class Parameter(Strict, frozen=True, kw_only=True):
     """Outside: FAIL (QARTOD gross range). The one test that takes a value out of means."""
     suspect: tuple[float, float]
     """Outside: SUSPECT, but counted."""
-    sentinels: tuple[float, ...] = (-999.0,)
+    sentinels: tuple[float, ...] = DEFAULT_SENTINELS
     """Numbers that mean *not measured*."""
     spike: Limit | None = None
     """Largest credible distance of a value from the middle of its two neighbours."""

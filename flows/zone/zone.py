@@ -31,8 +31,9 @@ from schemas.rejected import Reason, Reject
 from schemas.slots import NEVER
 from schemas.snapshots import check_version
 
-VERSION = 2
-"""Of the snapshot: 2 keeps analyses as pages by name, and early readings by the name of their partition."""
+VERSION = 3
+"""Of the snapshot: 2 keeps analyses as pages by name, and early readings by the name of their partition; 3 their
+notes."""
 DEFAULT = ZoneSettings()
 SLOWEST_SLOTS = 60
 """The longest cadence. The grid's shape follows the city file's lengths alone, so that an instrument of any cadence may
@@ -325,7 +326,7 @@ class Zone:
             ConfigurationError: the snapshot is of a version that this code does not read, or lengths of the city file
                 changed.
         """
-        version = check_version(kept, f"zone {self.id}", (1, VERSION))
+        version = check_version(kept, f"zone {self.id}", (1, 2, VERSION))
         ours, theirs = self.grid.restore(kept["grid"])
         column_now = np.full(len(kept["grid"]["stations"]), -1, np.int32)
         column_now[theirs] = ours
