@@ -170,7 +170,8 @@ def read_status(raw: bytes, of_values: Sequence[str]) -> tuple[int | dict[str, i
         code = _code(raw)
         if code is None:
             raise msgspec.ValidationError(_placed(str(err), "$.status")) from err
-        return code, {"status": LooseValue(code, f"status: text {quoted(_text.decode(raw))} read")}
+        is_text = raw.startswith(b'"')
+        return code, {"status": LooseValue(code, f"status: text {quoted(_text.decode(raw))} read")} if is_text else {}
     if not isinstance(status, dict):
         return status, {}
     codes: dict[str, int] = {}
