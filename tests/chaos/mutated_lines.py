@@ -157,7 +157,13 @@ def _of_readings(fast: Readings, slow: Readings) -> str:
         return "records are there in one way alone"
     if fast.records is not None and slow.records is not None and fast.records.tolist() != slow.records.tolist():
         return "records differ"
+    if _notes(fast) != _notes(slow):
+        return f"notes: fast {_notes(fast)!r}, slow {_notes(slow)!r}"
     return ""
+
+
+def _notes(readings: Readings) -> list[object]:
+    return [] if readings.notes is None else readings.notes.tolist()
 
 
 def _of_rejects(fast: Sequence[Reject], slow: Sequence[Reject]) -> str:

@@ -81,7 +81,7 @@ def by_hand(lines, join_rows):
         if line == b"junk":
             messages.append([line])
             continue
-        station, time, item, value, _ = line.split(b",")
+        station, time, item, *_ = line.split(b",")
         if item == b"4":
             continue
         start, message, items = open_at.get((station, time), (-join_rows, None, None))
