@@ -17,6 +17,7 @@ I64 = NDArray[np.int64]
 I32 = NDArray[np.int32]
 U8 = NDArray[np.uint8]
 B1 = NDArray[np.bool_]
+Objects = NDArray[np.object_]
 Whole = NDArray[np.integer]
 """Whole numbers of any width."""
 

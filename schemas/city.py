@@ -4,11 +4,13 @@ Unknown keys are refused, because in a configuration they are typos. Limits chec
 """
 
 import re
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 from msgspec import Meta, Struct, field
+from msgspec.structs import replace
 
 from schemas.city_rules import AlertSettings, LightSettings
 from schemas.durations import Duration, seconds
@@ -113,6 +115,10 @@ class WeatherStation(Strict, frozen=True, kw_only=True):
     synthetic: bool = False
 
 
+DEFAULT_SENTINELS = (-999.0,)
+"""Numbers that mean *not measured*, of pollutants where the city file names no others, and of weather."""
+
+
 class Parameter(Strict, frozen=True, kw_only=True):
     """Limits of one pollutant, in its unit. A limit left out is a test not made."""
 
@@ -121,7 +127,7 @@ class Parameter(Strict, frozen=True, kw_only=True):
     """Outside: FAIL (QARTOD gross range). The one test that takes a value out of means."""
     suspect: tuple[float, float]
     """Outside: SUSPECT, but counted."""
-    sentinels: tuple[float, ...] = (-999.0,)
+    sentinels: tuple[float, ...] = DEFAULT_SENTINELS
     """Numbers that mean *not measured*."""
     spike: Limit | None = None
     """Largest credible distance of a value from the middle of its two neighbours."""
@@ -283,6 +289,20 @@ class City(Strict, frozen=True, kw_only=True):
         """Limits of the six pollutants, in their order, the file's own before the defaults."""
         return [self.parameters.get(name, DEFAULT_PARAMETERS[name]) for name in AIR.gridded]
 
+    def with_parameters(self, tables: Mapping[str, Mapping[str, Any]]) -> "City":
+        """Return this city with other limits, such as those of a column map; what they leave out stays.
+
+        Raises:
+            CityError: they do not fit this city's.
+        """
+        if not tables:
+            return self
+        try:
+            own = dict(zip(AIR.gridded, self.limits(), strict=True))
+            return replace(self, parameters={**self.parameters, **read_parameters(tables, own)})
+        except ValueError as err:
+            raise CityError(f"column map with this city file: {err}") from err
+
 
 LISTS: dict[str, type[Struct]] = {
     "stations": Station,
@@ -291,6 +311,30 @@ LISTS: dict[str, type[Struct]] = {
     "odor_sources": OdorSource,
     "weather_stations": WeatherStation,
 }
+
+
+def read_parameters(
+    tables: Mapping[str, Mapping[str, Any]], others: Mapping[str, Parameter] = DEFAULT_PARAMETERS
+) -> dict[str, Parameter]:
+    """Read tables ``[parameters.<name>]``, of a city file or a column map.
+
+    Args:
+        tables: by name of the pollutant.
+        others: limits of which a table takes what it does not name itself.
+
+    Raises:
+        ValueError: naming the key.
+
+    >>> read_parameters({"no2": {"fail": [-0.1, 2.0]}})["no2"].suspect
+    (-0.005, 0.2)
+    """
+    parameters = {}
+    for key, entry in tables.items():
+        if key not in AIR.gridded:
+            raise ValueError(f"parameters.{key}: unknown; known are {', '.join(AIR.gridded)}")
+        whole = {**msgspec.to_builtins(others[key]), **entry}
+        parameters[key] = convert(whole, Parameter, f"parameters.{key}")
+    return parameters
 
 
 def parse(toml: bytes, name: str = "city file") -> City:
@@ -306,11 +350,8 @@ def parse(toml: bytes, name: str = "city file") -> City:
                 convert(
                     entry, shape, f"{kind}[{i}] ({entry.get('id', 'no id') if isinstance(entry, dict) else entry!r})"
                 )
-        for key, entry in raw.get("parameters", {}).items():
-            if key not in AIR.gridded:
-                raise ValueError(f"parameters.{key}: unknown; known are {', '.join(AIR.gridded)}")
-            raw["parameters"][key] = {**msgspec.to_builtins(DEFAULT_PARAMETERS[key]), **entry}
-            convert(raw["parameters"][key], Parameter, f"parameters.{key}")
+        if "parameters" in raw:
+            raw["parameters"] = msgspec.to_builtins(read_parameters(raw["parameters"]))
         return msgspec.convert(raw, City)
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as err:
         raise CityError(f"{name}: {re.sub(r' - at `[$]`$', '', str(err))}") from err

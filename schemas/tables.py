@@ -91,13 +91,18 @@ TABLES: dict[str, Table] = {
             ("observed_at", TIME, "end of the interval the values cover"),
             ("received_at", TIME, "when it reached the pipeline"),
             *(
-                (v, pa.float64(), f"{UNITS.get(v, 'ppm')}; null: not measured, a sentinel, or its second already taken")
+                (
+                    v,
+                    pa.float64(),
+                    f"{UNITS.get(v, 'ppm')}; null: not measured, unreadable, a sentinel, or its second already taken",
+                )
                 for v in AIR.values
             ),
             *(
                 (f"flag_{p}", pa.int8(), f"QARTOD flag of {p} from its own range and the instrument's status")
                 for p in AIR.gridded
             ),
+            ("notes", pa.string(), "how each value that was no plain number was taken; null: every value was one"),
             *ORIGIN,
         ),
         Storage(
@@ -105,7 +110,7 @@ TABLES: dict[str, Table] = {
             encodings={"koff": DELTA_PACKED},
             statistics=("station_id", "koff"),
             ranges=("koff", "station_id"),
-            nullable=AIR.values,
+            nullable=(*AIR.values, "notes"),
         ),
     ),
     "flags": Table(

@@ -10,7 +10,7 @@ from flows import settings
 from flows.cli.options import CityOption, LakeFolderOption
 from flows.cli.run import flow_named
 from flows.engine import rebuild as engine
-from flows.engine.run import RunOptions, open_source
+from flows.engine.run import RunOptions, open_source, with_map
 from schemas.errors import UsageError
 from sinks.lake.layout import META_FOLDER
 from sinks.lake.tables import exclusive
@@ -43,10 +43,12 @@ def rebuild(
         raise UsageError(
             "no input; give --input PATH, the file or folder that the flow reads (standard input cannot be read again)"
         )
-    flow, known = flow_named(name), settings.load_city(city)
+    options = RunOptions(input, map, stop_at_end=True)
+    flow = flow_named(name)
+    known = with_map(flow, settings.load_city(city), options)
     place = recovery or lake / META_FOLDER / "recovery"
     with exclusive(lake, place, flow.name):
-        source = open_source(flow, known, RunOptions(input, map, stop_at_end=True), lambda: False)
+        source = open_source(flow, known, options, lambda: False)
         made = engine.rebuild(flow, known, source, lake, place).plain()
     if as_json:
         print(json.dumps(made))

@@ -4,13 +4,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from flows.arrays import F64, I32, I64, U8, Whole
+from flows.arrays import F64, I32, I64, U8, Objects, Whole
 from schemas.measured import AIR, Measured, Recorded
 from schemas.rejected import NO_ENVELOPE, Envelope, Reject
 from schemas.slots import micros
@@ -134,6 +134,8 @@ class Readings:
         offset: in the partition, shape (n,).
         payloads: the original bytes, row by row.
         records: the ``Record`` of each row, None for readings, shape (n,); left out where no row is one.
+        notes: the ``ValueNotes`` of each row, None where every value was a plain number, shape (n,); left out where no
+            row has any.
     """
 
     station: I32
@@ -143,7 +145,8 @@ class Readings:
     part: I32
     offset: I64
     payloads: RawMessages
-    records: NDArray[Any] | None = None
+    records: Objects | None = None
+    notes: Objects | None = None
 
     def __len__(self) -> int:
         return self.station.size
@@ -160,6 +163,7 @@ class Readings:
             self.offset[rows],
             Subset(self.payloads, rows),
             None if self.records is None else self.records[rows],
+            None if self.notes is None else self.notes[rows],
         )
 
     def slice(self, begin: int, end: int) -> "Readings":
@@ -173,6 +177,7 @@ class Readings:
             self.offset[begin:end],
             Subset(self.payloads, np.arange(begin, min(end, len(self)))),
             None if self.records is None else self.records[begin:end],
+            None if self.notes is None else self.notes[begin:end],
         )
 
 
@@ -184,9 +189,6 @@ def concatenate(runs: Sequence[Readings]) -> Readings:
     """
     if len(runs) == 1:
         return runs[0]
-    records = None
-    if any(run.records is not None for run in runs):
-        records = np.concatenate([np.full(len(r), None) if r.records is None else r.records for r in runs])
     return Readings(
         np.concatenate([r.station for r in runs]),
         np.concatenate([r.observed for r in runs]),
@@ -195,7 +197,17 @@ def concatenate(runs: Sequence[Readings]) -> Readings:
         np.concatenate([r.part for r in runs]),
         np.concatenate([r.offset for r in runs]),
         Concatenated(runs),
-        records,
+        _joined([run.records for run in runs], runs),
+        _joined([run.notes for run in runs], runs),
+    )
+
+
+def _joined(columns: Sequence[Objects | None], runs: Sequence[Readings]) -> Objects | None:
+    """Put columns of runs one after another, with None for a run that left its own out."""
+    if all(column is None for column in columns):
+        return None
+    return np.concatenate(
+        [np.full(len(run), None) if column is None else column for column, run in zip(columns, runs, strict=True)]
     )
 
 

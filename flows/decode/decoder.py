@@ -1,13 +1,14 @@
 """Bytes to columns: thousands of messages at once, and one bad message costs only itself.
 
-The wire tolerates: unknown fields are skipped, null and sentinels are missing values. What breaks the contract
-becomes a reject with the field's path and the reason.
+The wire tolerates: unknown fields are skipped, null and sentinels are missing values, and a value that cannot be read
+costs itself alone. What breaks the contract becomes a reject with the field's path and the reason.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import repeat
 from operator import attrgetter
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -20,14 +21,14 @@ from flows.decode.batch import InMemory, RawMessages, Readings, Record, concaten
 from flows.decode.duplicate_keys import duplicate_keys
 from flows.decode.refused import Refused
 from flows.decode.timestamps import EARLIEST, LATEST, NO_TIME, Times, bad_time
-from flows.decode.wire import lenient_type, wire_type
+from flows.decode.values import ValueNotes, notes_column, read_json, read_status, read_text
+from flows.decode.wire import loose_type, text_type, wire_type
 from schemas.measured import Measured, Recorded
 from schemas.rejected import MAX_KEPT_BYTES, MAX_MESSAGE_BYTES, OTHER, Reject
 
 UNKNOWN = -2
 """In place of an instrument's index: the city file does not name it."""
-TEXT_SENTINELS = frozenset({"-"})
-"""AirKorea writes "-" where an instrument gave nothing."""
+NO_NOTES: Mapping[int, ValueNotes] = MappingProxyType({})
 
 
 @dataclass(slots=True)
@@ -39,12 +40,14 @@ class Columns:
         observed: microseconds since 1970 UTC, shape (n,); ``NO_TIME`` where there is none.
         values: in the order of ``Measured.values``, shape (n, V), Fortran order; NaN where not measured.
         status: shape (n, P).
+        notes: what values were that are no plain numbers, by row.
     """
 
     names: tuple[Sequence[str | None], I32]
     observed: I64
     values: F64
     status: U8
+    notes: Mapping[int, ValueNotes] = field(default_factory=dict)
 
 
 class Decoder:
@@ -55,7 +58,7 @@ class Decoder:
     Args:
         measured: the kind of reading.
         instruments: their ids, in the order of their indices.
-        sentinels: numbers that mean *not measured*, of each gridded value.
+        sentinels: numbers that mean *not measured*, of each value; values left out at the end have none.
         recorded: kinds of records; each is known by its id field.
         other_kinds: id fields of what other flows take from the same input; such messages are passed over.
 
@@ -78,8 +81,10 @@ class Decoder:
         self.measured = measured
         self._index = {name: i for i, name in enumerate(instruments)}
         self._sentinels = fast_path.sentinel_rows(sentinels)
-        self._strict = msgspec.json.Decoder(wire_type(measured))
-        self._lenient = msgspec.json.Decoder(lenient_type(measured))
+        self._row = wire_type(measured)
+        self._strict = msgspec.json.Decoder(self._row)
+        self._texts = msgspec.json.Decoder(text_type(measured))
+        self._loose = msgspec.json.Decoder(loose_type(measured))
         self._records = {kind.id_field: (kind, msgspec.json.Decoder(kind.contract)) for kind in recorded}
         self._other_kinds = {*other_kinds} - {measured.id_field, *self._records}
         self._keys = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -123,6 +128,7 @@ class Decoder:
     def messages(self, part: int, offset: I64, payloads: Sequence[bytes]) -> tuple[Readings, list[Reject]]:
         """Decode messages one by one, each with its offset."""
         rows: list[Any] = []
+        notes: dict[int, ValueNotes] = {}
         accepted, rejects = [], []
         decode = self._strict.decode
         for i, payload in enumerate(payloads):
@@ -132,13 +138,16 @@ class Decoder:
                 try:
                     rows.append(decode(payload))
                 except (msgspec.MsgspecError, ValueError, RecursionError) as err:
-                    rows.append(self._second_look(payload, err))
+                    row, noted = self._second_look(payload, err)
+                    if noted is not None:
+                        notes[len(rows)] = noted
+                    rows.append(row)
                 accepted.append(i)
             except Refused as refused:
                 text = b"" if refused.reason == OTHER else payload[:MAX_KEPT_BYTES]
                 rejects.append(Reject(part, int(offset[i]), refused.reason, refused.detail, text))
         texts = payloads if len(accepted) == len(payloads) else [payloads[i] for i in accepted]
-        readings, more = self._columns_of(part, offset[accepted], rows, InMemory(texts))
+        readings, more = self._columns_of(part, offset[accepted], rows, InMemory(texts), notes)
         return readings, sorted(rejects + more, key=lambda reject: reject.offset)
 
     def columns(self, part: int, offset: I64, columns: Columns, payloads: RawMessages) -> tuple[Readings, list[Reject]]:
@@ -149,6 +158,7 @@ class Decoder:
         readings = Readings(
             station, columns.observed, columns.values, columns.status, _all(part, offset), offset, payloads
         )
+        readings.notes = notes_column(offset.size, columns.notes)
         return self._judge(
             readings,
             lambda row: names[int(codes[row])],
@@ -156,25 +166,42 @@ class Decoder:
             {},
         )
 
-    def _second_look(self, payload: bytes, err: Exception) -> Any:
-        """Decode a message that is no plain reading: a record, or a reading with a sentinel written as text."""
+    def _second_look(self, payload: bytes, err: Exception) -> tuple[Any, ValueNotes | None]:
+        """Decode a message that is no plain reading: a record, or a reading with values that are no plain numbers."""
         if not isinstance(err, msgspec.ValidationError):
             raise Refused("undecodable", str(err) or type(err).__name__) from err
         if (self._records or self._other_kinds) and (record := self._record(payload)) is not None:
-            return record
+            return record, None
         try:
-            row = self._lenient.decode(payload)
+            try:
+                return self._with_texts(self._texts.decode(payload))
+            except msgspec.ValidationError:
+                return self._value_by_value(self._loose.decode(payload))
         except msgspec.ValidationError as other:
-            raise Refused("contract", str(other).replace("float | str | null", "float | null")) from other
+            raise Refused("contract", str(other)) from other
         except (msgspec.MsgspecError, ValueError, RecursionError) as other:
             raise Refused("undecodable", str(other) or type(other).__name__) from other
+
+    def _with_texts(self, row: Any) -> tuple[Any, ValueNotes | None]:
+        """Read the values of a message that are texts."""
+        read = []
         for name in self.measured.values:
             value: object = getattr(row, name)
             if isinstance(value, str):
-                if value not in TEXT_SENTINELS:
-                    raise Refused("contract", f"Expected `float | null`, got `str` - at `$.{name}`") from err
-                setattr(row, name, None)
-        return row
+                read.append(read_text(name, value))
+                setattr(row, name, read[-1].number)
+        return row, ValueNotes.of(read)
+
+    def _value_by_value(self, loose: Any) -> tuple[Any, ValueNotes | None]:
+        """Read each value of a message, and say how those that are no plain numbers were taken."""
+        values = {name: read_json(name, bytes(getattr(loose, name))) for name in self.measured.values}
+        status, of_status = read_status(bytes(loose.status), self.measured.gridded)
+        values.update({name: value for name, value in of_status.items() if value.fault})
+        read = [value for value in of_status.values() if not value.fault]
+        notes = ValueNotes.of([*values.values(), *read])
+        numbers = {name: value.number for name, value in values.items()}
+        keys = {self.measured.id_field: self._id_of(loose), "observed_at": loose.observed_at}
+        return self._row(**keys, **numbers, status=status), notes
 
     def _record(self, payload: bytes) -> Record | None:
         """Decode a message as the record that its id field names; none where it is a reading, or has no such field.
@@ -196,10 +223,15 @@ class Decoder:
         return None
 
     def _columns_of(
-        self, part: int, offset: I64, rows: Sequence[Any], payloads: RawMessages
+        self,
+        part: int,
+        offset: I64,
+        rows: Sequence[Any],
+        payloads: RawMessages,
+        notes: Mapping[int, ValueNotes] = NO_NOTES,
     ) -> tuple[Readings, list[Reject]]:
         if self._records and any(isinstance(row, Record) for row in rows):
-            return self._with_records(part, offset, rows, payloads)
+            return self._with_records(part, offset, rows, payloads, notes)
         n = len(rows)
         station = np.fromiter(map(self._index.get, map(self._id_of, rows), repeat(UNKNOWN)), np.int32, n)
         observed = np.fromiter(map(self._times.__getitem__, [r.observed_at for r in rows]), np.int64, n)
@@ -210,6 +242,7 @@ class Decoder:
         refused = duplicate_keys(payloads, 2 * (4 + np.count_nonzero(~np.isnan(values), axis=1) + status_keys))
         self._times.forget()
         readings = Readings(station, observed, values, status, _all(part, offset), offset, payloads)
+        readings.notes = notes_column(n, notes)
         return self._judge(
             readings,
             lambda row: str(self._id_of(rows[row])),
@@ -218,13 +251,14 @@ class Decoder:
         )
 
     def _with_records(
-        self, part: int, offset: I64, rows: Sequence[Any], payloads: RawMessages
+        self, part: int, offset: I64, rows: Sequence[Any], payloads: RawMessages, notes: Mapping[int, ValueNotes]
     ) -> tuple[Readings, list[Reject]]:
         """Make columns of readings and records, in their order."""
         is_record = np.array([isinstance(row, Record) for row in rows], bool)
         plain, at = np.flatnonzero(~is_record), np.flatnonzero(is_record)
+        noted = {i: notes[row] for i, row in enumerate(plain.tolist()) if row in notes}
         readings, rejects = self._columns_of(
-            part, offset[plain], [rows[i] for i in plain.tolist()], InMemory(payloads.take(plain))
+            part, offset[plain], [rows[i] for i in plain.tolist()], InMemory(payloads.take(plain)), noted
         )
         people = record_readings(self.measured, [rows[i] for i in at.tolist()], _all(part, offset[at]), offset[at])
         people.payloads = InMemory(payloads.take(at))
@@ -243,6 +277,11 @@ class Decoder:
     ) -> tuple[Readings, list[Reject]]:
         """Set sentinels to NaN and part the readings that break the contract from those that keep it."""
         fast_path.mask_sentinels(readings.values, self._sentinels)
+        readings.values += 0.0  # of minus nought it makes nought, and of no other number another
+        if readings.notes is not None:
+            for row in np.flatnonzero(readings.notes != None).tolist():  # noqa: E711 - of each element
+                if readings.notes[row].fault and np.isnan(readings.values[row]).all():
+                    refused.setdefault(row, Refused("contract", readings.notes[row].fault))
         for row in np.flatnonzero(readings.observed == NO_TIME).tolist():
             refused.setdefault(row, Refused("contract", time_fault(row)))
         outside = (readings.observed < EARLIEST) | (readings.observed >= LATEST)

@@ -103,11 +103,11 @@ def _joined(texts: Sequence[str]) -> tuple[U8, I64]:
     return np.frombuffer(b"".join(encoded), np.uint8), np.cumsum([0, *map(len, encoded)], dtype=np.int64)
 
 
-def sentinel_rows(of_parameters: Sequence[Sequence[float]]) -> F64:
-    """Put the sentinels of each parameter in a row, with NaN behind them, which equals nothing."""
-    most = max(map(len, of_parameters), default=0)
-    return np.array([[*each, *[np.nan] * (most - len(each))] for each in of_parameters], np.float64).reshape(
-        len(of_parameters), most
+def sentinel_rows(of_values: Sequence[Sequence[float]]) -> F64:
+    """Put the sentinels of each value in a row, with NaN behind them, which equals nothing."""
+    most = max(map(len, of_values), default=0)
+    return np.array([[*each, *[np.nan] * (most - len(each))] for each in of_values], np.float64).reshape(
+        len(of_values), most
     )
 
 
@@ -235,8 +235,7 @@ def _number(text, at):
     if digits + places > MOST_DIGITS:
         return INVALID, 0.0, False
     number, whole = mantissa / POWERS[places], places == 0
-    signed = negative and not (whole and mantissa == 0)  # -0 is the whole number 0, -0.0 is not
-    return at, -number if signed else number, whole
+    return at, -number if negative and mantissa else number, whole
 
 
 @jitable
@@ -370,11 +369,11 @@ def _read(text, keys, key_bounds, names, bounds, table, plain, begins, ends, sta
 
 @compiled("void(float64[:, :], const float64[:, :])")
 def mask_sentinels(values: F64, wanted: F64) -> None:
-    """Set to NaN what is a sentinel of its parameter.
+    """Set to NaN what is a sentinel of its value.
 
     Args:
-        values: shape (n, 6 or more), Fortran order.
-        wanted: of ``sentinel_rows``, shape (6, most).
+        values: shape (n, V), Fortran order.
+        wanted: of ``sentinel_rows``, shape (V or less, most).
     """
     for p in range(wanted.shape[0]):
         for sentinel in wanted[p]:

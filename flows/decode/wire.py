@@ -9,6 +9,8 @@ from schemas.reading import Status
 
 ABSENT = float("nan")
 """Default of a value: a field that is absent and one that is null can be told apart by it."""
+NOTHING = msgspec.Raw()
+"""Likewise where values are left as they stand."""
 
 
 def wire_type(measured: Measured) -> Any:
@@ -18,22 +20,32 @@ def wire_type(measured: Measured) -> Any:
     >>> msgspec.json.decode(b'{"station_id":"a","observed_at":"","pm10":1}', type=wire_type(AIR)).pm10
     1.0
     """
-    return _type(measured, float | None)
+    return _type(measured, float | None, ABSENT, Status | dict[str, Status] | None, None)
 
 
-def lenient_type(measured: Measured) -> Any:
-    """Make the same type with texts in place of numbers allowed, to find sentinels such as "-"."""
-    return _type(measured, float | str | None)
+def text_type(measured: Measured) -> Any:
+    """Make the same type with texts allowed in place of numbers: what most odd messages hold."""
+    return _type(measured, float | str | None, ABSENT, Status | dict[str, Status] | None, None)
 
 
-def _type(measured: Measured, value: Any) -> Any:
+def loose_type(measured: Measured) -> Any:
+    """Make the same type with values and status as they stand in the message, to read each by itself.
+
+    >>> from schemas.measured import AIR
+    >>> bytes(msgspec.json.decode(b'{"station_id":"a","observed_at":"","pm10":"-"}', type=loose_type(AIR)).pm10)
+    b'"-"'
+    """
+    return _type(measured, msgspec.Raw, NOTHING, msgspec.Raw, NOTHING)
+
+
+def _type(measured: Measured, value: Any, absent: Any, status: Any, no_status: Any) -> Any:
     return msgspec.defstruct(
         "Reading",
         [
             (measured.id_field, str),
             ("observed_at", str),
-            *((name, value, ABSENT) for name in measured.values),
-            ("status", Status | dict[str, Status] | None, None),
+            *((name, value, absent) for name in measured.values),
+            ("status", status, no_status),
         ],
         gc=False,
     )

@@ -14,7 +14,7 @@ from flows.state.cadence import Cadence
 from flows.state.grid import Grid
 from flows.zone.plan import Lateness, ZonePlan, ZoneSettings
 from flows.zone.zone import DEFAULT, Zone
-from schemas.city import City, Parameter, WindowSettings
+from schemas.city import DEFAULT_SENTINELS, City, Parameter, WindowSettings
 from schemas.durations import minutes
 from schemas.measured import Instrument, Measured, Recorded
 from schemas.topics import KIND_FIELDS
@@ -102,6 +102,7 @@ class Flow:
         """
         ids = [instrument.id for instrument in self.instruments(city)]
         sentinels = [limit.sentinels for limit in self.limits(city)]
+        sentinels += [DEFAULT_SENTINELS] * len(self.measured.carried)
         return Decoder(self.measured, ids, sentinels, self.recorded, KIND_FIELDS if shared_input else ())
 
     def zone(self, city: City, name: str, settings: ZoneSettings = DEFAULT) -> Zone:

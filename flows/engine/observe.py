@@ -44,6 +44,8 @@ class RunObserver:
         self.dispositions: Counter[str] = Counter()
         self.passed_over = 0
         """Messages that another flow takes."""
+        self.noted: Counter[str] = Counter()
+        """Values of stored readings that were ``unreadable``, or ``texts`` of numbers."""
         self._prefix = f"{flow}: " if flow else ""
         self._as_json, self._looked = as_json, 0.0
         self._status = _status() if shown else None
@@ -51,7 +53,8 @@ class RunObserver:
             self._status.start()
 
     def landed(self, batch: LakeBatch) -> None:
-        """Count what became of messages, and show it now and then."""
+        """Count what became of messages and of values, and show it now and then."""
+        self.noted.update(batch.noted)
         newest = ""
         for (partition, disposition), count in batch.dispositions.items():
             newest = partition.topic
@@ -69,12 +72,20 @@ class RunObserver:
         total = self.dispositions.total()
         counts = {name: self.dispositions[name] for name in DISPOSITIONS}
         if self._as_json:
-            counts["other"] = self.passed_over
+            counts |= {
+                "other": self.passed_over,
+                "unreadable_values": self.noted["unreadable"],
+                "text_values": self.noted["texts"],
+            }
             print(json.dumps({"received": total, **counts, "seconds": round(seconds, 3), "stopped": stopped}))  # noqa: T201
             return
         became = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items())
         if self.passed_over:
             became += f"; {self.passed_over:,} of another flow passed over"
+        if self.noted["unreadable"]:
+            became += f"; values unreadable, and so missing: {self.noted['unreadable']:,}"
+        if self.noted["texts"]:
+            became += f"; values read from texts: {self.noted['texts']:,}"
         self.say(f"{total:,} readings in {seconds:.1f} s: {became}")
 
     def close(self) -> None:

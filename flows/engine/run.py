@@ -22,6 +22,7 @@ from flows.sources.files.source import FileSource, open_input
 from flows.sources.kafka.records import RecordDecoder
 from flows.sources.kafka.side_input import SideInputDecoder, SideInputSource
 from flows.sources.kafka.source import KafkaInput, KafkaSource
+from flows.sources.tables.column_map import load_map
 from schemas.city import City
 from schemas.durations import seconds
 from schemas.slots import SECOND_US
@@ -65,6 +66,7 @@ def run(flow: Flow, city: City, options: RunOptions, lake: Path, recovery: Path,
         BytewaxRuntimeError: a step failed; its cause says why.
     """
     stop, began = StopFlag(), time.monotonic()
+    city = with_map(flow, city, options)
     with contextlib.ExitStack() as held:
         held.callback(observer.close)
         held.enter_context(observer.logging())
@@ -120,6 +122,17 @@ def _add_topics(
         edges.topics = TopicSink([*flow.outputs, *dead], store, stop)
     elif options.output:
         edges.topics = NdjsonSink(Path(options.output), list(flow.outputs), identity, flow.name)
+
+
+def with_map(flow: Flow, city: City, options: RunOptions) -> City:
+    """Return the city with the limits of a run's column map, where it names any: it knows the source's instruments.
+
+    Raises:
+        ConfigurationError: the map cannot be read, or does not fit.
+    """
+    if options.map is None:
+        return city
+    return city.with_parameters(load_map(options.map, flow.measured).parameters)
 
 
 def group_of(flow: Flow) -> str:

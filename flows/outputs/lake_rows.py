@@ -13,7 +13,8 @@ from msgspec.structs import astuple
 from flows import arrays
 from flows.analyses.base import Column, Names, Nullable
 from flows.arrays import I32, I64
-from flows.decode.batch import InputPartition, OffsetRange, SourceBatch
+from flows.decode.batch import InputPartition, OffsetRange, Readings, SourceBatch
+from flows.decode.values import ValueNotes
 from flows.zone.result import Accepted, AcceptedRecord, ZoneResult
 from schemas.measured import Instrument, Measured
 from schemas.rejected import MAX_KEPT_BYTES, OTHER, REASONS, Reject
@@ -33,6 +34,7 @@ class LakeBatch:
         offsets: offsets read from each partition, counted at the source.
         dispositions: how many messages of a partition became what: stored, rejected, duplicate or too_late.
         waiting: zone and, by partition, how many of its readings are in the early buffer now.
+        noted: how many values of stored readings were ``unreadable``, and how many ``texts`` of numbers.
     """
 
     received: int
@@ -40,6 +42,7 @@ class LakeBatch:
     offsets: list[tuple[InputPartition, OffsetRange]] = field(default_factory=list)
     dispositions: Counter[tuple[InputPartition, str]] = field(default_factory=Counter)
     waiting: tuple[str, Counter[InputPartition]] | None = None
+    noted: Counter[str] = field(default_factory=Counter)
 
 
 class DeferredRows(NamedTuple):
@@ -115,6 +118,7 @@ class LakeRows:
             "received_at": np.full(len(readings), lake.received),
             **{name: Nullable(values[:, i], missing[:, i]) for i, name in enumerate(self._measured.values)},
             **{f"flag_{name}": accepted.flags[:, p] for p, name in enumerate(self._measured.gridded)},
+            "notes": _notes(readings, lake.noted),
             **_origin(readings.part, readings.offset, parts),
         }
         lake.rows.append((self._measured.table, self._batch(self._measured.table, columns, None)))
@@ -222,6 +226,18 @@ def ledger(entries: Sequence[dict[str, Any]]) -> pa.RecordBatch:
         else:
             columns.append(arrays.numbers(np.array(values, f"i{column.type.bit_width // 8}"), column.type))
     return pa.RecordBatch.from_arrays(columns, schema=schema.remove_metadata())
+
+
+def _notes(readings: Readings, noted: Counter[str]) -> pa.Array:
+    """Make the column of notes, and count the values behind them."""
+    if readings.notes is None:
+        return pa.nulls(len(readings), pa.string())
+    notes: list[ValueNotes | None] = readings.notes.tolist()
+    for note in notes:
+        if note is not None:
+            noted["unreadable"] += note.unreadable
+            noted["texts"] += note.texts
+    return arrays.anything([note and note.text for note in notes], pa.string())
 
 
 def _origin(part: I32, offset: I64, parts: Sequence[InputPartition]) -> dict[str, Column]:

@@ -96,6 +96,7 @@ def decode_columns(
         columns.observed[good],
         np.asfortranarray(columns.values[good]),
         columns.status[good],
+        {i: columns.notes[row] for i, row in enumerate(good.tolist()) if row in columns.notes} if columns.notes else {},
     )
     readings, rejects = decoder.columns(part, offset[good], legible, Subset(payloads, good))
     return readings, sorted(refused + rejects, key=lambda reject: reject.offset)

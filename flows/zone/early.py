@@ -13,6 +13,7 @@ import numpy as np
 
 from flows.arrays import B1, I32, I64
 from flows.decode.batch import InMemory, Readings, Record, concatenate, no_readings
+from flows.decode.values import ValueNotes, notes_column
 from flows.kernels.watermark import NO_ROW
 from flows.state.grid import second_of, slot_of
 from flows.zone.watermark import WatermarkTrace
@@ -136,6 +137,10 @@ class EarlyBuffer:
                 None if record is None else (record.kind.topic, msgspec.to_builtins(record.data))
                 for record in buffered.records.tolist()
             ]
+        if buffered.notes is not None:
+            state["notes"] = [
+                None if note is None else (note.text, note.unreadable, note.texts) for note in buffered.notes.tolist()
+            ]
         return state
 
     def restore(
@@ -163,8 +168,10 @@ class EarlyBuffer:
         if "records" in kept:
             records = _records(kept["records"], recorded)
             left |= is_record & np.array([record is None for record in records.tolist()], bool)
+        noted = {row: ValueNotes(*note) for row, note in enumerate(kept.get("notes", ())) if note is not None}
+        notes = notes_column(station.size, noted)
         everyone = Readings(
-            station, observed, values, status, part, offset, InMemory(kept["texts"], envelopes), records
+            station, observed, values, status, part, offset, InMemory(kept["texts"], envelopes), records, notes
         )
         self.readings, self._bytes = _kept(everyone.take(~left))
         self._since = kept["since"][~left]

@@ -32,8 +32,8 @@ from schemas.slots import NEVER
 from schemas.snapshots import check_version
 
 VERSION = 3
-"""Of the snapshot: 2 keeps analyses as pages by name, and early readings by the name of their partition; 3 keeps how
-much of their messages was cut."""
+"""Of the snapshot: 2 keeps analyses as pages by name, and early readings by the name of their partition; 3 keeps what
+fails on each side, first and second values, and of early readings their notes and how much of a message was cut."""
 DEFAULT = ZoneSettings()
 SLOWEST_SLOTS = 60
 """The longest cadence. The grid's shape follows the city file's lengths alone, so that an instrument of any cadence may

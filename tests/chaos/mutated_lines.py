@@ -81,7 +81,7 @@ class Ways:
     """Both ways of decoding, over the same instruments."""
 
     def __init__(self, instruments: Sequence[str]) -> None:
-        sentinels = [limit.sentinels for limit in load_city(None).limits()]
+        sentinels = [[-999.0]] * len(AIR.values)
         self._fast, self._slow = (Decoder(AIR, instruments, sentinels, [REPORTS], OTHER_KINDS) for _ in range(2))
         self._scanner = fast_path.Scanner(list(instruments), AIR)
 
@@ -157,7 +157,13 @@ def _of_readings(fast: Readings, slow: Readings) -> str:
         return "records are there in one way alone"
     if fast.records is not None and slow.records is not None and fast.records.tolist() != slow.records.tolist():
         return "records differ"
+    if _notes(fast) != _notes(slow):
+        return f"notes: fast {_notes(fast)!r}, slow {_notes(slow)!r}"
     return ""
+
+
+def _notes(readings: Readings) -> list[object]:
+    return [] if readings.notes is None else readings.notes.tolist()
 
 
 def _of_rejects(fast: Sequence[Reject], slow: Sequence[Reject]) -> str:

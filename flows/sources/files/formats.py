@@ -3,21 +3,24 @@
 A new kind is a reader and an entry of ``FORMATS``.
 """
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from flows.decode.decoder import Decoder
 from flows.sources.base import Place, Reader, SortedReader
 from flows.sources.files.lines import LineSplitter, open_bytes
-from flows.sources.files.ndjson import NdjsonReader
+from flows.sources.files.ndjson import NdjsonReader, is_whole
 from flows.sources.files.parquet import ParquetReader
 from flows.sources.tables.column_map import ColumnMap, Layout, known_maps
 from flows.sources.tables.long import LongReader
 from flows.sources.tables.wide import WideReader
 from schemas.errors import ConfigurationError
 
+log = logging.getLogger("cityair")
 BATCH_ROWS = 32_768
 """Many, because a batch is evaluated as a whole; what is left of it in the cache matters less."""
 PARQUET_BATCH_ROWS = 65_536
@@ -69,9 +72,18 @@ class InputFile:
 
 
 def _open_ndjson(file: InputFile, part: int, decoder: Decoder, place: Place) -> Reader:
-    offset = place["offset"]
-    lines = LineSplitter(open_bytes(file.path, offset), offset, unended=bool(place["unended"]))
+    offset, unended = place["offset"], bool(place["unended"])
+    whole = partial(_is_ended, file.path) if file.seekable else lambda _: True
+    lines = LineSplitter(open_bytes(file.path, offset), offset, unended=unended, whole=whole)
     return NdjsonReader(lines, part, decoder, place)
+
+
+def _is_ended(path: Path, line: bytes) -> bool:
+    """Say whether a last line without its newline is whole; where it is not, its writer is still at it."""
+    if is_whole(line):
+        return True
+    log.warning("%s: its last line has no end and is not whole JSON; it waits for the next start", path)
+    return False
 
 
 def _open_table(file: InputFile, part: int, decoder: Decoder, place: Place) -> Reader:

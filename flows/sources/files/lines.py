@@ -4,6 +4,7 @@ import gzip
 import os
 import select
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -128,7 +129,7 @@ class Chunk(NamedTuple):
 
 
 class LineSplitter:
-    r"""Cuts bytes into chunks of whole lines. The last line may lack its newline.
+    r"""Cuts bytes into chunks of whole lines. The last line may lack its newline, if it is whole all the same.
 
     One buffer is filled again and again: fresh memory for each read would cost more than reading the file into it.
 
@@ -143,11 +144,20 @@ class LineSplitter:
         source: where the bytes come from, already at ``offset``.
         offset: where reading begins.
         unended: the line before ``offset`` lacked its newline when it was read; should the file have grown since,
-            the newline that comes first belongs to it.
+            the line end that comes first belongs to it.
+        whole: says whether a last line without its newline is whole; one that is not, or is too large, is left where
+            it lies, for whoever writes it has not ended it yet. By default each is whole.
     """
 
-    def __init__(self, source: ByteSource, offset: int = 0, *, unended: bool = False) -> None:
-        self._source = source
+    def __init__(
+        self,
+        source: ByteSource,
+        offset: int = 0,
+        *,
+        unended: bool = False,
+        whole: Callable[[bytes], bool] = lambda _: True,
+    ) -> None:
+        self._source, self._whole = source, whole
         self.offset = offset
         self.unended = unended
         self._buffer = bytearray()
@@ -191,9 +201,9 @@ class LineSplitter:
         self._ended = read == 0
         if read and self.unended:
             self.unended = False
-            if self._buffer[0] == NEWLINE:
-                self._begin = 1
-                self.offset += 1
+            end = next((len(mark) for mark in (b"\n", b"\r\n") if self._buffer.startswith(mark)), 0)
+            self._begin += end
+            self.offset += end
         return read is not None
 
     def _cut(self, end: int, rows: int) -> Chunk:
@@ -219,19 +229,20 @@ class LineSplitter:
         return self._take(end, data, count)
 
     def _last(self) -> Chunk | None:
-        """Take the last line, which lacks its newline."""
-        if self._begin == self._end:
+        """Take the last line, which lacks its newline, unless it is not whole."""
+        line = bytes(self._buffer[self._begin : self._end])
+        if not line or not self._whole(line):
             return None
         self.unended = True
-        return self._take(self._end, bytes(self._buffer[self._begin : self._end]) + b"\n", 1)
+        return self._take(self._end, line + b"\n", 1)
 
     def _take(self, end: int, data: bytes, lines: int, too_large: int = 0) -> Chunk:
         begin, self.offset = self.offset, self.offset + end - self._begin
         self._begin = end
         return Chunk(begin, self.offset, data, lines, too_large)
 
-    def _pass_over(self, size: int) -> Chunk:
-        """Drop the rest of a line that is too large, and return its head and length."""
+    def _pass_over(self, size: int) -> Chunk | None:
+        """Drop the rest of a line that is too large, and return its head and length; None where it is not whole."""
         assert self._large is not None
         head, length = self._large
         at = -1
@@ -243,6 +254,9 @@ class LineSplitter:
             at = self._buffer.find(b"\n", 0, self._end)
             length += at if at >= 0 else self._end
         self._large = None
+        if at < 0 and not self._whole(head):
+            self._begin = self._end
+            return None
         self.unended = at < 0
         self._begin = at + 1
         begin, self.offset = self.offset, self.offset + length + (at >= 0)

@@ -1,5 +1,7 @@
 """NDJSON as input: a line is a message of the wire."""
 
+import msgspec
+
 from flows.decode.batch import no_readings
 from flows.decode.decoder import Decoder
 from flows.sources.base import START, Block, Place, block, too_large
@@ -38,3 +40,16 @@ class NdjsonReader:
     def pause(self) -> None:
         """Release what the operating system lends."""
         self._lines.pause()
+
+
+def is_whole(line: bytes) -> bool:
+    """Say whether a line is whole JSON, whatever it holds.
+
+    >>> is_whole(b'{"pm10":41}'), is_whole(b'{"pm10":4')
+    (True, False)
+    """
+    try:
+        msgspec.json.decode(line)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return False
+    return True

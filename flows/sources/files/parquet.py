@@ -15,12 +15,14 @@ from flows import arrays
 from flows.arrays import F64, I32, I64, U8, Whole
 from flows.decode.batch import RawMessages
 from flows.decode.decoder import Columns, Decoder
+from flows.decode.values import NOT_MEASURED, LooseValue, ValueNotes, read_text, unreadable
 from flows.sources.base import START, Block, Place, block, decode_columns
 from flows.sources.tables.timestamps import UNIX_RANGE_S, read_timestamps
 from schemas.errors import ConfigurationError
 from schemas.measured import Measured
 from schemas.slots import EPOCH, MILLISECOND_US, SECOND_US
 
+NUMBERS = (pa.types.is_floating, pa.types.is_integer, pa.types.is_decimal, pa.types.is_null)
 UNIT_US = {"us": 1, "ms": MILLISECOND_US, "s": SECOND_US}
 
 
@@ -131,9 +133,9 @@ def _check(path: Path, schema: pa.Schema, measured: Measured) -> list[str]:
     if not values:
         raise ConfigurationError(f"{path}: no column holds a value; name some of {', '.join(measured.values)}")
     for column in values:
-        kind = schema.field(column).type
-        if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind)):
-            raise refuse(column, f"must hold numbers, not {kind}")
+        kind = _decoded(schema.field(column).type)
+        if not (_is_text(kind) or any(of(kind) for of in NUMBERS)):
+            raise refuse(column, f"must hold numbers, or texts of numbers, not {kind}")
     if "status" in schema.names and not pa.types.is_integer(schema.field("status").type):
         raise refuse("status", f"must hold integers, not {schema.field('status').type}")
     return [measured.id_field, "observed_at", *values, *(["status"] if "status" in schema.names else [])]
@@ -159,22 +161,44 @@ def _columns(batch: pa.RecordBatch, measured: Measured) -> tuple[Columns, dict[i
     n = batch.num_rows
     faults: dict[int, str] = {}
     observed = _observed(batch.column("observed_at"), faults)
+    noted: dict[int, list[LooseValue]] = {}
     values: F64 = np.full((n, len(measured.values)), np.nan, order="F")
     for j, name in enumerate(measured.values):
         if name in batch.schema.names:
-            column = batch.column(name)
-            if not pa.types.is_float64(column.type):
-                column = pc.cast(column, pa.float64(), safe=False)
-            values[:, j] = arrays.plain(column, np.float64, np.nan)
-            for row in np.flatnonzero(np.isinf(values[:, j])).tolist():
-                faults.setdefault(row, f"Expected a number, got '{values[row, j]}' - at column `{name}`")
+            values[:, j] = _numbers(batch.column(name), name, noted)
     status: U8 = np.zeros((n, len(measured.gridded)), np.uint8)
     if "status" in batch.schema.names:
         codes: I64 = arrays.plain(pc.cast(batch.column("status"), pa.int64(), safe=False), np.int64)
         for row in np.flatnonzero((codes < 0) | (codes > 255)).tolist():
             faults.setdefault(row, f"Expected an instrument status, got '{codes[row]}' - at column `status`")
         status[:] = codes.astype(np.uint8)[:, None]
-    return Columns(_coded(batch.column(measured.id_field)), observed, values, status), faults
+    notes = {row: note for row, each in noted.items() if (note := ValueNotes.of(each)) is not None}
+    return Columns(_coded(batch.column(measured.id_field)), observed, values, status, notes), faults
+
+
+def _numbers(column: pa.Array, name: str, noted: dict[int, list[LooseValue]]) -> F64:
+    """Return a column of values, shape (n,): NaN where null or no number; and add what is to be noted, by row."""
+    if _is_text(_decoded(column.type)):
+        coded = column if pa.types.is_dictionary(column.type) else pc.dictionary_encode(column)
+        texts: list[str | None] = coded.dictionary.to_pylist()
+        read = [LooseValue(NOT_MEASURED) if text is None else read_text(name, text) for text in texts]
+        read.append(LooseValue(NOT_MEASURED))  # of a null
+        codes = pc.fill_null(pc.cast(coded.indices, pa.int64()), len(read) - 1).to_numpy()
+        for row in np.flatnonzero(np.array([bool(value.note) for value in read])[codes]).tolist():
+            noted.setdefault(row, []).append(read[codes[row]])
+        of_texts: F64 = np.array([value.number for value in read])[codes]
+        return of_texts
+    if not pa.types.is_float64(column.type):
+        column = pc.cast(column, pa.float64(), safe=False)
+    numbers: F64 = arrays.plain(column, np.float64, np.nan)
+    infinite = np.isinf(numbers)
+    if not infinite.any():
+        return numbers
+    for row in np.flatnonzero(infinite).tolist():
+        fault = f"Expected a number, got '{numbers[row]}' - at column `{name}`"
+        noted.setdefault(row, []).append(LooseValue(NOT_MEASURED, unreadable(name, f"{numbers[row]}"), fault))
+    finite: F64 = np.where(infinite, np.nan, numbers)
+    return finite
 
 
 def _coded(column: pa.Array) -> tuple[list[str | None], I32]:

@@ -1,7 +1,7 @@
 """Cells of rows, all texts, to numbers, times, stations and status: whole columns at once.
 
-A column of measured air holds few different texts, so each is read once and then looked up. A cell that cannot be
-read is a fault of its row alone.
+A column of measured air holds few different texts, so each is read once and then looked up. A value that cannot be
+read costs itself alone, and is noted; any other such cell is a fault of its row.
 """
 
 import csv
@@ -12,12 +12,15 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from flows.arrays import B1, F64, I32, I64, U8
+from flows.decode.values import NOT_MEASURED, LooseValue, ValueNotes, quoted, unreadable, unreadable_status
 from flows.sources.tables.column_map import Layout, StationColumn, StatusColumn, TimeColumn
 from flows.sources.tables.numbers import to_floats
 from flows.sources.tables.timestamps import read_timestamps
 
 Faults = dict[int, str]
 """What is wrong with a row, by its number; the first fault of several."""
+A_NUMBER, A_STATUS = "a number", "an instrument status"
+"""What is expected of a cell."""
 
 
 class Cells:
@@ -32,11 +35,13 @@ class Cells:
         rows: how many.
         faults: rows that do not have the right number of columns, and what was found while reading; the cells of
             the former are empty.
+        noted: values that cannot be read, by row.
     """
 
     def __init__(self, columns: dict[str, pa.Array], rows: int, faults: Faults | None = None) -> None:
         self._columns, self.rows = columns, rows
         self.faults: Faults = {} if faults is None else faults
+        self.noted: dict[int, list[LooseValue]] = {}
         self._coded: dict[str, tuple[list[str], I32]] = {}
 
     def coded(self, column: str) -> tuple[list[str], I32]:
@@ -55,8 +60,21 @@ class Cells:
     def fault(self, bad: B1, expected: str, column: str, texts: list[str], codes: I32) -> None:
         """Note the rows of ``bad``, unless they have a fault already."""
         for row in np.flatnonzero(bad).tolist():
+            self.faults.setdefault(row, _fault(expected, texts[codes[row]], column))
+
+    def note(self, bad: B1, name: str, column: str, expected: str = A_NUMBER) -> None:
+        """Note that a value, or its status, cannot be read in the rows of ``bad``."""
+        texts, codes = self.coded(column)
+        write = unreadable if expected == A_NUMBER else unreadable_status
+        for row in np.flatnonzero(bad).tolist():
             got = texts[codes[row]]
-            self.faults.setdefault(row, f"Expected {expected}, got {got[:64]!r} - at column `{column}`")
+            value = LooseValue(NOT_MEASURED, write(name, quoted(got)), _fault(expected, got, column))
+            self.noted.setdefault(row, []).append(value)
+
+    def notes(self) -> dict[int, ValueNotes]:
+        """Return what is to be noted of each row that has no fault."""
+        noted = {row: ValueNotes.of(values) for row, values in self.noted.items() if row not in self.faults}
+        return {row: notes for row, notes in noted.items() if notes is not None}
 
 
 def cut_cells(data: bytes, lines: int, names: list[str], layout: Layout, delimiter: str) -> Cells:
@@ -108,14 +126,15 @@ def _cut_one_by_one(data: bytes, names: list[str], needed: dict[str, str], encod
     return Cells(columns, len(rows), faults)
 
 
-def read_numbers(cells: Cells, column: str, missing: tuple[str | float, ...], rows: B1 | None = None) -> F64:
-    """Read a column of numbers, shape (n,): NaN where one of ``missing``, empty, or at fault.
+def read_numbers(cells: Cells, column: str, missing: tuple[str | float, ...], name: str, rows: B1 | None = None) -> F64:
+    """Read a column of numbers, shape (n,): NaN where one of ``missing``, empty, or no number, which is noted.
 
     Args:
         cells: the rows.
         column: its name.
         missing: texts and numbers that mean *not measured*.
-        rows: the only rows that may be at fault, shape (n,); None for all.
+        name: of the value.
+        rows: the only rows that hold this value, shape (n,); None for all.
     """
     texts, codes = cells.coded(column)
     values, bad = to_floats(texts, _texts_of(missing))
@@ -123,12 +142,12 @@ def read_numbers(cells: Cells, column: str, missing: tuple[str | float, ...], ro
     if sentinels:
         values[np.isin(values, sentinels)] = np.nan
     if bad.any():
-        cells.fault(bad[codes] if rows is None else bad[codes] & rows, "a number", column, texts, codes)
+        cells.note(bad[codes] if rows is None else bad[codes] & rows, name, column)
     return values[codes]
 
 
-def read_status(cells: Cells, column: str, rule: StatusColumn, missing: tuple[str | float, ...]) -> U8:
-    """Read a column of instrument status, shape (n,): 0 where empty or at fault."""
+def read_status(cells: Cells, column: str, rule: StatusColumn, missing: tuple[str | float, ...]) -> tuple[U8, B1]:
+    """Read a column of instrument status, shape (n,): 0 where empty or none; and where it is none, shape (n,)."""
     texts, codes = cells.coded(column)
     absent = _texts_of(missing)
     status = np.zeros(len(texts), np.uint8)
@@ -140,9 +159,7 @@ def read_status(cells: Cells, column: str, rule: StatusColumn, missing: tuple[st
             bad[i] = text not in absent
         else:
             status[i] = int(text)
-    if bad.any():
-        cells.fault(bad[codes], "an instrument status", column, texts, codes)
-    return status[codes]
+    return status[codes], bad[codes]
 
 
 def read_stations(cells: Cells, rule: StationColumn) -> tuple[list[str | None], I32]:
@@ -166,3 +183,7 @@ def read_times(cells: Cells, rule: TimeColumn) -> I64:
 
 def _texts_of(missing: tuple[str | float, ...]) -> set[str]:
     return {text for text in missing if isinstance(text, str)} | {""}
+
+
+def _fault(expected: str, got: str, column: str) -> str:
+    return f"Expected {expected}, got {got[:64]!r} - at column `{column}`"

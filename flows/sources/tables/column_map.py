@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from flows.resources import shipped
+from schemas.city import read_parameters
 from schemas.durations import Duration, seconds
 from schemas.errors import ConfigurationError
 from schemas.measured import AIR, Measured
@@ -270,6 +271,8 @@ class ColumnMap(Struct, frozen=True):
     """Pattern and layout; without a layout such files are left out."""
     base: Layout | None
     """For files that fit no pattern."""
+    parameters: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Limits that fit the instruments of this source, before those of the city file: its tables ``[parameters.…]``."""
 
     def skips(self, topic: str) -> bool:
         """Whether a file is left out."""
@@ -309,7 +312,8 @@ def parse(toml: bytes, name: str, measured: Measured = AIR) -> ColumnMap:
     """
     try:
         raw = msgspec.toml.decode(toml)
-        entries = raw.pop("files", [])
+        entries, parameters = raw.pop("files", []), raw.pop("parameters", {})
+        read_parameters(parameters)
         if not isinstance(entries, list):
             raise ValueError("files: write [[files]], once for each pattern")
         base = _layout(raw, "", measured) if "values" in raw or not entries else None
@@ -319,7 +323,7 @@ def parse(toml: bytes, name: str, measured: Measured = AIR) -> ColumnMap:
             pattern = convert({key: entry[key] for key in ("match", "skip") if key in entry}, FilePattern, where)
             own = {key: part for key, part in entry.items() if key not in ("match", "skip")}
             files.append((pattern.match, None if pattern.skip else _layout(_merge(raw, own), f"{where}: ", measured)))
-        return ColumnMap(name, files, base)
+        return ColumnMap(name, files, base, parameters)
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError, TypeError, AttributeError) as err:
         raise MapError(f"{name}: {re.sub(r' - at `[$]`', '', str(err))}") from err
 

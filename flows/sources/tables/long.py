@@ -14,18 +14,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from flows.arrays import B1, F64, I32, I64, U8, Whole
+from flows.arrays import B1, F64, I32, I64, U8, Objects, Whole
 from flows.decode.batch import RawMessages, no_readings
 from flows.decode.decoder import Columns, Decoder
+from flows.decode.values import LooseValue, ValueNotes
 from flows.sources.base import START, Block, block, decode_columns, too_large
 from flows.sources.files.lines import Chunk
-from flows.sources.tables.cells import read_numbers, read_stations, read_status, read_times
+from flows.sources.tables.cells import A_STATUS, read_numbers, read_stations, read_status, read_times
 from flows.sources.tables.column_map import Layout
 from flows.sources.tables.rows import RowSplitter
-
-Objects = NDArray[np.object_]
 
 JOIN_ROWS = 4096
 """How far below its first row, in rows of the file, a reading may still gain values. The Seoul files have the rows of a
@@ -51,6 +49,8 @@ class LongRows(NamedTuple):
     """Its bytes."""
     fault: Objects
     """What is wrong with it, a text; None otherwise."""
+    noted: Objects
+    """Values of it that cannot be read, a list of one or two; None otherwise."""
     too_large: B1
 
     def select(self, rows: B1) -> "LongRows":
@@ -66,7 +66,8 @@ class LongReader:
     """Reads a CSV or TSV file in long form; an offset is the number of a reading, from 0, by its first row.
 
     Rows of one station and time make one reading if they stand within ``JOIN_ROWS`` rows of the first of them; a row
-    that repeats an item, or cannot be read, is a message of its own. This does not depend on how the file is cut. Its
+    that repeats an item, or of which more than the value cannot be read, is a message of its own. This does not depend
+    on how the file is cut. Its
     place is always the start, because how rows were joined cannot be seen from the middle.
 
     Args:
@@ -124,18 +125,25 @@ class LongReader:
         value = np.full(cells.rows, np.nan)
         for name, rule in layout.values.items():
             of_item = item == self._measured.values.index(name)
-            sent = read_numbers(cells, long.value, layout.missing + rule.missing, of_item)
+            sent = read_numbers(cells, long.value, layout.missing + rule.missing, name, of_item)
             value[of_item] = sent[of_item] * rule.scale + rule.offset
         status = np.zeros(cells.rows, np.uint8)
         if long.status is not None:
-            status = read_status(cells, long.status, layout.status, layout.missing)
+            status, bad = read_status(cells, long.status, layout.status, layout.missing)
+            value[bad] = np.nan
+            for name in layout.values:
+                cells.note(bad & (item == self._measured.values.index(name)), name, long.status, A_STATUS)
         fault = np.full(cells.rows, None, object)
         fault[list(cells.faults)] = list(cells.faults.values())
         alone = np.zeros(cells.rows, bool)
         alone[list(cells.faults)] = True
+        noted = np.full(cells.rows, None, object)
+        for at, values in cells.noted.items():
+            noted[at] = values
         row = np.arange(self._rows_read, self._rows_read + cells.rows)
         line = np.array(chunk.data.split(b"\n")[:-1], object)
-        read = LongRows(row, station, observed, item, value, status, alone, line, fault, np.zeros(cells.rows, bool))
+        large = np.zeros(cells.rows, bool)
+        read = LongRows(row, station, observed, item, value, status, alone, line, fault, noted, large)
         mapped = item >= 0  # an item that the map does not name is passed over, like an unknown column
         mapped[misshapen] = True
         return read if mapped.all() else read.select(mapped)
@@ -151,6 +159,7 @@ class LongReader:
             alone=np.ones(1, bool),
             line=np.array([chunk.data], object),
             fault=np.array([too_large(self._part, 0, chunk).detail], object),
+            noted=np.full(1, None, object),
             too_large=np.ones(1, bool),
         )
 
@@ -173,13 +182,23 @@ class LongReader:
         values[message[named], rows.item[named]] = rows.value[named]
         gridded = named & (rows.item < len(measured.gridded))
         status[message[gridded], rows.item[gridded]] = rows.status[gridded]
-        columns = Columns((list(self._stations), rows.station[begin]), rows.observed[begin], values, status)
+        notes = _notes(rows, message)
+        columns = Columns((list(self._stations), rows.station[begin]), rows.observed[begin], values, status, notes)
         faults = {int(message[i]): text for i, text in enumerate(rows.fault.tolist()) if text is not None}
         payloads = MultiLine(rows.line, message, count)
         readings, rejects = decode_columns(self._decoder, self._part, first, columns, payloads, faults)
         large = set((first + message[rows.too_large]).tolist())
         rejects = [r._replace(reason="too_large") if r.offset in large else r for r in rejects]
         return block(readings, rejects, first, self._messages_made, self.place)
+
+
+def _notes(rows: LongRows, message: I64) -> dict[int, ValueNotes]:
+    """What is to be noted of each message, given the message of each row."""
+    of_message: dict[int, list[LooseValue]] = {}
+    for at in np.flatnonzero(rows.noted != None).tolist():  # noqa: E711 - of each element
+        of_message.setdefault(int(message[at]), []).extend(rows.noted[at])
+    noted = {number: ValueNotes.of(values) for number, values in of_message.items()}
+    return {number: notes for number, notes in noted.items() if notes is not None}
 
 
 class MultiLine(RawMessages):

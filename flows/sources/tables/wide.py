@@ -8,7 +8,7 @@ from flows.arrays import F64, U8
 from flows.decode.batch import InMemory, no_readings
 from flows.decode.decoder import Columns, Decoder
 from flows.sources.base import START, Block, Place, block, decode_columns, too_large
-from flows.sources.tables.cells import Cells, read_numbers, read_stations, read_status, read_times
+from flows.sources.tables.cells import A_STATUS, Cells, read_numbers, read_stations, read_status, read_times
 from flows.sources.tables.column_map import Layout, RowMap
 from flows.sources.tables.rows import RowSplitter
 from schemas.measured import Measured
@@ -56,21 +56,27 @@ class WideReader:
 
 
 def read_wide(cells: Cells, row_map: RowMap, measured: Measured) -> Columns:
-    """Read rows in wide form as typed columns; what cannot be read is noted in the faults of ``cells``."""
+    """Read rows in wide form as typed columns; rows that cannot be read are noted in the faults of ``cells``."""
     station = read_stations(cells, row_map.station)
     observed = read_times(cells, row_map.time)
     values: F64 = np.full((cells.rows, len(measured.values)), np.nan, order="F")
     status: U8 = np.zeros((cells.rows, len(measured.gridded)), np.uint8)
     if row_map.status.column is not None:
-        status[:] = read_status(cells, row_map.status.column, row_map.status, row_map.missing)[:, None]
+        column = row_map.status.column
+        codes, bad = read_status(cells, column, row_map.status, row_map.missing)
+        cells.fault(bad, A_STATUS, column, *cells.coded(column))
+        status[:] = codes[:, None]
     for name, rule in row_map.values.items():
         missing = row_map.missing + rule.missing
-        sent = [read_numbers(cells, column, missing) for column in rule.sources]
-        values[:, measured.values.index(name)] = _mean(sent) * rule.scale + rule.offset
+        sent = [read_numbers(cells, column, missing, name) for column in rule.sources]
+        value = _mean(sent) * rule.scale + rule.offset
         if rule.status is not None:
-            column = read_status(cells, rule.status, row_map.status, row_map.missing)
-            status[:, measured.gridded.index(name)] = column
-    return Columns(station, observed, values, status)
+            codes, bad = read_status(cells, rule.status, row_map.status, row_map.missing)
+            cells.note(bad, name, rule.status, A_STATUS)
+            value = np.where(bad, np.nan, value)
+            status[:, measured.gridded.index(name)] = codes
+        values[:, measured.values.index(name)] = value
+    return Columns(station, observed, values, status, cells.notes())
 
 
 def _mean(sent: list[F64]) -> F64:

@@ -31,7 +31,7 @@ HOSTILE = [
     (b"[" * 100_000, "contract"),
     (b'{"x":' * 20_000, "undecodable"),
     (f'{{"station_id": "a", {AT}, "pm10": NaN}}'.encode(), "undecodable"),
-    (f'{{"station_id": "a", {AT}, "pm10": "12"}}'.encode(), "contract"),
+    (f'{{"station_id": "a", {AT}, "pm10": "12#"}}'.encode(), "contract"),
     (f'{{"station_id": "a", {AT}, "pm10": 1, "pm10": 2}}'.encode(), "contract"),
     (f'{{"station_id": "../../x", {AT}, "pm10": 1}}'.encode(), "unknown_station"),
     (f'{{"station_id": "", {AT}, "pm10": 1}}'.encode(), "unknown_station"),

@@ -15,8 +15,9 @@ DAY = InputPartition("day.ndjson", 0)
 HUNDRED = {"stored": 90_000, "rejected": 7, "duplicate": 2, "too_late": 1}
 
 
-def land(observer, **counts):
-    observer.landed(LakeBatch(7, dispositions=Counter({(DAY, name): count for name, count in counts.items()})))
+def land(observer, noted=(), **counts):
+    dispositions = Counter({(DAY, name): count for name, count in counts.items()})
+    observer.landed(LakeBatch(7, dispositions=dispositions, noted=Counter(noted)))
 
 
 def test_the_closing_line_says_what_became_of_the_input(capsys):
@@ -35,7 +36,8 @@ def test_the_closing_line_as_json_is_the_only_thing_on_stdout(capsys):
     observer.ended(1.2345, stopped=True)
     out, err = capsys.readouterr()
     assert err == ""
-    assert json.loads(out) == {"received": 90_010, **HUNDRED, "other": 0, "seconds": 1.234, "stopped": True}
+    values = {"unreadable_values": 0, "text_values": 0}
+    assert json.loads(out) == {"received": 90_010, **HUNDRED, "other": 0, **values, "seconds": 1.234, "stopped": True}
 
 
 def test_what_another_flow_takes_is_passed_over_and_none_of_the_readings(capsys):
@@ -46,6 +48,19 @@ def test_what_another_flow_takes_is_passed_over_and_none_of_the_readings(capsys)
     assert err.startswith("3 readings in 0.1 s: 3 stored")
     assert err.endswith("; 1,200 of another flow passed over\n")
     assert (json.loads(out)["received"], json.loads(out)["other"]) == (3, 1200)
+
+
+def test_values_that_cannot_be_read_are_counted_beside_the_readings_that_had_them(capsys):
+    for observer in (RunObserver(), RunObserver(as_json=True)):
+        land(observer, stored=3, noted={"unreadable": 1000, "texts": 1})
+        land(observer, stored=1, noted={"unreadable": 234})
+        observer.ended(0.1, stopped=False)
+    out, err = capsys.readouterr()
+    assert err == (
+        "4 readings in 0.1 s: 4 stored, 0 rejected, 0 duplicate, 0 too late"
+        "; values unreadable, and so missing: 1,234; values read from texts: 1\n"
+    )
+    assert (json.loads(out)["unreadable_values"], json.loads(out)["text_values"]) == (1234, 1)
 
 
 def test_nothing_read_is_nothing_of_each(capsys):

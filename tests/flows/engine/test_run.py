@@ -83,6 +83,48 @@ def test_a_signal_stops_a_run_and_the_next_goes_on(place, monkeypatch):
     audit(place / "lake").require()
 
 
+def test_one_bad_cell_is_noted_in_the_lake_and_counted_at_the_end(place, capsys):
+    (place / "in.ndjson").write_text(
+        lines(1, 100)
+        + line("a", 100, pm10="통신장애", pm25=12.0, temperature=-999)
+        + line("b", 100, pm10="41", pm25="", o3="<0.002", humidity=50.0)
+        + line("c", 100, pm10="34.2#")
+        + line("d", 100, pm10=None)
+    )
+    run(place, "lake", RunObserver())
+    assert capsys.readouterr().err.endswith(
+        ": 399 stored, 1 rejected, 0 duplicate, 0 too late"
+        "; values unreadable, and so missing: 3; values read from texts: 1\n"
+    )
+    with catalog.connect(place / "lake") as con:
+        rows = con.execute("SELECT pm10, pm25, temperature, notes FROM air_readings WHERE koff >= 396 ORDER BY koff")
+        assert rows.fetchall() == [
+            (None, 12.0, None, 'pm10: "통신장애" is no number'),
+            (41.0, None, None, 'pm10: text "41" read; pm25: "" is no number; o3: "<0.002" is no number'),
+            (None, None, None, None),
+        ]
+        assert con.execute("SELECT count(notes) FROM air_readings").fetchone() == (2,)
+        assert con.execute("SELECT koff, reason FROM rejects").fetchall() == [(398, "contract")]
+    audit(place / "lake").require()
+
+
+def test_the_limits_of_a_column_map_hold_before_those_of_the_city(place):
+    (place / "map.toml").write_text(
+        '[station]\ncolumn = "id"\n[time]\ncolumn = "t"\nformat = "unix"\n[values]\nno2 = { column = "NO2" }\n'
+        "[parameters.no2]\nfail = [-0.2, 2.0]\nsuspect = [-0.1, 0.2]\n"
+    )
+    noise = "".join(f"a,{1_772_323_200 + 60 * i},{-0.0505 + 0.001 * i:.4f}\n" for i in range(120))
+    (place / "in.csv").write_text("id,t,NO2\n" + noise)
+    options = RunOptions(str(place / "in.csv"), str(place / "map.toml"))
+    flags = {}
+    for name in ("lake", "cut"):
+        run_module.run(FLOW, city_of(place), options, place / name, place / f"{name}-s", RunObserver())
+        with catalog.connect(place / name) as con:
+            flags[name] = dict(con.execute("SELECT flag_no2, count(*) FROM air_readings GROUP BY ALL").fetchall())
+        (place / "map.toml").write_text((place / "map.toml").read_text().partition("[parameters")[0])
+    assert flags == {"lake": {1: 120}, "cut": {4: 41, 3: 5, 1: 74}}
+
+
 def test_an_input_that_is_not_there_is_refused_before_anything_is_made(place):
     with pytest.raises(ConfigurationError, match=r"nowhere\.ndjson"):
         run_module.run(

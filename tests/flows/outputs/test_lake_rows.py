@@ -53,7 +53,7 @@ def check(landing):
         assert isinstance(batch, pa.RecordBatch)
         assert batch.schema.equals(TABLES[name].schema)
         batch.validate(full=True)
-        nullable = {"pm10", "pm25", "o3", "no2", "co", "so2", "temperature", "humidity"}
+        nullable = {"pm10", "pm25", "o3", "no2", "co", "so2", "temperature", "humidity", "notes"}
         assert all(batch[column].null_count == 0 for column in batch.schema.names if column not in nullable)
 
 
@@ -66,7 +66,7 @@ def test_readings_land_as_sent(city, make_readings):
         "zone": "y", "station_id": "a", "observed_at": at(START + 60), "received_at": datetime.fromtimestamp(RECEIVED // 10**6, UTC).replace(microsecond=7),
         "pm10": 10.0, "pm25": None, "o3": None, "no2": None, "co": None, "so2": None, "temperature": None, "humidity": 50.0,
         "flag_pm10": 1, "flag_pm25": 9, "flag_o3": 9, "flag_no2": 9, "flag_co": 9, "flag_so2": 9,
-        "topic": "day-2.ndjson", "kpart": 1, "koff": 0,
+        "notes": None, "topic": "day-2.ndjson", "kpart": 1, "koff": 0,
     }  # fmt: skip
     assert (rows[3]["topic"], rows[3]["kpart"], rows[3]["station_id"], rows[3]["flag_pm10"]) == (
         "day-1.ndjson",

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.decode.batch import InMemory, no_readings
+from flows.decode.values import ValueNotes, read_text
 from flows.state.grid import second_of, slot_of
 from flows.zone.early import EarlyBuffer
 from flows.zone.watermark import WatermarkTrace
@@ -228,6 +229,18 @@ def test_records_wait_like_readings_and_keep_all_that_was_sent(make_readings):
     assert again.readings.observed.tolist() == buffer.readings.observed.tolist()
     assert again.readings.records.tolist() == [None, report("r-1"), report("r-2")]
     assert restarted(again).readings.records.tolist() == again.readings.records.tolist()
+
+
+def test_notes_wait_with_their_readings(make_readings):
+    readings = make_readings([(i, START + 60 * 500, {}) for i in range(3)])
+    readings.notes = np.full(3, None)
+    readings.notes[1] = ValueNotes.of([read_text("pm25", "<2.0"), read_text("pm10", "41")])
+    buffer = new_buffer()
+    buffer.admit(readings, np.full(3, FIRST + 500), np.ones(3, bool), trace_of(0, 0, 0))
+    again = restarted(restarted(buffer))
+    assert [note and (note.text, note.unreadable, note.texts) for note in again.readings.notes.tolist()] == [
+        None, ('pm25: "<2.0" is no number; pm10: text "41" read', 1, 1), None,
+    ]  # fmt: skip
 
 
 def test_records_of_a_kind_that_the_flow_no_longer_takes_leave(make_readings):

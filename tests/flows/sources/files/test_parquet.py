@@ -25,8 +25,9 @@ def test_parquet_rows_are_wire_messages(tmp_path, read):
     table = {
         "station_id": ["a", None, "b", "c"],
         "observed_at": pa.array(at, pa.timestamp("ns", "Asia/Seoul")),
-        "pm10": pa.array([1, None, 2, 3], pa.int32()),
+        "pm10": pa.array([1, None, 2, None], pa.int32()),
         "o3": [float("nan"), 1.0, 1.0, float("inf")],
+        "co": pa.array(["-", "1", "2", "?"]),
         "status": pa.array([9, None, 0, 0], pa.int16()),
         "other": ["x"] * 4,
     }
@@ -38,10 +39,11 @@ def test_parquet_rows_are_wire_messages(tmp_path, read):
     assert row[4][:3] == (1, None, None)
     assert row[5] == (9,) * 6
     assert json.loads(row[6])["observed_at"] == "2026-03-01T01:00:00+00:00"
+    assert row[4][3:] == (None,) * 5
     assert [(x[1], x[2]) for x in out.rejects] == [(1, "unknown_station"), (2, "contract"), (3, "contract")]
     assert out.rejects[1][3] == "Expected a time with its offset, got None - at column `observed_at`"
     assert out.rejects[2][3] == "Expected a number, got 'inf' - at column `o3`"
-    assert json.loads(out.rejects[1][4]) == {"station_id": "b", "pm10": 2, "o3": 1.0, "status": 0}
+    assert json.loads(out.rejects[1][4]) == {"station_id": "b", "pm10": 2, "o3": 1.0, "co": "2", "status": 0}
 
 
 def test_a_row_of_another_kind_of_reading_names_its_instrument(tmp_path):
@@ -84,7 +86,7 @@ def test_parquet_times_may_be_texts(tmp_path, read):
         ({"observed_at": pa.array([0], pa.date32())}, r"column `observed_at` must be a timestamp"),
         ({"station_id": None}, r"column `station_id` is needed once; its columns are observed_at, pm10"),
         ({"station_id": pa.array([7])}, r"column `station_id` must hold texts, not int64"),
-        ({"pm10": pa.array(["7"])}, r"column `pm10` must hold numbers, not string"),
+        ({"pm10": pa.array([True])}, r"column `pm10` must hold numbers, or texts of numbers, not bool"),
         ({"pm10": None}, r"x\.parquet: no column holds a value"),
     ],
 )

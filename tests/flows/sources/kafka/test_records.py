@@ -8,6 +8,7 @@ from confluent_kafka import KafkaError
 
 from flows import air
 from flows.sources.kafka.records import MessageRun, RecordDecoder, runs_of
+from schemas.measured import AIR
 from schemas.rejected import MAX_MESSAGE_BYTES
 from tests.support.kafka import end, error, message
 
@@ -96,6 +97,31 @@ class TestDecode:
         assert (reject.offset, reject.reason, reject.payload) == (4, "future", reading())
         assert (reject.envelope.key, reject.envelope.headers) == (b"k", (("origin", b"gateway"),))
         assert reject.detail.startswith("stamped 5.0 min past its message's time stamp")
+
+    def test_one_bad_cell_costs_its_value_and_no_neighbour(self, decode):
+        odd = [
+            reading(pm25="<2.0"),
+            reading(),
+            reading(pm10="통신장애"),
+            reading(pm10="34.2#", temperature=-999, o3=0.03),
+        ]
+        [(readings, [reject])] = decode((0, [message(i, odd[i], stamp_ms=AT_MS) for i in range(4)]))
+        assert (reject.offset, reject.reason) == (2, "contract")
+        assert readings.offset.tolist() == [0, 1, 3]
+        assert [note and note.text for note in readings.notes.tolist()] == [
+            'pm25: "<2.0" is no number',
+            None,
+            'pm10: "34.2#" is no number',
+        ]
+        assert np.isnan(readings.values[2, AIR.values.index("temperature")])
+
+    @pytest.mark.parametrize("stamp", ["", " "])
+    def test_an_empty_time_is_no_time_first_in_a_batch_or_last(self, decode, stamp):
+        for places in ([0], [1], [0, 1]):
+            values = [reading(observed_at=stamp) if i in places else reading() for i in range(2)]
+            [(readings, rejects)] = decode((0, [message(i, v, stamp_ms=AT_MS) for i, v in enumerate(values)]))
+            assert [(reject.offset, reject.reason) for reject in rejects] == [(i, "contract") for i in places]
+            assert len(readings) == 2 - len(places)
 
     def test_without_a_stamp_nothing_is_compared(self, decode):
         [(readings, rejects)] = decode((0, [message(0, reading(observed_at="2036-03-01T00:01:00Z"), stamp_ms=None)]))

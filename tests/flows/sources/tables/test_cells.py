@@ -46,17 +46,21 @@ def test_observed_at_is_the_end_of_the_interval(marks, minutes):
 def test_numbers_faults_and_sentinels():
     texts = ["1", " -2.5 ", "1e3", "-999", "-999.0", "NA", "", "abc", "nan", "inf", "1_0", "0x1", "+5", "١٢"]
     cells = Cells({"v": pa.array(texts)}, len(texts), {3: "before"})
-    values = read_numbers(cells, "v", ("NA", -999))
+    values = read_numbers(cells, "v", ("NA", -999), "pm10")
     np.testing.assert_array_equal(values, [1, -2.5, 1000] + [np.nan] * 9 + [5, np.nan])
-    assert sorted(cells.faults) == [3, 7, 8, 9, 10, 11, 13]
-    assert cells.faults[3] == "before"
-    assert cells.faults[7] == "Expected a number, got 'abc' - at column `v`"
+    assert cells.faults == {3: "before"}
+    notes = cells.notes()
+    assert sorted(notes) == [7, 8, 9, 10, 11, 13]
+    assert notes[7].text == 'pm10: "abc" is no number'
+    assert notes[7].fault == "Expected a number, got 'abc' - at column `v`"
 
 
 def test_status_with_and_without_codes():
     cells = Cells({"s": pa.array(["0", "9", "", "-", "256", "x"])}, 6)
-    assert read_status(cells, "s", StatusColumn(), ("-",)).tolist() == [0, 9, 0, 0, 0, 0]
-    assert sorted(cells.faults) == [4, 5]
+    status, bad = read_status(cells, "s", StatusColumn(), ("-",))
+    assert status.tolist() == [0, 9, 0, 0, 0, 0]
+    assert np.flatnonzero(bad).tolist() == [4, 5]
     coded = Cells({"s": pa.array(["ok", "broken", "0"])}, 3)
-    assert read_status(coded, "s", StatusColumn(codes={"ok": 0, "broken": 8}), ()).tolist() == [0, 8, 0]
-    assert sorted(coded.faults) == [2]
+    status, bad = read_status(coded, "s", StatusColumn(codes={"ok": 0, "broken": 8}), ())
+    assert status.tolist() == [0, 8, 0]
+    assert np.flatnonzero(bad).tolist() == [2]

@@ -4,7 +4,9 @@ import pytest
 
 from flows.resources import shipped
 from flows.sources.tables.column_map import MapError, known_maps, load_map, parse
-from schemas.measured import Measured
+from schemas.city import DEFAULT_PARAMETERS, CityError
+from schemas.city import parse as parse_city
+from schemas.measured import AIR, Measured
 
 WHOLE = """
 [station]
@@ -68,6 +70,24 @@ def test_a_map_makes_another_kind_of_reading():
         parse(WHOLE.encode(), "test.toml", odor)
     with pytest.raises(MapError, match=r"values\.wind: status is for pollutants"):
         parse((WHOLE.replace("o3 = {", "wind = { status = 's',")).encode(), "test.toml", odor)
+
+
+def test_a_map_may_bring_the_limits_of_its_instruments():
+    toml = WHOLE + "[parameters.no2]\nfail = [-0.2, 2.0]\n"
+    tables = parse(toml.encode(), "test.toml").parameters
+    city = parse_city(
+        b'stations = []\n[city]\nid = "t"\nname = "T"\ntimezone = "UTC"\n[parameters.no2]\nspike = 0.07\n'
+    )
+    limits = dict(zip(AIR.gridded, city.with_parameters(tables).limits(), strict=True))
+    assert (limits["no2"].fail, limits["no2"].spike) == ((-0.2, 2.0), 0.07)
+    assert limits["o3"] == DEFAULT_PARAMETERS["o3"]
+    assert city.with_parameters({}) is city
+    with pytest.raises(MapError, match=r"test\.toml: parameters\.nox: unknown; known are pm10"):
+        parse((WHOLE + "[parameters.nox]\n").encode(), "test.toml")
+    with pytest.raises(MapError, match=r"test\.toml: parameters\.no2: .*fail must enclose suspect"):
+        parse((WHOLE + "[parameters.no2]\nfail = [0, 1]\n").encode(), "test.toml")
+    with pytest.raises(CityError, match=r"column map with this city file: parameters\.no2"):
+        city.with_parameters({"no2": {"fail": [0, 1]}})
 
 
 def test_without_a_whole_base_each_file_needs_an_entry():

@@ -6,6 +6,7 @@ import pytest
 
 from flows import air
 from flows.sources.files.source import open_input
+from flows.sources.tables.column_map import load_map
 from schemas.city import parse
 from schemas.measured import AIR
 from tests.support.recorded import DATA
@@ -121,6 +122,12 @@ def test_toucan(recorded):
     raw["at"] = pd.to_datetime(raw["Time"], format="%m/%d/%Y %H:%M").dt.tz_localize("America/New_York")
     raw["no2"], raw["o3"], raw["pm25"] = raw["NO2 (ppb)"] * 0.001, raw["O3 (ppb)"] * 0.001, raw["PM2.5 (µg/m³)"]
     compare(frame, raw.assign(temperature=raw["TEMP (°C)"], humidity=raw["RH (%)"]))
+    tables = load_map("toucan").parameters
+    limits = parse(b'stations = []\n[city]\nid = "t"\nname = "T"\ntimezone = "UTC"').with_parameters(tables).limits()
+    for name, limit in zip(AIR.gridded, limits, strict=True):
+        lowest, highest = frame[name].min(), frame[name].max()
+        assert not lowest < limit.fail[0], f"{name} is noisy about nought, and its lower side must not be cut"
+        assert not highest > limit.fail[1], name
 
 
 @pytest.mark.data("purpleair")

@@ -43,13 +43,13 @@ def test_wide_form_joins_scales_and_reads_status(tmp_path, write, read):
 
 
 BAD = [
-    (b"a,2026-03-01 01:00,abc,1,1,1,1,0,", "Expected a number, got 'abc' - at column `PM10`"),
+    (b"a,2026-03-01 01:00,abc,,,NA,,0,", "Expected a number, got 'abc' - at column `PM10`"),
     (b"a,yesterday,1,1,1,1,1,0,", "Expected a time like %Y-%m-%d %H:%M in +00:00, got 'yesterday' - at column `time`"),
     (b"a,2026-03-01 01:00,1,1,1,1,1,77777,", "Expected an instrument status, got '77777' - at column `state`"),
     (b"a,2026-03-01 01:00,1", "Expected 9 columns, got 3"),
     (b"a,2026-03-01 01:00,1,1,1,1,1,0,,,", "Expected 9 columns, got 11"),
     (b'a,"2026-03-01 01:00,1,1,1,1,1,0,', "Expected 9 columns, got 2"),
-    (b"a,2026-03-01 01:00,\xff,1,1,1,1,0,", "Expected a number, got '\ufffd' - at column `PM10`"),
+    (b"a,2026-03-01 01:00,\xff,,,,,0,", "Expected a number, got '\ufffd' - at column `PM10`"),
     (b"a,2026-03-01 01:00,1\r2,1,1,1,1,0,", None),
 ]
 
