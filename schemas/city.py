@@ -216,6 +216,9 @@ class Late(Strict, frozen=True, kw_only=True):
     """So far the clock may advance while a reading from beyond the horizon ahead waits; then its clock is wild."""
     waiting_room: Annotated[int, Meta(ge=1000, le=1_000_000)] = 100_000
     """Readings that may wait at once in a zone; more, and the oldest is refused as ``future``."""
+    snap: Annotated[float, Meta(ge=0, le=0.25)] = 0.05
+    """Of a cadence above a minute, a time within this share of it of one of its multiples lies on that: an hourly
+    station that reports at 03:00:03 means three, not four. ``observed_at`` stays as sent."""
 
     def __post_init__(self) -> None:
         if not 3600 <= seconds(self.horizon) <= 7 * 86400:

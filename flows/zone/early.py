@@ -4,7 +4,7 @@ After a gap in the whole city they are the first of the new time; from one senso
 Which of the two shows when the watermark comes near, or goes on without them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -18,6 +18,11 @@ from flows.zone.watermark import WatermarkTrace
 from schemas.measured import Measured, Recorded
 from schemas.rejected import Envelope
 from schemas.slots import NEVER
+
+
+def plain_slots(readings: Readings) -> I64:
+    """Slots in which the times of readings lie, shape (n,)."""
+    return slot_of(second_of(readings.observed))
 
 
 class Admission(NamedTuple):
@@ -42,6 +47,7 @@ class EarlyBuffer:
         horizon: slots ahead of the watermark from which readings are buffered.
         max_wait: slots that the watermark may advance meanwhile; then their clock is wild.
         capacity: readings that may be buffered at once; beyond it the oldest expires.
+        slots_of: slot of each reading.
 
     A reading two hours ahead, of a horizon of one, waits until the watermark comes near:
 
@@ -49,13 +55,20 @@ class EarlyBuffer:
     >>> buffer = EarlyBuffer(AIR, horizon=60, max_wait=60, capacity=1000)
     >>> reading = Readings(np.zeros(1, np.int32), np.array([120 * 60_000_000]), np.zeros((1, 8)),
     ...     np.zeros((1, 6), np.uint8), np.zeros(1, np.int32), np.zeros(1, np.int64), InMemory([b"{}"]))
-    >>> trace = WatermarkTrace(np.array([10]), np.array([10]), np.zeros(1, np.int32), np.array([120]))
+    >>> trace = WatermarkTrace(np.array([10]), np.array([True]), np.array([10]), np.zeros(1, np.int32), np.array([120]))
     >>> buffer.admit(reading, np.array([120]), np.array([True]), trace).admitted is None, len(buffer)
     (True, 1)
     """
 
-    def __init__(self, measured: Measured, horizon: int, max_wait: int, capacity: int) -> None:
-        self._measured = measured
+    def __init__(
+        self,
+        measured: Measured,
+        horizon: int,
+        max_wait: int,
+        capacity: int,
+        slots_of: Callable[[Readings], I64] = plain_slots,
+    ) -> None:
+        self._measured, self._slots_of = measured, slots_of
         self._horizon, self._max_wait, self._capacity = horizon, max_wait, capacity
         self.readings = no_readings(measured)
         self._since = np.empty(0, np.int64)
@@ -75,7 +88,7 @@ class EarlyBuffer:
         n, watermark = len(run), trace.watermark
         new = np.flatnonzero(early)
         everyone = concatenate([self.readings, run.take(new)]) if new.size else self.readings
-        slots = np.concatenate([slot_of(second_of(self.readings.observed)), slot[new]])
+        slots = np.concatenate([self._slots_of(self.readings), slot[new]])
         row = np.concatenate([np.full(len(self), -1), new])
         since = np.concatenate([self._since, watermark[new]])
         since[since == NEVER] = watermark[np.argmax(watermark > NEVER)]

@@ -37,9 +37,11 @@ class Triggers:
     The instruments of a ten-minute cadence have both reached slot 10 after the second row, and its step fires there:
 
     >>> from zoneinfo import ZoneInfo
+    >>> from flows.zone.plan import Lateness
     >>> cadence = Cadence(600, np.array([0, 1]), 10, ZoneInfo("UTC"))
     >>> cadence.start(0)
-    >>> watermark = Watermark(2)
+    >>> watermark = Watermark(2, Lateness(horizon=60, max_wait=60, early_capacity=100))
+    >>> watermark.advance(watermark.preview(np.array([0, 1], np.int32), np.array([1, 1])), rows=2)
     >>> trace = watermark.preview(np.array([0, 1], np.int32), np.array([10, 10]))
     >>> Triggers([cadence], [set()], np.array([0]), watermark, trace, stop=1).firing_rows(1)
     [1]
