@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from flows.arrays import I64
 from flows.decode.batch import OffsetRange, Readings, concatenate, no_readings
-from flows.kernels.merge_keys import BEFORE_ALL_US, merge_keys
+from flows.kernels.merge_keys import BEFORE_ALL_US, END, GO_ON, MORE, merge_keys
 from flows.sources.base import Block, Place, Reader
 from schemas.rejected import Reject
 from schemas.slots import DAY_US
@@ -96,6 +96,7 @@ class PartitionBuffer:
         self.part, self.offset = part, offset
         self.emitted_high = self.read_high = high
         self._blocks: deque[_BufferedBlock] = deque()
+        self._doubt = np.full(1, BEFORE_ALL_US)
 
     @property
     def empty(self) -> bool:
@@ -118,20 +119,22 @@ class PartitionBuffer:
             block = _from_offset(block, self.offset)
         if block.end > block.first:
             self._blocks.append(_BufferedBlock(block))
-            self._find_keys(final=False)
+            self._find_keys(MORE)
 
     def end(self) -> None:
-        """Note that nothing comes behind what was read, or not soon: what is not known to be wild is not."""
-        self._find_keys(final=True)
+        """Note that nothing comes behind what was read: what is not known to be wild is not."""
+        self._find_keys(END)
 
-    def _find_keys(self, *, final: bool) -> None:
+    def _find_keys(self, behind: int) -> None:
         """Find the keys of rows that have none, as far as the rows behind them tell."""
         open_ = [block for block in self._blocks if block.known < block.keys.size]
         if not open_:
             return
         observed = np.concatenate([block.block.readings.observed[block.known :] for block in open_])
         keys = np.empty(observed.size, np.int64)
-        known = merge_keys(observed, self.read_high, LEAP_US, LOOKAHEAD_ROWS, FIRST_LOOKAHEAD_ROWS, final, keys)
+        known = merge_keys(
+            observed, self.read_high, LEAP_US, LOOKAHEAD_ROWS, FIRST_LOOKAHEAD_ROWS, behind, self._doubt, keys
+        )
         if known:
             self.read_high = int(keys[known - 1])
         begin = 0
@@ -149,7 +152,7 @@ class PartitionBuffer:
         """
         runs = []
         if limit.observed is None:
-            self.end()
+            self._find_keys(GO_ON)
         for block in self._blocks:
             n, begin = block.known, block.released
             if limit.observed is not None:

@@ -68,7 +68,7 @@ class Triggers:
             fired = cadence.fired_until
             last = self._signalled[i] = self._signalled[i] if wanted else fired
             slots = _candidates(
-                {cadence.step, *wanted}, min(fired, last), upto, trace.slot, heard, cadence.straggler_timeout
+                {cadence.step, *wanted}, min(fired, last), upto, trace, heard, cadence.straggler_timeout
             )
             rows = slots
             if slots.size:
@@ -147,15 +147,15 @@ class Triggers:
         return number
 
 
-def _candidates(lengths: set[int], after: int, upto: int, slot: I64, heard: I64, timeout: int) -> I64:
+def _candidates(lengths: set[int], after: int, upto: int, trace: WatermarkTrace, heard: I64, timeout: int) -> I64:
     """Slots in (after, upto] that may fire: multiples of the lengths.
 
-    Over long spans only those that an instrument, or the timeout, can make fire: none between them fires by itself.
+    Over long spans only those that an instrument, the watermark or the timeout can make fire: none in between fires.
     """
     if upto - after <= ASK_EACH_SLOTS:
         slots = np.arange(after + 1, upto + 1)
         return slots[_multiple(slots, lengths)]
-    reached = np.unique(np.concatenate([slot, heard]))
+    reached = np.unique(np.concatenate([trace.slot, trace.watermark, heard]))
     marks = np.concatenate([reached, reached - timeout])
     slots = np.unique(np.concatenate([marks // length * length for length in lengths]))
     return slots[(slots > after) & (slots <= upto)]

@@ -297,6 +297,18 @@ def test_a_wild_stamp_before_all_others_of_its_file(make_readings):
     assert [(part, offset) for part, offset, _ in emitted] == [(0, 0), (1, 0), (0, 1), (1, 1), (0, 2), (1, 2)]
 
 
+def test_what_goes_on_before_it_is_known_to_be_wild_carries_no_place(make_readings):
+    """As of a topic on which nothing more comes: the next message tells, and a second one of there is believed."""
+    buffer, keys = PartitionBuffer(0, high=1 * S), []
+    for offset, second in enumerate([2, DECADE, 3, 40 * DAYS, 41 * DAYS, 41 * DAYS + 1]):
+        buffer.add(block(make_readings, 0, [second], offset))
+        [(_, key)] = buffer.release(EVERYTHING)
+        buffer.emit(1)
+        keys.append(int(key[0]) // S)
+        assert buffer.emitted_high == key[0]
+    assert keys == [2, 2, 3, 3, 41 * DAYS, 41 * DAYS + 1]
+
+
 def test_a_resumed_merge_takes_the_same_stamps_for_wild(make_readings):
     of = [1, 2, DECADE, 3, 4 + 20 * DAYS, DECADE, 5 + 20 * DAYS]
     whole = PartitionBuffer(0)
