@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flows.kernels.watermark import FIRST, RELEASED
 from flows.zone.run import Pending, Run
 from tests.support.records import micros_of, report
 from tests.support.zones import START
