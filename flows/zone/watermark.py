@@ -95,6 +95,8 @@ class Watermark:
         self._zone[[CURRENT, EXPIRY]], self._zone[COUNT], self._zone[[LAST, OTHER]] = NEVER, instruments, -1
         self.start = NEVER
         """The watermark's first value."""
+        self._previewed: tuple[WatermarkTrace, I64, I64] | None = None
+        """The last preview, with the state behind it: mostly all of its rows are taken."""
 
     @property
     def current(self) -> int:
@@ -124,14 +126,21 @@ class Watermark:
         watermark, early = np.empty(slot.size, np.int64), np.empty(slot.size, bool)
         rows = self._trace(instruments, zone, passage, column, slot, watermark, early)
         n = abs(rows)
-        return WatermarkTrace(watermark[:n], early[:n], self.newest.copy(), column[:n], slot[:n], passage, rows < 0)
+        trace = WatermarkTrace(watermark[:n], early[:n], self.newest.copy(), column[:n], slot[:n], passage, rows < 0)
+        self._previewed = trace, instruments, zone
+        return trace
 
     def advance(self, trace: WatermarkTrace, rows: int) -> None:
         """Advance over the first rows of a preview."""
         if not rows:
             return
-        ignored = np.empty(rows, np.int64), np.empty(rows, bool)
-        self._trace(self._instruments, self._zone, trace.passage, trace.column[:rows], trace.slot[:rows], *ignored)
+        if self._previewed is not None and self._previewed[0] is trace and rows == trace.slot.size:
+            _, self._instruments, self._zone = self._previewed
+        else:
+            ignored = np.empty(rows, np.int64), np.empty(rows, bool)
+            taken = trace.passage, trace.column[:rows], trace.slot[:rows]
+            self._trace(self._instruments, self._zone, *taken, *ignored)
+        self._previewed = None
         if self.start == NEVER:
             self.start = int(trace.watermark[np.argmax(trace.watermark[:rows] > NEVER)])
 
