@@ -26,7 +26,7 @@ def merge_keys(
         lookahead: rows behind one that leaps that tell whether it is wild.
         first_lookahead: the same where there is no key yet.
         behind: what comes behind the rows. One that leaps, and goes on before that is known, does not carry the key;
-            the next one does, if it is about there too.
+            the next one does, if it is about there too, or later.
         doubt: time of such a row, `BEFORE_ALL_US` for none, shape (1,). Written to.
         keys: becomes the keys, shape (n,).
 
@@ -44,7 +44,7 @@ def merge_keys(
         if begins or at > high + leap:
             rows = first_lookahead if begins else lookahead
             wild = False
-            again = doubt[0] > BEFORE_ALL_US and doubt[0] - leap <= at <= doubt[0] + leap
+            again = doubt[0] > BEFORE_ALL_US and at >= doubt[0] - leap
             for later in range(row + 1, min(n, row + 1 + rows)):
                 if observed[later] < at - leap:
                     wild = True

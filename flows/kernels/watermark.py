@@ -127,7 +127,8 @@ def trace(
 ) -> int:
     """Advance the watermark row by row: the newest slot that a quorum of instruments has reached, which never falls.
 
-    It stops after the row that shows that instruments are gone: what waits is to be voted on once more then.
+    It stops after the row that shows that instruments are gone: what waits is to be voted on once more then. It has
+    more than 8 parameters, because what is compiled takes arrays and numbers, and no objects.
 
     Args:
         instruments: state of each instrument, shape (5, S). Written to, as is the next.

@@ -285,6 +285,9 @@ class EventTimeMerge:
             if not self._unended and all(buffer.empty for buffer in self._buffers):
                 return None
             self._read()
+            if self._alone:  # nothing waits for it, nor it for what comes behind
+                for buffer in self._buffers:
+                    buffer.end()
             waits = self._unended and not self._alone
             limit = ReleaseLimit(*self._unended[0]) if waits else ReleaseLimit(None, 0)
             self._released.extend(release(self._buffers, limit, self._max_rows))
