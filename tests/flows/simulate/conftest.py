@@ -25,7 +25,7 @@ def tiny():
         stations = [
             { id = "ten-seconds", lat = 35.20, lon = 128.90, every = "10s" },
             { id = "minute", lat = 35.20, lon = 128.90 },
-            { id = "seven", lat = 35.21, lon = 128.91, every = "7m" },
+            { id = "twelve", lat = 35.21, lon = 128.91, every = "12m" },
             { id = "hour", lat = 35.25, lon = 128.80, every = "1h", kind = "reference" },
         ]""")
 

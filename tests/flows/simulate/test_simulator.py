@@ -65,7 +65,7 @@ def test_cadences(tiny):
     simulation = Simulation(tiny, START, 1, 0)
     sent = Counter(station for lines in simulation.days() for station in lines.station.tolist())
     start = round(START.timestamp())
-    due = {0: 8640, 1: 1440, 2: (start + 86400) // 420 - start // 420, 3: 24}
+    due = {0: 8640, 1: 1440, 2: (start + 86400) // 720 - start // 720, 3: 24}
     assert simulation.truth.totals.lost == sum(due.values()) - sum(sent.values())
     for station, count in due.items():
         assert 0.9 * count < sent[station] <= count
