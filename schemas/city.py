@@ -3,8 +3,10 @@
 Unknown keys are refused, because in a configuration they are typos. Limits check one another.
 """
 
+import itertools
 import re
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -13,7 +15,7 @@ from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
 from schemas.city_rules import AlertSettings, LightSettings
-from schemas.durations import Duration, seconds
+from schemas.durations import CADENCES, Duration, check_cadence, minutes, nearest, seconds
 from schemas.errors import ConfigurationError
 from schemas.measured import AIR
 from schemas.strict import Strict, convert
@@ -32,6 +34,25 @@ class CityError(ConfigurationError):
     """A city file that does not hold together; the message names the key and the cure."""
 
 
+def _check_whole_hours(name: str, zone: ZoneInfo) -> None:
+    """Refuse a time zone that is off the whole hour.
+
+    Raises:
+        ValueError: saying which would do.
+    """
+    for year, month in itertools.product(range(2020, 2040), (1, 4, 7, 10)):
+        first = datetime(year, month, 1, tzinfo=zone)
+        ahead = first.utcoffset() or timedelta()
+        if ahead % timedelta(hours=1):
+            hours = ahead // timedelta(hours=1)
+            would_do = " or ".join(repr(f"Etc/GMT{-hour:+d}") for hour in (hours, hours + 1))
+            raise ValueError(
+                f"city.timezone = {name!r} is off the whole hour ({first:%z}), and slots and hours are cut by UTC: its "
+                "hours would not end on the hour, and no 24 h mean at midnight; give the nearest zone of whole hours, "
+                f"{would_do} (their sign is that of POSIX: ahead of UTC is minus)"
+            )
+
+
 class Identity(Strict, frozen=True, kw_only=True):
     """Whose air this is."""
 
@@ -41,9 +62,10 @@ class Identity(Strict, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         try:
-            ZoneInfo(self.timezone)
+            zone = ZoneInfo(self.timezone)
         except (ZoneInfoNotFoundError, ValueError) as err:
             raise ValueError(f"unknown time zone {self.timezone!r}; use a name such as 'Asia/Seoul'") from err
+        _check_whole_hours(self.timezone, zone)
 
 
 class Station(Strict, frozen=True, kw_only=True):
@@ -60,10 +82,7 @@ class Station(Strict, frozen=True, kw_only=True):
     """The place is a proposal, not a surveyed site."""
 
     def __post_init__(self) -> None:
-        if seconds(self.every) > 3600:
-            raise ValueError(f"station {self.id!r}: every = {self.every!r} is longer than 1h, the slowest cadence kept")
-        if seconds(self.every) > 60 and seconds(self.every) % 60:
-            raise ValueError(f"station {self.id!r}: every = {self.every!r} must be whole minutes above 1m")
+        check_cadence(self.every, f"station {self.id!r}")
 
     @property
     def cadence(self) -> int:
@@ -92,6 +111,9 @@ class OdorSensor(Strict, frozen=True, kw_only=True):
     name: str = ""
     every: Duration = "1m"
     synthetic: bool = False
+
+    def __post_init__(self) -> None:
+        check_cadence(self.every, f"odor sensor {self.id!r}")
 
 
 class OdorSource(Strict, frozen=True, kw_only=True):
@@ -202,8 +224,11 @@ class WindowSettings(Strict, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         step = seconds(self.step)
-        if step % 60 or 86400 % step:
-            raise ValueError(f"windows.step = {self.step!r} must be whole minutes that divide a day")
+        if step % 60 or 3600 % step:
+            raise ValueError(
+                f"windows.step = {self.step!r} must be whole minutes that divide the hour, or no mean of a day ends at "
+                f"midnight; give {nearest(self.step, (of for of in CADENCES if seconds(of) >= 60))}"
+            )
         for length in self.lengths:
             if seconds(length) % step or seconds(length) > 7 * 86400:
                 raise ValueError(f"windows.lengths: {length!r} must be a multiple of step {self.step!r}, at most 7d")
@@ -222,6 +247,9 @@ class Late(Strict, frozen=True, kw_only=True):
     """So far the clock may advance while a reading from beyond the horizon ahead waits; then its clock is wild."""
     waiting_room: Annotated[int, Meta(ge=1000, le=1_000_000)] = 100_000
     """Readings that may wait at once in a zone; more, and the oldest is refused as ``future``."""
+    snap: Annotated[float, Meta(ge=0, le=0.25)] = 0.05
+    """Of a cadence above a minute, a time within this share of it of one of its multiples lies on that: an hourly
+    station that reports at 03:00:03 means three, not four. ``observed_at`` stays as sent."""
 
     def __post_init__(self) -> None:
         if not 3600 <= seconds(self.horizon) <= 7 * 86400:
@@ -284,6 +312,26 @@ class City(Strict, frozen=True, kw_only=True):
             for station in light.stations:
                 if station not in known:
                     raise ValueError(f"light {light.id!r} follows station {station!r}, which is not in [[stations]]")
+        self._check_cadences()
+
+    def _check_cadences(self) -> None:
+        """Refuse stations whose cadence fits neither the step of windows nor any of their lengths."""
+        windows = self.windows
+        step = minutes(windows.step)
+        for station in self.stations:
+            of = f"station {station.id!r}: every = {station.every!r}"
+            if station.cadence < step and step % station.cadence:
+                fit = [cadence for cadence in CADENCES if step * 60 % seconds(cadence) == 0]
+                raise ValueError(
+                    f"{of} does not divide windows.step = {windows.step!r}: windows would end within an interval; "
+                    f"give {nearest(station.every, fit)}, or a windows.step of {station.every!r}"
+                )
+            every = max(step, station.cadence)
+            if not any(minutes(length) % every == 0 for length in windows.lengths):
+                raise ValueError(
+                    f"{of} fills none of windows.lengths = {list(windows.lengths)}, so that there would be no means; "
+                    "give a window that is a multiple of it, '24h' for one"
+                )
 
     def limits(self) -> list[Parameter]:
         """Limits of the six pollutants, in their order, the file's own before the defaults."""

@@ -1,5 +1,6 @@
 """Durations as city files and column maps write them: ``10m``, ``1h``."""
 
+from collections.abc import Iterable
 from typing import Annotated
 
 from msgspec import Meta
@@ -25,3 +26,34 @@ def minutes(duration: str) -> int:
     (2, 480)
     """
     return -(-seconds(duration) // 60)
+
+
+CADENCES = ("10s", "20s", "30s", "1m", "2m", "3m", "4m", "5m", "6m", "10m", "12m", "15m", "20m", "30m", "1h")
+"""Cadences that divide the hour, which is all that would do above a minute; of shorter ones, the usual."""
+
+
+def nearest(duration: str, known: Iterable[str] = CADENCES) -> str:
+    """The durations next below and next above one, for a message that says what would do.
+
+    >>> nearest("25m"), nearest("2h")
+    ("'20m' or '30m'", "'1h'")
+    """
+    below = max((of for of in known if seconds(of) <= seconds(duration)), key=seconds, default="")
+    above = min((of for of in known if seconds(of) > seconds(duration)), key=seconds, default="")
+    return " or ".join(repr(of) for of in (below, above) if of)
+
+
+def check_cadence(duration: str, whose: str) -> None:
+    """Refuse a cadence that does not divide the hour.
+
+    Raises:
+        ValueError: saying whose it is, and which would do.
+    """
+    every = seconds(duration)
+    if every > 3600:
+        raise ValueError(f"{whose}: every = {duration!r} is longer than 1h, the slowest cadence kept")
+    if 3600 % every or (every > 60 and every % 60):
+        raise ValueError(
+            f"{whose}: every = {duration!r} does not divide the hour, by whole minutes above 1m: no window would end "
+            f"with an interval; give {nearest(duration)}"
+        )

@@ -120,7 +120,7 @@ class Flow:
             instruments=self.instruments(city),
             limits=self.limits(city),
             windows=self.windows(city),
-            lateness=Lateness(minutes(late.horizon), minutes(late.wait), late.waiting_room),
+            lateness=Lateness(minutes(late.horizon), minutes(late.wait), late.waiting_room, late.snap),
             analyses=lambda: self.analyses(city),
             books_records=name == self.zones(city)[0],
             signals=None if signals is None else lambda grid, cadences: signals(city, name, grid, cadences),

@@ -1,6 +1,7 @@
 """Event-time merge of input partitions: rows by (running maximum of ``observed`` in the partition, partition, row).
 
-A partition is a file, or one of a topic. The order does not depend on how partitions are cut into blocks. Rows and
+A partition is a file, or one of a topic. A time that leaps ahead, and from which the rows behind it come back, is wild
+and no part of that maximum. The order does not depend on how partitions are cut into blocks. Rows and
 rejects of one partition are emitted in the order of their offsets, so that its progress is a single number.
 """
 
@@ -8,19 +9,24 @@ import heapq
 from collections import deque
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flows.arrays import I64
 from flows.decode.batch import OffsetRange, Readings, concatenate, no_readings
+from flows.kernels.merge_keys import BEFORE_ALL_US, END, GO_ON, MORE, merge_keys
 from flows.sources.base import Block, Place, Reader
 from schemas.rejected import Reject
 from schemas.slots import DAY_US
 
-BEFORE_ALL_US = int(np.iinfo(np.int64).min)
-"""Largest ``observed`` of a partition of which no reading was read; snapshots hold it."""
+LEAP_US = DAY_US
+"""Event time that a reading lies ahead of those before it in its partition if it leaps. Less makes nothing late."""
+LOOKAHEAD_ROWS = 4096
+"""Rows behind one that leaps that tell whether it is wild: a clock may show a wrong day for as long."""
+FIRST_LOOKAHEAD_ROWS = 32
+"""The same for the first of a partition, of which less is read before the others are known."""
 BUFFERED_BLOCKS = 16
 """Blocks that all files together buffer, about; with more files each block is smaller."""
 MAX_SPAN_US = 4 * DAY_US
@@ -44,15 +50,17 @@ class _BufferedBlock:
     """A block of a partition, with how far its rows were released and emitted.
 
     Attributes:
-        keys: running maximum of ``observed`` within the partition, shape (n,).
+        keys: running maximum of ``observed`` within the partition, shape (n,), of its first ``known`` rows.
+        known: rows of which it is known whether they are wild.
         rejects: those that were not emitted.
         released: rows that may be emitted.
         emitted: rows that were.
     """
 
-    def __init__(self, block: Block, high: int) -> None:
+    def __init__(self, block: Block) -> None:
         self.block = block
-        self.keys: I64 = np.maximum(np.maximum.accumulate(block.readings.observed), high)
+        self.keys: I64 = np.empty(len(block.readings), np.int64)
+        self.known = 0
         self.rejects = deque(block.rejects)
         self.released = self.emitted = 0
 
@@ -66,12 +74,12 @@ class PartitionBuffer:
     Args:
         part: index among the partitions of the source.
         offset: first offset that was not emitted.
-        high: largest ``observed`` that was emitted, microseconds since 1970 UTC.
+        high: key of the last row that was emitted, microseconds since 1970 UTC.
 
     Attributes:
         offset: first offset that was not emitted.
-        read_high: largest ``observed`` that was read.
-        emitted_high: largest ``observed`` that was emitted.
+        read_high: key of the last row that was read and is known not to be wild, or to be.
+        emitted_high: key of the last row that was emitted.
 
     >>> buffer = PartitionBuffer(part=0)
     >>> buffer.add(Block(no_readings(), [Reject(0, 0, "undecodable", "", b"{")], 0, 1, {"koff": 0}))
@@ -88,6 +96,7 @@ class PartitionBuffer:
         self.part, self.offset = part, offset
         self.emitted_high = self.read_high = high
         self._blocks: deque[_BufferedBlock] = deque()
+        self._doubt = np.full(1, BEFORE_ALL_US)
 
     @property
     def empty(self) -> bool:
@@ -116,9 +125,31 @@ class PartitionBuffer:
         if block.first < self.offset and not self._blocks:
             block = _from_offset(block, self.offset)
         if block.end > block.first:
-            self._blocks.append(_BufferedBlock(block, self.read_high))
-            if len(block.readings):
-                self.read_high = int(self._blocks[-1].keys[-1])
+            self._blocks.append(_BufferedBlock(block))
+            self._find_keys(MORE)
+
+    def end(self) -> None:
+        """Note that nothing comes behind what was read: what is not known to be wild is not."""
+        self._find_keys(END)
+
+    def _find_keys(self, behind: int) -> None:
+        """Find the keys of rows that have none, as far as the rows behind them tell."""
+        open_ = [block for block in self._blocks if block.known < block.keys.size]
+        if not open_:
+            return
+        observed = np.concatenate([block.block.readings.observed[block.known :] for block in open_])
+        keys = np.empty(observed.size, np.int64)
+        known = merge_keys(
+            observed, self.read_high, LEAP_US, LOOKAHEAD_ROWS, FIRST_LOOKAHEAD_ROWS, behind, self._doubt, keys
+        )
+        if known:
+            self.read_high = int(keys[known - 1])
+        begin = 0
+        for block in open_:
+            end = min(known, begin + block.keys.size - block.known)
+            block.keys[block.known : block.known + end - begin] = keys[begin:end]
+            block.known += end - begin
+            begin = end
 
     def release(self, limit: ReleaseLimit) -> list[tuple[Readings, I64]]:
         """Release rows up to a limit.
@@ -127,10 +158,13 @@ class PartitionBuffer:
             Runs of rows released now, each with its keys: the running maximum of ``observed``, shape (n,).
         """
         runs = []
+        if limit.observed is None:
+            self._find_keys(GO_ON)
         for block in self._blocks:
-            n, begin = block.keys.size, block.released
+            n, begin = block.known, block.released
             if limit.observed is not None:
-                n = int(np.searchsorted(block.keys, limit.observed, "right" if self.part <= limit.part else "left"))
+                side: Literal["left", "right"] = "right" if self.part <= limit.part else "left"
+                n = int(np.searchsorted(block.keys[:n], limit.observed, side))
             if n > begin:
                 readings = block.block.readings
                 if n - begin < len(readings):
@@ -199,6 +233,7 @@ class ReadAhead:
         block = self._reader.read(rows)
         if block is None:
             self._reader = None
+            self.buffer.end()
         else:
             self.buffer.add(block)
 
@@ -257,7 +292,11 @@ class EventTimeMerge:
             if not self._unended and all(buffer.empty for buffer in self._buffers):
                 return None
             self._read()
-            limit = ReleaseLimit(*self._unended[0]) if self._unended else ReleaseLimit(None, 0)
+            if self._alone:  # nothing waits for it, nor it for what comes behind
+                for buffer in self._buffers:
+                    buffer.end()
+            waits = self._unended and not self._alone
+            limit = ReleaseLimit(*self._unended[0]) if waits else ReleaseLimit(None, 0)
             self._released.extend(release(self._buffers, limit, self._max_rows))
         return emit(self._buffers, self._released.popleft() if self._released else no_readings())
 

@@ -4,7 +4,7 @@ After a gap in the whole city they are the first of the new time; from one senso
 Which of the two shows when the watermark comes near, or goes on without them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -25,6 +25,11 @@ MAX_BYTES = 16 << 20
 """Bytes of messages in the early buffer of a zone, which every snapshot holds: 70,000 readings as sensors send them."""
 MAX_NEW_ROWS = 256
 """Early readings that are looked at together: where the buffer is full, each of them ends a run."""
+
+
+def plain_slots(readings: Readings) -> I64:
+    """Slots in which the times of readings lie, shape (n,)."""
+    return slot_of(second_of(readings.observed))
 
 
 class Admission(NamedTuple):
@@ -49,6 +54,7 @@ class EarlyBuffer:
         horizon: slots ahead of the watermark from which readings are buffered.
         max_wait: slots that the watermark may advance meanwhile; then their clock is wild.
         capacity: readings that may be buffered at once; beyond it the oldest expires.
+        slots_of: slot of each reading.
         max_bytes: the same for the bytes of their messages, of which no more is kept than of those refused.
 
     A reading two hours ahead, of a horizon of one, waits until the watermark comes near:
@@ -57,15 +63,21 @@ class EarlyBuffer:
     >>> buffer = EarlyBuffer(AIR, horizon=60, max_wait=60, capacity=1000)
     >>> reading = Readings(np.zeros(1, np.int32), np.array([120 * 60_000_000]), np.zeros((1, 8)),
     ...     np.zeros((1, 6), np.uint8), np.zeros(1, np.int32), np.zeros(1, np.int64), InMemory([b"{}"]))
-    >>> trace = WatermarkTrace(np.array([10]), np.array([10]), np.zeros(1, np.int32), np.array([120]))
+    >>> trace = WatermarkTrace(np.array([10]), np.array([True]), np.array([10]), np.zeros(1, np.int32), np.array([120]))
     >>> buffer.admit(reading, np.array([120]), np.array([True]), trace).admitted is None, len(buffer)
     (True, 1)
     """
 
     def __init__(
-        self, measured: Measured, horizon: int, max_wait: int, capacity: int, max_bytes: int = MAX_BYTES
+        self,
+        measured: Measured,
+        horizon: int,
+        max_wait: int,
+        capacity: int,
+        slots_of: Callable[[Readings], I64] = plain_slots,
+        max_bytes: int = MAX_BYTES,
     ) -> None:
-        self._measured = measured
+        self._measured, self._slots_of = measured, slots_of
         self._horizon, self._max_wait, self._capacity = horizon, max_wait, capacity
         self._max_bytes = max_bytes
         self.readings = no_readings(measured)
@@ -89,7 +101,7 @@ class EarlyBuffer:
         new = new[:MAX_NEW_ROWS]
         early_run, new_bytes = _kept(run.take(new))
         everyone = concatenate([self.readings, early_run]) if new.size else self.readings
-        slots = np.concatenate([slot_of(second_of(self.readings.observed)), slot[new]])
+        slots = np.concatenate([self._slots_of(self.readings), slot[new]])
         row = np.concatenate([np.full(len(self), -1), new])
         since = np.concatenate([self._since, watermark[new]])
         since[since == NEVER] = watermark[np.argmax(watermark > NEVER)]

@@ -10,16 +10,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from flows.arrays import I32
+from flows.arrays import I32, I64, Whole
 from flows.decode.batch import InputPartition, Readings, no_readings
-from flows.state.grid import second_of, slot_of
+from flows.kernels.watermark import FIRST, RELEASED, REPLAYED
+from flows.state.grid import slot_of
 from flows.zone.early import EarlyBuffer
 from flows.zone.partitions import Partitions
 from flows.zone.plan import Lateness
 from flows.zone.run import Pending, Run
+from flows.zone.snap import Snapping
 from flows.zone.watermark import Watermark, WatermarkTrace
 from schemas.measured import Measured, Recorded
-from schemas.slots import NEVER
+from schemas.slots import SLOT_S
+
+NO_SLOTS = np.empty(0, np.int64)
 
 
 class Admitted(NamedTuple):
@@ -48,18 +52,27 @@ class Intake:
         column: grid column of each of the flow's instruments, -1 for those of other zones.
         stations: the flow's index of each column.
         lateness: how far readings may come out of order.
-        review_rows: rows after which the watermark's quorum is reviewed.
+        every: cadence of each column in seconds.
     """
 
-    def __init__(self, measured: Measured, column: I32, stations: I32, lateness: Lateness, review_rows: int) -> None:
+    def __init__(self, measured: Measured, column: I32, stations: I32, lateness: Lateness, every: Whole) -> None:
         self._measured, self._column, self._stations = measured, column, stations
         self._horizon = lateness.horizon
-        self.watermark = Watermark(stations.size, review_rows)
-        self.early = EarlyBuffer(measured, lateness.horizon, lateness.max_wait, lateness.early_capacity)
+        self._snapping = Snapping(every, lateness.snap)
+        self.watermark = Watermark(stations.size, lateness, max(1, int(every.max(initial=0)) // SLOT_S))
+        buffered = lateness.horizon, lateness.max_wait, lateness.early_capacity
+        self.early = EarlyBuffer(measured, *buffered, lambda readings: slot_of(self.second_of(readings)))
         self.partitions = Partitions()
-        self._on_grid = np.full(stations.size, NEVER)
-        """Newest slot of each instrument by readings that are not in the early buffer."""
         self._orphaned = no_readings(measured)
+
+    def second_of(self, readings: Readings) -> I64:
+        """Whole seconds since 1970, rounded up, as the grid takes the times of readings: shape (n,)."""
+        return self._snapping.second_of(readings.observed, self._columns(readings))
+
+    def _columns(self, readings: Readings) -> I32:
+        if not self._column.size:
+            return readings.station
+        return np.where(readings.station >= 0, self._column[readings.station], readings.station)
 
     def of_known_partitions(self, readings: Readings, parts: Sequence[InputPartition]) -> Readings:
         """Let readings bear indices among the zone's partitions, given those among ``parts``."""
@@ -71,49 +84,43 @@ class Intake:
         orphaned, self._orphaned = self._orphaned, no_readings(self._measured)
         return orphaned
 
-    def runs(self, readings: Readings, *, counted: bool = False) -> Iterator[Admitted]:
+    def runs(self, readings: Readings, *, passage: int = FIRST) -> Iterator[Admitted]:
         """Yield runs of readings, with those that the watermark admits from the early buffer on the way.
 
         The watermark advances over a run when the next one is asked for.
 
         Args:
             readings: in their order.
-            counted: the watermark has counted them before.
+            passage: whether they come for the first time.
         """
-        queue = deque([Pending(readings, counted)])
+        queue = deque([Pending(readings, passage)])
         while queue:
-            rows, counted = queue.popleft()
+            rows, passage = queue.popleft()
             if not len(rows):
                 continue
-            most = len(rows) if counted else self.watermark.until_review()
-            if len(rows) > most:
-                queue.appendleft(Pending(rows.slice(most, len(rows)), counted))
-                rows = rows.slice(0, most)
-            step, released = self._step(rows)
+            step, released = self._step(rows, passage)
             yield step
             taken = step.stop + 1
-            self.watermark.advance(step.trace, taken, 0 if counted else taken)
+            self.watermark.advance(step.trace, taken)
             if taken < len(rows):
-                queue.appendleft(Pending(rows.slice(taken, len(rows)), counted))
+                queue.appendleft(Pending(rows.slice(taken, len(rows)), passage))
             if released is not None:
-                queue.appendleft(Pending(released, counted=True))
-            if not counted and self._quorum_fell():
-                queue.appendleft(Pending(self._drain(), counted=True))
+                queue.appendleft(Pending(released, RELEASED))
+            if step.trace.quorum_fell and taken == step.trace.slot.size:
+                queue.appendleft(Pending(self._drain(), REPLAYED))
 
     def finish(self) -> Iterator[Admitted]:
-        """At the end of an input that never set the watermark, settle early readings as far as instruments agree."""
-        if self.watermark.current == NEVER and len(self.early):
-            stations = self.early.readings.station
-            self.watermark.settle_for(np.unique(stations[stations >= 0]).size)
-            yield from self.runs(self._drain(), counted=True)
+        """At the end of the input, settle early readings as far as instruments agree."""
+        if len(self.early) and self.watermark.settle():
+            yield from self.runs(self._drain(), passage=REPLAYED)
 
-    def _step(self, readings: Readings) -> tuple[Admitted, Readings | None]:
+    def _step(self, readings: Readings, passage: int) -> tuple[Admitted, Readings | None]:
         """Take readings until a buffered early one becomes admissible; return those released with it too."""
-        n = len(readings)
-        column = np.where(readings.station >= 0, self._column[readings.station], readings.station)
-        slot = slot_of(second_of(readings.observed))
-        trace = self.watermark.preview(column, slot)
-        early = (trace.watermark == NEVER) | (slot > trace.watermark + self._horizon)
+        slot = slot_of(self.second_of(readings))
+        trace = self.watermark.preview(self._columns(readings), slot, passage)
+        early, n = trace.early, trace.slot.size
+        if n < len(readings):
+            readings, slot = readings.slice(0, n), slot[:n]
         stop, released, expired = n - 1, None, no_readings(self._measured)
         if early.any() or len(self.early):
             stop, released, expired = self.early.admit(readings, slot, early, trace)
@@ -122,24 +129,17 @@ class Intake:
         late = run.slot < trace.watermark[run.row] - self._horizon
         if late.any():
             run, too_late = run.part(~late), run.readings.take(late)
-        measured = run.readings.station >= 0
-        np.maximum.at(self._on_grid, self._column[run.readings.station[measured]], run.slot[measured])
         return Admitted(run, trace, stop, too_late, expired), released
 
-    def _quorum_fell(self) -> bool:
-        """Review the quorum where it is time; true if it fell."""
-        return self.watermark.until_review() == self.watermark.review_rows and self.watermark.review_quorum()
-
     def _drain(self) -> Readings:
-        """Take out all early readings, and let the watermark forget them."""
-        self.watermark.forget(self._on_grid)
+        """Take out all early readings, so that instruments vote on them once more."""
+        self.watermark.vote_again()
         return self.early.drain()
 
     def snapshot(self) -> dict[str, Any]:
         """Plain data."""
         return {
             "clock": self.watermark.snapshot(),
-            "settled": self._on_grid.copy(),
             "parts": self.partitions.snapshot(),
             "waiting": self.early.snapshot(self._column),
         }
@@ -161,7 +161,6 @@ class Intake:
             column_now: of each column then, the column now, -1 where the instrument has left.
             recorded: kinds of records by topic.
         """
-        self.watermark.restore(kept["clock"], ours, theirs)
-        self._on_grid[ours] = kept["settled"][theirs]
+        self.watermark.restore(kept["clock"], kept.get("settled", NO_SLOTS), ours, theirs)
         self._orphaned = self.early.restore(kept["waiting"], column_now, self._stations, recorded)
         self.partitions.restore(kept.get("parts", []))

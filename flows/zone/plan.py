@@ -11,7 +11,6 @@ from flows.arrays import F64, I32
 from flows.signals.base import Signals
 from flows.state.cadence import Cadence
 from flows.state.grid import Grid
-from flows.zone.watermark import QUORUM_REVIEW_ROWS
 from schemas.city import Parameter, WindowSettings
 from schemas.durations import minutes
 from schemas.measured import Instrument, Measured, Recorded
@@ -28,6 +27,8 @@ class Lateness:
     """So far the watermark may advance while an early reading waits."""
     early_capacity: int
     """Early readings that may be buffered at once."""
+    snap: float = 0.0
+    """Share of a cadence above a minute within which a time lies on a multiple of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +39,6 @@ class ZoneSettings:
     """Slots that the grid has to spare, so that it need not be moved often."""
     evaluate_slots: int = DAY_SLOTS
     """Slots that are evaluated in one go."""
-    review_rows: int = QUORUM_REVIEW_ROWS
-    """Rows after which the watermark's quorum is reviewed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from flows.decode.batch import Readings
 
 
 class Pending(NamedTuple):
-    """Readings on their way into the zone; ``counted``: the watermark has counted them before they were buffered."""
+    """Readings on their way into the zone: for the first time, or out of the early buffer."""
 
     readings: Readings
-    counted: bool
+    passage: int
 
 
 @dataclass(slots=True)

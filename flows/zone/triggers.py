@@ -37,9 +37,11 @@ class Triggers:
     The instruments of a ten-minute cadence have both reached slot 10 after the second row, and its step fires there:
 
     >>> from zoneinfo import ZoneInfo
+    >>> from flows.zone.plan import Lateness
     >>> cadence = Cadence(600, np.array([0, 1]), 10, ZoneInfo("UTC"))
     >>> cadence.start(0)
-    >>> watermark = Watermark(2)
+    >>> watermark = Watermark(2, Lateness(horizon=60, max_wait=60, early_capacity=100))
+    >>> watermark.advance(watermark.preview(np.array([0, 1], np.int32), np.array([1, 1])), rows=2)
     >>> trace = watermark.preview(np.array([0, 1], np.int32), np.array([10, 10]))
     >>> Triggers([cadence], [set()], np.array([0]), watermark, trace, stop=1).firing_rows(1)
     [1]
@@ -66,7 +68,7 @@ class Triggers:
             fired = cadence.fired_until
             last = self._signalled[i] = self._signalled[i] if wanted else fired
             slots = _candidates(
-                {cadence.step, *wanted}, min(fired, last), upto, trace.slot, heard, cadence.straggler_timeout
+                {cadence.step, *wanted}, min(fired, last), upto, trace, heard, cadence.straggler_timeout
             )
             rows = slots
             if slots.size:
@@ -145,15 +147,15 @@ class Triggers:
         return number
 
 
-def _candidates(lengths: set[int], after: int, upto: int, slot: I64, heard: I64, timeout: int) -> I64:
+def _candidates(lengths: set[int], after: int, upto: int, trace: WatermarkTrace, heard: I64, timeout: int) -> I64:
     """Slots in (after, upto] that may fire: multiples of the lengths.
 
-    Over long spans only those that an instrument, or the timeout, can make fire: none between them fires by itself.
+    Over long spans only those that an instrument, the watermark or the timeout can make fire: none in between fires.
     """
     if upto - after <= ASK_EACH_SLOTS:
         slots = np.arange(after + 1, upto + 1)
         return slots[_multiple(slots, lengths)]
-    reached = np.unique(np.concatenate([slot, heard]))
+    reached = np.unique(np.concatenate([trace.slot, trace.watermark, heard]))
     marks = np.concatenate([reached, reached - timeout])
     slots = np.unique(np.concatenate([marks // length * length for length in lengths]))
     return slots[(slots > after) & (slots <= upto)]

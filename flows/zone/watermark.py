@@ -1,7 +1,8 @@
 """A zone's watermark: event time that its instruments agree on, advanced row by row, however rows were batched.
 
-It is the newest slot that a quorum of instruments has reached: three, or as many as there are; so one wild sensor moves
-nothing. A slot is a minute, named by its end: a reading stamped in (T - 1 min, T] lies in slot T.
+It is the newest slot that a quorum of instruments has reached: three, or as many as are present; so one wild sensor
+moves nothing, and one that has gone, or never was, holds nothing up. A slot is a minute, named by its end: a reading
+stamped in (T - 1 min, T] lies in slot T.
 
 Everything here is a function of the sequence of rows alone. That is what lets a crash replay them in other batches
 and come to the same decisions.
@@ -12,14 +13,26 @@ from typing import Any
 
 import numpy as np
 
-from flows.arrays import I32, I64, Whole
+from flows.arrays import B1, I32, I64, Whole
 from flows.kernels import watermark as kernel
-from schemas.slots import NEVER
+from flows.kernels.watermark import (
+    COUNT,
+    CURRENT,
+    EXPIRY,
+    FIRST,
+    LAST,
+    NEWEST,
+    OTHER,
+    PRESENT,
+    SOLO,
+    VOTE,
+    WALKED,
+)
+from flows.zone.plan import Lateness
+from schemas.slots import HOUR_SLOTS, NEVER
 
-QUORUM = 3
-QUORUM_REVIEW_ROWS = 65_536
-"""Rows after which instruments not heard among them no longer count for the quorum, so that a zone of which two
-instruments live keeps a watermark. Fewer would let a burst of one sensor pass for a zone; more only delays that."""
+ABSENCE_CADENCES = 6
+"""Of the slowest cadence: while two others walk so far together, one that is not heard is gone. At least an hour."""
 
 
 @dataclass(slots=True)
@@ -28,89 +41,147 @@ class WatermarkTrace:
 
     Attributes:
         watermark: after each row, shape (n,); NEVER while not set. It never falls.
+        early: which rows lie beyond the horizon ahead of it then, shape (n,).
         newest: newest slot of each instrument before the rows, shape (S,).
         column, slot: of the rows, shape (n,); the column of a record is below 0.
+        passage: of the rows.
+        quorum_fell: whether the last row showed that instruments are gone; rows behind it are not traced.
     """
 
     watermark: I64
+    early: B1
     newest: I64
     column: I32
     slot: I64
+    passage: int = FIRST
+    quorum_fell: bool = False
 
     def first_rows(self, at: I64) -> I64:
         """First row at which each instrument reached slots ``at``, which rise: shape (at.size, S).
 
-        -1 before the rows, NO_ROW never.
+        -1 before the rows, NO_ROW never. Rows beyond the horizon reach nothing yet.
         """
-        return kernel.first_rows(self.newest, self.column, self.slot, at)
+        slot = np.where(self.early, NEVER, self.slot) if self.early.any() else self.slot
+        return kernel.first_rows(self.newest, self.column, slot, at)
 
 
 class Watermark:
     """The agreement of a zone's instruments on event time.
 
+    An instrument is gone, and not asked, once two others have walked an absence (six of the slowest cadence, at least
+    an hour) together without it, or one alone two horizons; it is present again with its next row.
+
     Args:
         instruments: how many the zone has.
-        review_rows: rows after which the quorum is reviewed.
+        lateness: how far readings may come out of order.
+        slowest: the longest cadence of the zone, in slots.
 
     Two of two instruments have to agree; what one of them says alone moves nothing:
 
-    >>> watermark = Watermark(2)
+    >>> watermark = Watermark(2, Lateness(horizon=60, max_wait=60, early_capacity=100))
     >>> column, slot = np.array([0, 0, 1], np.int32), np.array([5, 6, 5])
     >>> trace = watermark.preview(column, slot)
-    >>> watermark.advance(trace, rows=3, new=3)
+    >>> watermark.advance(trace, rows=3)
     >>> watermark.current
     5
     """
 
-    def __init__(self, instruments: int, review_rows: int = QUORUM_REVIEW_ROWS) -> None:
-        self.newest = np.full(instruments, NEVER)
-        self.current = NEVER
+    def __init__(self, instruments: int, lateness: Lateness, slowest: int = 1) -> None:
+        self._horizon, self._max_wait = lateness.horizon, lateness.max_wait
+        self._absence = max(ABSENCE_CADENCES * slowest, HOUR_SLOTS)
+        self._instruments = np.full((5, instruments), NEVER)
+        self._instruments[WALKED], self._instruments[PRESENT] = 0, 1
+        self._zone = np.zeros(8, np.int64)
+        self._zone[[CURRENT, EXPIRY]], self._zone[COUNT], self._zone[[LAST, OTHER]] = NEVER, instruments, -1
         self.start = NEVER
         """The watermark's first value."""
-        self.quorum = min(QUORUM, instruments)
-        self.review_rows = review_rows
-        self._rows = 0
-        self._heard = np.zeros(instruments, bool)
+        self._previewed: tuple[WatermarkTrace, I64, I64] | None = None
+        """The last preview, with the state behind it: mostly all of its rows are taken."""
 
-    def until_review(self) -> int:
-        """Rows that may be taken before the quorum is reviewed; all of ``review_rows`` right after a review."""
-        return self.review_rows - self._rows % self.review_rows
+    @property
+    def current(self) -> int:
+        """The watermark; NEVER while not set."""
+        return int(self._zone[CURRENT])
 
-    def preview(self, column: I32, slot: I64) -> WatermarkTrace:
-        """Watermark after each of these rows, without advancing; at least one row."""
-        after = kernel.trace(self.newest, self.current, self.quorum, column, slot)
-        return WatermarkTrace(after, self.newest.copy(), column, slot)
+    @property
+    def newest(self) -> I64:
+        """Newest slot of each instrument by rows that were not early when they were taken, shape (S,)."""
+        newest: I64 = self._instruments[NEWEST]
+        return newest
 
-    def advance(self, trace: WatermarkTrace, rows: int, new: int) -> None:
-        """Advance over the first rows of a preview, ``new`` of which are counted for the first time."""
+    @property
+    def quorum(self) -> int:
+        """Instruments that have to agree."""
+        return min(3, int(self._zone[COUNT]))
+
+    def preview(self, column: I32, slot: I64, passage: int = FIRST) -> WatermarkTrace:
+        """Watermark after each of these rows, without advancing; at least one row.
+
+        Args:
+            column: of each row, below 0 for a record, shape (n,).
+            slot: likewise.
+            passage: whether they come for the first time.
+        """
+        instruments, zone = self._instruments.copy(), self._zone.copy()
+        watermark, early = np.empty(slot.size, np.int64), np.empty(slot.size, bool)
+        rows = self._trace(instruments, zone, passage, column, slot, watermark, early)
+        n = abs(rows)
+        trace = WatermarkTrace(watermark[:n], early[:n], self.newest.copy(), column[:n], slot[:n], passage, rows < 0)
+        self._previewed = trace, instruments, zone
+        return trace
+
+    def advance(self, trace: WatermarkTrace, rows: int) -> None:
+        """Advance over the first rows of a preview."""
         if not rows:
             return
-        column, slot = trace.column[:rows], trace.slot[:rows]
-        measured = column >= 0
-        if not measured.all():
-            column, slot = column[measured], slot[measured]
-        np.maximum.at(self.newest, column, slot)
-        self._heard[column] = True
-        self._rows += new
-        watermark = trace.watermark[:rows]
-        self.current = int(watermark[-1])
+        if self._previewed is not None and self._previewed[0] is trace and rows == trace.slot.size:
+            _, self._instruments, self._zone = self._previewed
+        else:
+            ignored = np.empty(rows, np.int64), np.empty(rows, bool)
+            taken = trace.passage, trace.column[:rows], trace.slot[:rows]
+            self._trace(self._instruments, self._zone, *taken, *ignored)
+        self._previewed = None
         if self.start == NEVER:
-            self.start = int(watermark[np.argmax(watermark > NEVER)])
+            self.start = int(trace.watermark[np.argmax(trace.watermark[:rows] > NEVER)])
 
-    def review_quorum(self) -> bool:
-        """Let the quorum follow the instruments heard since the last review; true if it fell."""
-        before, heard = self.quorum, int(self._heard.sum())
-        self._heard[:] = False
-        self.quorum = max(1, min(QUORUM, self.newest.size, heard))
-        return self.quorum < before
+    def _trace(
+        self, instruments: I64, zone: I64, passage: int, column: I32, slot: I64, watermark: I64, early: B1
+    ) -> int:
+        limits = self._horizon, self._max_wait, self._absence
+        return kernel.trace(instruments, zone, *limits, passage, column, slot, watermark, early)
 
-    def settle_for(self, quorum: int) -> None:
-        """At the end of an input that never set the watermark, take the agreement there can be."""
-        self.quorum = max(1, min(quorum, self.quorum))
+    def vote_again(self) -> None:
+        """Let instruments say no more than what they have reached on the grid: what is buffered is taken once more."""
+        present = self._instruments[PRESENT] == 1
+        self._instruments[VOTE, present] = self._instruments[NEWEST, present]
 
-    def forget(self, newest: I64) -> None:
-        """Go back to what each instrument has reached by readings on the grid, shape (S,)."""
-        self.newest = newest.copy()
+    def settle(self) -> bool:
+        """At the end of the input, take the agreement there can be for what is buffered; true if there is any.
+
+        Before the watermark is set that is of all that were heard. After it, of those who say that they are beyond the
+        horizon: if they are more than the others, or one alone that has walked there while no other was heard.
+        """
+        votes, zone = self._instruments[VOTE], self._zone
+        heard = votes > NEVER
+        if self.current > NEVER:
+            beyond = votes > self.current + self._horizon
+            number, last = int(beyond.sum()), int(zone[LAST])
+            if number > 1:
+                agreed = 2 * number > zone[COUNT]
+            else:
+                walked, solo = int(self._instruments[WALKED, last]), int(zone[SOLO])
+                agreed = number == 1 and beyond[last]
+                agreed &= walked > 0 if zone[COUNT] == 1 else min(walked, solo) >= self._absence
+            if not agreed:
+                return False
+            heard = beyond
+        if not heard.any():
+            return False
+        self._instruments[PRESENT] = heard
+        self._instruments[VOTE, ~heard] = NEVER
+        self._instruments[WALKED, heard] = np.maximum(self._instruments[WALKED, heard], self._absence)
+        zone[COUNT] = heard.sum()
+        return True
 
     def heard_until(self, trace: WatermarkTrace) -> I64:
         """Newest slot of each instrument, at least the watermark's start: one not heard yet is waited for a while."""
@@ -120,20 +191,33 @@ class Watermark:
 
     def snapshot(self) -> dict[str, Any]:
         """Plain data."""
-        return {
-            "newest": self.newest.copy(),
-            "now": self.current,
-            "start": self.start,
-            "quorum": self.quorum,
-            "rows": self._rows,
-            "heard": self._heard.copy(),
-        }
+        return {"instruments": self._instruments.copy(), "zone": self._zone.tolist(), "start": self.start}
 
-    def restore(self, kept: dict[str, Any], ours: list[int], theirs: list[int]) -> None:
-        """Go on from a snapshot whose columns ``theirs`` are now ``ours``; other instruments have not been heard."""
-        self.newest[ours], self._heard[ours] = kept["newest"][theirs], kept["heard"][theirs]
-        self.current, self.start, self._rows = kept["now"], kept["start"], kept["rows"]
-        self.quorum = max(1, min(kept["quorum"], self.newest.size))
+    def restore(self, kept: dict[str, Any], settled: I64, ours: list[int], theirs: list[int]) -> None:
+        """Go on from a snapshot.
+
+        Args:
+            kept: the snapshot; that of an older version has the newest slots, and no votes.
+            settled: of such, the newest slots by readings on the grid.
+            ours: columns of instruments that it has; others are new, and not asked before they are heard.
+            theirs: what their columns were.
+        """
+        self.start = kept["start"]
+        if "now" in kept:
+            self._zone[CURRENT] = kept["now"]
+            self._instruments[NEWEST, ours] = settled[theirs]
+            self._instruments[VOTE, ours] = kept["newest"][theirs]
+        else:
+            self._instruments[:, ours] = kept["instruments"][:, theirs]
+            self._zone[:] = kept["zone"]
+            now = {was: column for column, was in zip(ours, theirs, strict=True)}
+            for entry in (LAST, OTHER):
+                self._zone[entry] = now.get(int(self._zone[entry]), -1)
+        if self.current > NEVER:
+            new = np.ones(self.newest.size, bool)
+            new[ours] = False
+            self._instruments[PRESENT, new] = 0
+        self._zone[COUNT] = self._instruments[PRESENT].sum()
 
 
 def firing_rows(

@@ -18,7 +18,7 @@ from flows.decode.batch import InputPartition, Readings, Record
 from flows.kernels import quality, rolling
 from flows.signals.base import NoSignals, Signals
 from flows.state.cadence import Cadence
-from flows.state.grid import PAGE_SLOTS, Grid, second_of
+from flows.state.grid import PAGE_SLOTS, Grid
 from flows.state.records import Records
 from flows.zone.days import LearningDays
 from flows.zone.intake import Admitted, Intake
@@ -77,7 +77,7 @@ class Zone:
             analysis.attach(view)
         days = LearningDays(plan.timezone, self._horizon) if any(a.learns for a in analyses) else None
         self.progress = Progress(view, analyses, longest, days, settings.evaluate_slots)
-        self.intake = Intake(plan.measured, self.column, self.stations, plan.lateness, settings.review_rows)
+        self.intake = Intake(plan.measured, self.column, self.stations, plan.lateness, every)
         self.watermark = self.intake.watermark
         self.signals: Signals = (
             plan.signals(self.grid, self.cadences) if plan.signals else NoSignals(len(self.cadences))
@@ -207,7 +207,7 @@ class Zone:
             return
         readings = run.readings
         column = self.column[readings.station]
-        fresh, duplicate = self.grid.take(column, second_of(readings.observed), readings.values)
+        fresh, duplicate = self.grid.take(column, self.intake.second_of(readings), readings.values)
         if duplicate.any():
             self._refuse(readings.take(duplicate), "duplicate", "every value of this second was taken before", out)
             run = run.part(~duplicate)

@@ -27,11 +27,6 @@ SMALL = ZoneSettings(spare_slots=PAGE_SLOTS, evaluate_slots=180)
 """The grid moves often, and what has fired is evaluated in parts."""
 
 
-def small(review_rows=SMALL.review_rows):
-    """Small sizes, and a quorum that is reviewed after so many rows."""
-    return ZoneSettings(SMALL.spare_slots, SMALL.evaluate_slots, review_rows)
-
-
 def new_zone(city, settings=SMALL, name="city"):
     return air_flow.zone(city, name, settings)
 
@@ -165,11 +160,18 @@ def expected(city, log, zone):
     return rows, flags
 
 
+def snapped(observed, cadence_slots):
+    """A time in microseconds, or the multiple of a cadence above a minute from which it is a twentieth at most."""
+    every = cadence_slots * 60_000_000
+    nearest = (observed + every // 2) // every * every
+    return nearest if cadence_slots > 1 and abs(observed - nearest) * 20 <= every else observed
+
+
 def tested(city, log, zone, cadence):
     """Findings of a cadence in one go over all its cells, and (sum, count, suspect) by column, parameter and slot."""
     own = {}
     for station, observed, values, flag in log.accepted.values():
-        column, slot = int(zone.column[station]), -(-observed // 60_000_000)
+        column, slot = int(zone.column[station]), -(-snapped(observed, cadence.slots) // 60_000_000)
         if column not in cadence.columns:
             continue
         for p in range(P):

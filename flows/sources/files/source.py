@@ -15,11 +15,12 @@ from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 
 from flows.decode.batch import InputPartition, SourceBatch
 from flows.decode.decoder import Decoder
+from flows.kernels.merge_keys import BEFORE_ALL_US
 from flows.sources.base import START, Place
 from flows.sources.files.formats import BATCH_ROWS, InputFile, find_files
 from flows.sources.files.lines import LineSplitter, PipedBytes
 from flows.sources.files.ndjson import NdjsonReader
-from flows.sources.merge import BEFORE_ALL_US, EventTimeMerge, PartitionBuffer, ReadAhead
+from flows.sources.merge import EventTimeMerge, PartitionBuffer, ReadAhead
 from flows.sources.tables.column_map import ColumnMap, load_map
 from schemas.errors import ConfigurationError
 from schemas.snapshots import VERSION, check_version

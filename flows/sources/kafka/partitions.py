@@ -12,9 +12,10 @@ from confluent_kafka import TopicPartition
 
 from flows.broker.read_back import offset_of
 from flows.decode.batch import InputPartition, Readings, no_readings
+from flows.kernels.merge_keys import BEFORE_ALL_US
 from flows.sources.base import Block
 from flows.sources.kafka.records import MessageRun
-from flows.sources.merge import BEFORE_ALL_US, PartitionBuffer
+from flows.sources.merge import PartitionBuffer
 from schemas.errors import DataQualityError
 from schemas.rejected import Reject
 from schemas.slots import SLOT_US
@@ -115,6 +116,8 @@ class AssignedPartition:
     def mark_read(self, offset: int) -> None:
         """Note that no message before an offset is still to come."""
         self.finished = self.end is not None and offset >= self.end
+        if self.finished:
+            self.buffer.end()
 
     def before_end(self, run: MessageRun) -> MessageRun:
         """Those messages of a run that lie before the end of a bounded input."""

@@ -14,11 +14,12 @@ from confluent_kafka import Consumer, TopicPartition
 from flows.broker.connection import Connection, topic_name
 from flows.broker.identities import TopicIdentities
 from flows.decode.batch import InputPartition, Readings, SourceBatch, no_readings
+from flows.kernels.merge_keys import BEFORE_ALL_US
 from flows.sources.kafka.consumer import AssignedConsumer, Pacing
 from flows.sources.kafka.partitions import Alignment, AssignedPartition, PollClock, lost_to_retention, release_limit
 from flows.sources.kafka.position import KafkaPosition, PartitionPosition, Snapshot
 from flows.sources.kafka.records import RecordDecoder
-from flows.sources.merge import BEFORE_ALL_US, MergedBatch, PartitionBuffer, ReleaseLimit, emit, release
+from flows.sources.merge import MergedBatch, PartitionBuffer, ReleaseLimit, emit, release
 from schemas.errors import ConfigurationError
 
 DEFAULT_ALIGNMENT = Alignment()

@@ -21,11 +21,11 @@ def city():
 @pytest.fixture(scope="session")
 def tiny():
     return parse(b"""
-        city = { id = "tiny", name = "Tiny", timezone = "Asia/Kolkata" }
+        city = { id = "tiny", name = "Tiny", timezone = "Asia/Dhaka" }
         stations = [
             { id = "ten-seconds", lat = 35.20, lon = 128.90, every = "10s" },
             { id = "minute", lat = 35.20, lon = 128.90 },
-            { id = "seven", lat = 35.21, lon = 128.91, every = "7m" },
+            { id = "ten-minutes", lat = 35.21, lon = 128.91, every = "10m" },
             { id = "hour", lat = 35.25, lon = 128.80, every = "1h", kind = "reference" },
         ]""")
 

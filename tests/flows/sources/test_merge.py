@@ -81,7 +81,7 @@ def merged(make_readings, partitions, max_rows=100):
 
 class TestPartitionBuffer:
     def test_rows_are_released_up_to_a_limit_and_then_emitted(self, make_readings):
-        buffer = PartitionBuffer(0)
+        buffer = PartitionBuffer(0, high=0)
         buffer.add(block(make_readings, 0, [1, 2, 3]))
         assert buffer.unreleased == 3
         [(readings, keys)] = buffer.release(ReleaseLimit(2 * S, 0))
@@ -91,14 +91,14 @@ class TestPartitionBuffer:
         assert (buffer.offset, buffer.emitted_high, buffer.read_high) == (2, 2 * S, 3 * S)
 
     def test_at_the_limit_partitions_after_it_wait(self, make_readings):
-        buffer = PartitionBuffer(5)
+        buffer = PartitionBuffer(5, high=0)
         buffer.add(block(make_readings, 5, [1, 2, 3]))
         assert buffer.release(ReleaseLimit(1 * S, 4)) == []
         [(readings, _)] = buffer.release(ReleaseLimit(1 * S, 5))
         assert len(readings) == 1
 
     def test_rejects_go_with_the_readings_before_them(self, make_readings):
-        buffer = PartitionBuffer(0)
+        buffer = PartitionBuffer(0, high=0)
         buffer.add(block(make_readings, 0, [None, 1, None, 2, None]))
         buffer.release(ReleaseLimit(1 * S, 0))
         rejects, offsets = buffer.emit(1)
@@ -108,7 +108,7 @@ class TestPartitionBuffer:
         assert ([reject.offset for reject in rejects], offsets) == ([4], OffsetRange(0, 3, 4, 2))
 
     def test_a_row_behind_a_later_one_counts_as_that(self, make_readings):
-        buffer = PartitionBuffer(0)
+        buffer = PartitionBuffer(0, high=0)
         buffer.add(block(make_readings, 0, [5, 1]))
         assert buffer.release(ReleaseLimit(4 * S, 0)) == []
         buffer.add(block(make_readings, 0, [2], first=2))
@@ -116,7 +116,7 @@ class TestPartitionBuffer:
         assert (len(first), keys.tolist(), len(second), more.tolist()) == (2, [5 * S] * 2, 1, [5 * S])
 
     def test_offsets_that_the_broker_does_not_have_are_a_gap(self, make_readings):
-        buffer = PartitionBuffer(0)
+        buffer = PartitionBuffer(0, high=0)
         buffer.add(block(make_readings, 0, [1]))
         buffer.add(Block(no_readings(), [], 1, 10, {"koff": 1}))
         buffer.release(EVERYTHING)
@@ -213,7 +213,7 @@ def released(make_readings, seconds):
 
 
 def test_emitting_counts_the_rows_of_each_partition(make_readings):
-    buffers = [PartitionBuffer(part) for part in range(3)]
+    buffers = [PartitionBuffer(part, high=0) for part in range(3)]
     for part, seconds in enumerate([[1, 3], [2, None], [9]]):
         buffers[part].add(block(make_readings, part, seconds))
     [piece] = release(buffers, ReleaseLimit(3 * S, 2), 100)
@@ -229,10 +229,101 @@ def test_what_is_released_does_not_depend_on_the_cut_of_blocks(make_readings, li
     seconds = [3, 1, 7, 7, 2, 10]
 
     def keys(size):
-        buffer = PartitionBuffer(0)
+        buffer = PartitionBuffer(0, high=0)
         for first in range(0, len(seconds), size):
             buffer.add(block(make_readings, 0, seconds[first : first + size], first))
         runs = buffer.release(ReleaseLimit(limit * S, 0))
         return np.concatenate([keys for _, keys in runs]).tolist() if runs else []
 
     assert keys(1) == keys(4) == keys(6)
+
+
+def key_order(partitions):
+    """Rows of partitions of (second, wild), by the time that their places go by, partition and offset."""
+    expected = []
+    for part, of in enumerate(partitions):
+        high = 0
+        for offset, (second, wild) in enumerate(of):
+            high = high if wild else max(high, second)
+            expected.append((high, part, offset))
+    return [(part, offset) for _, part, offset in sorted(expected)]
+
+
+DAYS = 86_400
+DECADE = 3650 * DAYS
+
+
+@st.composite
+def with_wild_stamps(draw):
+    """Hours of a few partitions, with gaps, and stretches in which the clock of each shows another decade or day."""
+    partitions = []
+    for _ in range(draw(st.integers(2, 4))):
+        hours, at = [], draw(st.integers(1, 20))
+        for gap, wild in draw(
+            st.lists(st.tuples(st.sampled_from([1] * 9 + [240]), st.sampled_from([0] * 6 + [1, 3])), max_size=30)
+        ):
+            far = draw(st.sampled_from([DECADE, 2 * DECADE, 30 * DAYS]))
+            hours += [(at * 3600 + far + i, True) for i in range(wild)]
+            at += gap
+            hours.append((at * 3600, False))
+        partitions.append(hours)
+    return partitions
+
+
+@given(with_wild_stamps(), st.sampled_from([1, 3, 1000]))
+def test_a_wild_stamp_does_not_carry_the_place_of_its_file(make_readings, partitions, max_rows):
+    """However blocks are cut; a gap that is real does. Ten days are a gap here, and thirty a wild clock."""
+    seconds = [[second for second, _ in of] for of in partitions]
+    emitted, _, _ = merged(make_readings, seconds, max_rows)
+    assert [(part, offset) for part, offset, _ in emitted] == key_order(partitions)
+
+
+def test_three_wild_stamps_in_one_file(make_readings):
+    hours = [3600 * hour for hour in range(1, 241)]
+    wild = hours.copy()
+    wild[50], wild[51], wild[120] = DECADE, 2 * DECADE, DECADE
+    emitted, _, _ = merged(make_readings, [wild, hours, hours])
+    expected = [(second, part, offset) for part in range(3) for offset, second in enumerate(hours)]
+    places = [(part, offset) for _, part, offset in sorted(expected)]
+    rest = [(0, 50), (0, 51), (0, 120)]
+    assert [of for part, offset, _ in emitted if (of := (part, offset)) not in rest] == [
+        of for of in places if of not in rest
+    ]
+    assert [(part, offset) for part, offset, _ in emitted].index((0, 51)) < 160, "in place, though not in time"
+
+
+def test_a_wild_stamp_before_all_others_of_its_file(make_readings):
+    emitted, _, _ = merged(make_readings, [[DECADE, 10, 20], [5, 15, 25]])
+    assert [(part, offset) for part, offset, _ in emitted] == [(0, 0), (1, 0), (0, 1), (1, 1), (0, 2), (1, 2)]
+
+
+def test_what_goes_on_before_it_is_known_to_be_wild_carries_no_place(make_readings):
+    """As of a topic on which nothing more comes: the next message tells, and a second one of there is believed."""
+    buffer, keys = PartitionBuffer(0, high=1 * S), []
+    for offset, second in enumerate([2, DECADE, 3, 40 * DAYS, 41 * DAYS, 41 * DAYS + 1]):
+        buffer.add(block(make_readings, 0, [second], offset))
+        [(_, key)] = buffer.release(EVERYTHING)
+        buffer.emit(1)
+        keys.append(int(key[0]) // S)
+        assert buffer.emitted_high == key[0]
+    assert keys == [2, 2, 3, 3, 41 * DAYS, 41 * DAYS + 1]
+
+
+def test_a_resumed_merge_takes_the_same_stamps_for_wild(make_readings):
+    of = [1, 2, DECADE, 3, 4 + 20 * DAYS, DECADE, 5 + 20 * DAYS]
+    whole = PartitionBuffer(0)
+    whole.add(block(make_readings, 0, of))
+    whole.end()
+    [(_, keys)] = whole.release(EVERYTHING)
+    assert (keys // S).tolist() == [1, 2, 2, 3, 4 + 20 * DAYS, 4 + 20 * DAYS, 5 + 20 * DAYS]
+    for emitted in range(len(of)):
+        first = PartitionBuffer(0)
+        first.add(block(make_readings, 0, of))
+        first.end()
+        first.release(EVERYTHING)
+        first.emit(emitted)
+        again = PartitionBuffer(0, first.offset, first.emitted_high)
+        again.add(block(make_readings, 0, of[emitted:], emitted))
+        again.end()
+        [(_, rest)] = again.release(EVERYTHING)
+        assert rest.tolist() == keys[emitted:].tolist()

@@ -57,7 +57,7 @@ def drive(buffer, readings, watermark, log):
     while len(readings):
         slot = slot_of(second_of(readings.observed))
         early = (watermark == NEVER) | (slot > watermark + HORIZON)
-        trace = WatermarkTrace(watermark, np.empty(0, np.int64), readings.station, slot)
+        trace = WatermarkTrace(watermark, early, np.empty(0, np.int64), readings.station, slot)
         last, admitted, expired = buffer.admit(readings, slot, early, trace)
         log.append((int(readings.offset[last]), offsets(admitted)))
         yield from offsets(expired)
@@ -139,6 +139,7 @@ def test_a_snapshot_of_before_is_cut_when_it_is_restored(make_readings):
 def trace_of(*watermark):
     return WatermarkTrace(
         np.array([NEVER if now is None else FIRST + now for now in watermark], np.int64),
+        np.zeros(len(watermark), bool),
         np.empty(0, np.int64),
         np.zeros(len(watermark), np.int32),
         np.zeros(len(watermark), np.int64),

@@ -15,12 +15,15 @@ from tests.support.zones import START
 
 FIRST = START // 60
 HORIZON, MAX_WAIT = 60, 30
+EVERY = np.full(5, 60)
 
 
-def new_intake(column=(0, 1, 2), review_rows=1000, capacity=100):
+def new_intake(column=(0, 1, 2), capacity=100):
     """Intake of a zone with some of a flow's instruments; -1 for those of other zones."""
     stations = np.array([i for i, c in sorted(enumerate(column), key=lambda item: item[1]) if c >= 0], np.int32)
-    return Intake(AIR, np.array(column, np.int32), stations, Lateness(HORIZON, MAX_WAIT, capacity), review_rows)
+    return Intake(
+        AIR, np.array(column, np.int32), stations, Lateness(HORIZON, MAX_WAIT, capacity), EVERY[: stations.size]
+    )
 
 
 def minutes(make_readings, *rows, first=0):
@@ -93,18 +96,16 @@ def test_an_early_reading_in_vain_expires(make_readings):
     assert outcome(intake, minutes(make_readings, *steady(31), first=30))[2] == [10]
 
 
-def test_rows_that_were_buffered_bring_no_review_nearer(make_readings):
-    intake = new_intake(review_rows=10)
-    list(intake.runs(minutes(make_readings, *steady(1))))
-    assert intake.watermark.until_review() == 7, "three rows, of which two came a second time"
-
-
-def test_where_the_quorum_falls_what_waits_is_looked_at_again(make_readings):
-    """Two of five report: when the review comes they are enough, and all that waited goes."""
-    intake = new_intake(column=(0, 1, 2, 3, 4), review_rows=6)
-    went, _, _ = outcome(intake, minutes(make_readings, *[(s, m) for m in range(1, 5) for s in (0, 1)]))
-    assert sorted(went) == list(range(8))
-    assert intake.watermark.quorum == 2
+@pytest.mark.parametrize(("heard", "enough"), [((0, 1), 61), ((0,), 121)])
+def test_where_the_quorum_falls_what_waits_is_looked_at_again(make_readings, heard, enough):
+    """Few of five report: once they have walked for long enough without the others, all that waited goes, in order."""
+    intake = new_intake(column=(0, 1, 2, 3, 4), capacity=1000)
+    rows = [(s, m) for m in range(1, enough) for s in heard]
+    assert outcome(intake, minutes(make_readings, *rows)) == ([], [], [])
+    more = [(s, enough) for s in heard]
+    went, too_late, _ = outcome(intake, minutes(make_readings, *more, first=len(rows)))
+    assert (sorted(went), too_late) == (list(range(len(rows) + len(more))), [])
+    assert intake.watermark.quorum == len(heard)
     assert len(intake.early) == 0
 
 
@@ -123,7 +124,7 @@ def test_records_alone_set_no_watermark(make_readings):
     readings.records[0], readings.station[0] = report("r-1"), -1
     readings.observed[0] = micros_of(readings.records[0])
     assert outcome(intake, readings) == ([], [], [])
-    assert [len(admitted.run) for admitted in intake.finish()] == [0]
+    assert list(intake.finish()) == []
     assert (intake.watermark.current, len(intake.early)) == (NEVER, 1)
 
 

@@ -22,7 +22,7 @@ def test_instruments_of_a_zone_stand_in_the_order_of_the_flow(make_city):
 
 def test_lengths_are_slots(make_city):
     plan = FLOW.plan(make_city(horizon="3h", step="5m", room=7), "city")
-    assert plan.lateness == Lateness(horizon=180, max_wait=60, early_capacity=7)
+    assert plan.lateness == Lateness(horizon=180, max_wait=60, early_capacity=7, snap=0.05)
     assert plan.step == 5
 
 

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flows.kernels.watermark import FIRST, RELEASED
 from flows.zone.run import Pending, Run
 from tests.support.records import micros_of, report
 from tests.support.zones import START
@@ -66,7 +67,7 @@ def test_a_whole_slice_is_the_run_itself(make_run):
     assert len(run.slice(1, 1)) == 0
 
 
-def test_readings_that_were_counted_before_they_were_buffered(make_run):
+def test_readings_on_their_way_say_whether_they_come_for_the_first_time(make_run):
     run = make_run(2)
-    assert Pending(run.readings, counted=True).counted
-    assert len(Pending(run.readings, counted=False).readings) == 2
+    assert Pending(run.readings, RELEASED).passage == RELEASED
+    assert len(Pending(run.readings, FIRST).readings) == 2

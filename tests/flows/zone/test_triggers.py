@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 
 from flows.state.cadence import Cadence
 from flows.zone.triggers import Triggers
-from flows.zone.watermark import Watermark
 from schemas.slots import NEVER
-from tests.support.watermarks import SlowWatermark, arrivals, batches
+from tests.support.watermarks import SlowWatermark, arrivals, batches, new_watermark, traces
 
 HORIZON = 120
 
@@ -78,11 +77,15 @@ def zones(draw):
 def test_slots_fire_as_if_asked_after_every_row(case):
     rows, cuts, members, lengths = case
     instruments = sum(map(len, members.values()))
-    cadences, watermark = cadences_of(members), Watermark(instruments)
+    cadences, watermark = cadences_of(members), new_watermark(instruments)
     cadence_of = np.array([i for _, i in sorted((column, i) for i, c in enumerate(cadences) for column in c.columns)])
     asked, since, number = Asked(instruments, cadences, lengths), np.full(len(cadences), NEVER), 0
-    for begin, column, slot in batches(rows, cuts):
-        trace = watermark.preview(column, slot)
+    for begin, trace in (
+        (begin + first, trace)
+        for begin, column, slot in batches(rows, cuts)
+        for first, trace in traces(watermark, column, slot)
+    ):
+        column, slot = trace.column, trace.slot
         if (trace.watermark > NEVER).any() and watermark.current == NEVER:
             first = int(trace.watermark[np.argmax(trace.watermark > NEVER)])
             for cadence in cadences:
@@ -91,7 +94,6 @@ def test_slots_fire_as_if_asked_after_every_row(case):
             asked.start(first - HORIZON - 1, first - 1)
         if cadences[0].fired_until == NEVER:
             asked_rows(asked, rows, begin, column.size)
-            watermark.advance(trace, column.size, column.size)
             continue
         triggers = Triggers(cadences, lengths, since, watermark, trace, column.size - 1)
         before, after = asked_rows(asked, rows, begin, column.size)
@@ -115,7 +117,6 @@ def test_slots_fire_as_if_asked_after_every_row(case):
         for i, cadence in enumerate(cadences):
             cadence.evaluated(cadence.fired_until)
             since[i] = after[-1][1][i]
-        watermark.advance(trace, column.size, column.size)
 
 
 def asked_rows(asked, rows, begin, n):
@@ -143,7 +144,8 @@ def two_steps(stop=3):
     """Two instruments by ten minutes reach slot 10 with the second row and slot 20 with the fourth."""
     cadence = Cadence(600, np.array([0, 1]), 10, ZoneInfo("UTC"))
     cadence.start(0)
-    watermark = Watermark(2)
+    watermark = new_watermark(2)
+    watermark.advance(watermark.preview(np.array([0, 1], np.int32), np.array([1, 1])), 2)
     trace = watermark.preview(np.array([0, 1, 0, 1], np.int32), np.array([10, 10, 20, 20]))
     return cadence, Triggers([cadence], [{10}], np.array([0]), watermark, trace, stop)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from flows.state.grid import slot_of
-from tests.support.zones import HOUR, START, ZoneLog, ended, expected, new_zone, play, same, small, steady
+from tests.support.zones import HOUR, START, ZoneLog, ended, expected, new_zone, play, same, steady
 
 
 def test_one_wild_sensor_moves_nothing(make_city, make_readings):
@@ -63,19 +63,20 @@ def test_a_zone_of_which_few_report_gets_its_means_at_the_end(make_city, make_re
 
 @pytest.mark.parametrize("heard", [1, 2])
 def test_a_zone_of_which_few_report_gets_a_clock(make_city, make_readings, heard):
+    """Two that walk an hour together are enough, and one alone after two horizons, of two hours each."""
     every = ("1m",) * 5
-    rows = steady(every[:heard], 3)
-    settings, cuts = small(60), range(7, len(rows), 7)
-    log, zone = play(make_city(every), make_readings, rows, cuts, crash=range(50), last=False, settings=settings)
-    one, _ = play(make_city(every), make_readings, rows, last=False, settings=settings)
+    rows = steady(every[:heard], 5)
+    cuts = range(7, len(rows), 7)
+    log, zone = play(make_city(every), make_readings, rows, cuts, crash=range(50), last=False)
+    one, _ = play(make_city(every), make_readings, rows, last=False)
     assert zone.watermark.quorum == heard
-    assert ended(log, "a") == list(range(10, 181, 10))
+    assert ended(log, "a") == list(range(10, 301, 10))
     same(log, one)
 
 
 def test_a_wild_sensor_of_long_ago_is_no_agreement_with_the_last_one(make_city, make_readings):
     """When one station is all that is left to agree, what another said of the future is forgotten."""
-    rows = [(0, START + 86400 * 2, {"pm10": 1.0}), *((1, START + 60 * m, {"pm10": 2.0}) for m in range(1, 241))]
+    rows = [(0, START + 86400 * 2, {"pm10": 1.0}), *((1, START + 60 * m, {"pm10": 2.0}) for m in range(1, 301))]
     log, zone = play(
         make_city(("1m",) * 5),
         make_readings,
@@ -83,11 +84,10 @@ def test_a_wild_sensor_of_long_ago_is_no_agreement_with_the_last_one(make_city, 
         range(7, len(rows), 7),
         crash=range(40),
         last=False,
-        settings=small(60),
     )
     assert zone.watermark.quorum == 1
     assert [log.verdict.pop(0), *set(log.verdict.values())] == ["future", "accepted"]
-    assert zone.watermark.current == START // 60 + 240
+    assert zone.watermark.current == START // 60 + 300
 
 
 @pytest.mark.parametrize("room", [100_000, 5])

@@ -74,6 +74,37 @@ class TestReleaseLimit:
         assert limit >= -(1 << 63), "numpy compares it with times"
 
 
+class TestWildStamps:
+    """Messages whose own time stamps are wild too: nothing but the partition can tell."""
+
+    @pytest.fixture
+    def hours(self, make_readings):
+        def add(partition, *hours):
+            first = partition.next_offset
+            rows = [(0, 3600 * hour, {"pm10": 1.0}) for hour in hours]
+            readings = make_readings(rows, first=first, part=partition.buffer.part)
+            partition.add(readings, [], first, first + len(hours))
+            partition.mark_read(first + len(hours))
+            return partition
+
+        return add
+
+    def test_they_do_not_carry_the_place_of_their_partition(self, hours):
+        wild = hours(assigned(0, minute=60, end=300), 2, 90_000, *range(3, 200))
+        other = hours(assigned(1, minute=60, end=300), *range(2, 100))
+        assert release_limit([wild, other], 0.0, ALIGNMENT) == 99 * 60 * SLOT_US
+        assert len(wild.buffer.release(ReleaseLimit(99 * 60 * SLOT_US, 2))[0][0]) == 99
+
+    def test_one_that_nothing_follows_yet_holds_its_partition_where_it_was(self, hours):
+        wild = hours(assigned(0, minute=60, end=300), 2, 90_000)
+        assert wild.limit(0.0, ALIGNMENT) == 2 * 60 * SLOT_US
+
+    def test_at_the_end_of_a_bounded_input_it_holds_none(self, hours):
+        wild = hours(assigned(0, minute=60, end=2), 2, 90_000)
+        assert wild.finished
+        assert wild.buffer.read_high == 90_000 * 60 * SLOT_US
+
+
 class TestProgress:
     def test_messages_behind_the_end_of_a_bounded_input_are_left_out(self):
         run = MessageRun([message(offset) for offset in (3, 4, 6)], None)

@@ -3,8 +3,8 @@
 import pytest
 
 from flows.decode.batch import InputPartition
+from flows.kernels.merge_keys import BEFORE_ALL_US
 from flows.sources.kafka.position import KafkaPosition, SideInputPosition
-from flows.sources.merge import BEFORE_ALL_US
 from schemas.errors import ConfigurationError
 from tests.support.golden import kafka_snapshots
 
