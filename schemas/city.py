@@ -26,6 +26,10 @@ LARGEST = 100_000.0
 """No value that counts may be larger: 86,400 of them, in units of 1e-9, must fit a 64-bit sum."""
 
 
+SecondValuesRule = Literal["first", "average"]
+"""What counts of values that differ for one second."""
+
+
 class CityError(ConfigurationError):
     """A city file that does not hold together; the message names the key and the cure."""
 
@@ -216,6 +220,8 @@ class Late(Strict, frozen=True, kw_only=True):
     """So far the clock may advance while a reading from beyond the horizon ahead waits; then its clock is wild."""
     waiting_room: Annotated[int, Meta(ge=1000, le=1_000_000)] = 100_000
     """Readings that may wait at once in a zone; more, and the oldest is refused as ``future``."""
+    second_values: SecondValuesRule | None = None
+    """``second_values`` of the whole file, beside the other settings of arrival."""
 
     def __post_init__(self) -> None:
         if not 3600 <= seconds(self.horizon) <= 7 * 86400:
@@ -267,6 +273,8 @@ class City(Strict, frozen=True, kw_only=True):
     light_rules: LightSettings = field(default_factory=LightSettings)
     alerts: AlertSettings = field(default_factory=AlertSettings)
     indices: IndexSettings = field(default_factory=IndexSettings)
+    second_values: SecondValuesRule = "first"
+    """What counts of values that differ for one second: the first that came, or their average."""
 
     def __post_init__(self) -> None:
         for kind in ("stations", "lights", "odor_sensors", "odor_sources", "weather_stations"):
@@ -278,6 +286,11 @@ class City(Strict, frozen=True, kw_only=True):
             for station in light.stations:
                 if station not in known:
                     raise ValueError(f"light {light.id!r} follows station {station!r}, which is not in [[stations]]")
+
+    @property
+    def averages_second_values(self) -> bool:
+        """Whether values that differ for one second are averaged."""
+        return "average" in (self.second_values, self.late.second_values)
 
     def limits(self) -> list[Parameter]:
         """Limits of the six pollutants, in their order, the file's own before the defaults."""

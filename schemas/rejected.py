@@ -2,7 +2,9 @@
 
 from typing import Final, Literal, NamedTuple, get_args
 
-Reason = Literal["undecodable", "contract", "unknown_station", "future", "duplicate", "too_late", "too_large"]
+Reason = Literal[
+    "undecodable", "contract", "unknown_station", "future", "duplicate", "superseded", "too_late", "too_large"
+]
 REASONS: tuple[str, ...] = get_args(Reason)
 OTHER: Final = "other"
 """In place of a reason: the message is of another flow's kind. It is counted, and refused by nobody."""

@@ -160,9 +160,14 @@ def expected(city, log, zone):
                     suspect = sum(
                         slots[t][1 if (s, p, -(-t // cadence.slots) * cadence.slots) in found else 2] for t in inside
                     )
-                    total, count = (sum(slots[t][k] for t in inside) for k in (0, 1))
+                    total, count = sum(slot_mean(*slots[t][:2]) for t in inside), sum(slots[t][1] for t in inside)
                     rows[zone.grid.instruments[s], AIR.gridded[p], name, ended] = (total, count, len(inside), suspect)
     return rows, flags
+
+
+def slot_mean(total, count):
+    """Mean of the values of a slot in whole quanta, halves up."""
+    return (2 * total + count) // (2 * count)
 
 
 def tested(city, log, zone, cadence):
@@ -185,8 +190,8 @@ def tested(city, log, zone, cadence):
         for slot, (total, count, _) in of.items():
             cell = -(-slot // cadence.slots) - first
             if cell < len(sums):
-                sums[cell, column, p] += total
-                counts[cell, column, p] += count
+                sums[cell, column, p] += slot_mean(total, count)
+                counts[cell, column, p] += 1
     found = cell_tests(sums, counts, 0, limits_of(city, cadence.slots), city.quality.pm25_over_pm10)
     return {(s, p, (first + t) * cadence.slots): int(found[t, s, p]) for t, s, p in np.argwhere(found).tolist()}, own
 

@@ -24,7 +24,7 @@ def test_a_message_partly_new_counts_what_is_new(make_city, make_readings):
         (0, second, {}),
     ]
     log, _ = play(make_city(("1m",)), make_readings, rows, [1, 2])
-    assert log.verdict == {0: "accepted", 1: "accepted", 2: "duplicate", 3: "duplicate"}
+    assert log.verdict == {0: "accepted", 1: "accepted", 2: "superseded", 3: "duplicate"}
     assert [dict(zip(AIR.values, log.accepted[i][2], strict=True))["pm10"] for i in (0, 1)] == [10.0, None]
     assert log.accepted[1][2][AIR.values.index("pm25")] == 5.0
     assert log.accepted[1][3][0] == Flag.MISSING
@@ -39,7 +39,7 @@ def test_a_second_is_rounded_up(make_city, make_readings):
     zone = new_zone(make_city(("1m",)))
     log = ZoneLog(zone, make_city(("1m",)))
     log.add(zone.take(readings, end_of_input=True))
-    assert log.verdict == {0: "accepted", 1: "duplicate", 2: "accepted"}
+    assert log.verdict == {0: "accepted", 1: "superseded", 2: "accepted"}
     assert zone.grid.newest == START // 60 + 2
 
 
