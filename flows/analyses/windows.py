@@ -114,7 +114,7 @@ class RollingMeans(Analysis):
             return Results()
         lengths, ends = self._of(span.cadence), self._touched(span)
         now = view.grid.windows(ends, lengths.slots, span.columns)
-        differs = np.logical_or.reduce([old != new for old, new in zip(before, now, strict=True)]) & (now.count > 0)
+        differs = _differ(before, now)
         if not differs.any():
             return Results()
         revision = np.where(before.count > 0, span.revision, 0)
@@ -132,6 +132,20 @@ class RollingMeans(Analysis):
         if cadence.every not in self._by_cadence:
             self._by_cadence[cadence.every] = lengths_of(cadence, self._lengths)
         return self._by_cadence[cadence.every]
+
+
+def _differ(before: rolling.Windows, now: rolling.Windows) -> B1:
+    """Windows that hold a value and whose rows differ, shape (P, W, S, E)."""
+    differs: B1 = (before.sum != now.sum) | (before.count != now.count)
+    differs |= (before.filled != now.filled) | (before.suspect != now.suspect)
+    for side_before, side in zip(_one_sided(before), _one_sided(now), strict=True):
+        differs |= side_before != side
+    differs &= now.count > 0
+    return differs
+
+
+def _one_sided(totals: rolling.Windows) -> tuple[B1, B1]:
+    return rolling.one_sided(totals.count, totals.below, totals.above)
 
 
 class _Windows(NamedTuple):

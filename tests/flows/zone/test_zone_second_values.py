@@ -24,7 +24,7 @@ def averaging(city):
 
 
 def mean(log, ended=60, window="1h", station="a"):
-    total, count, filled, _ = log.rows[station, "pm10", window, START // 60 + ended]
+    total, count, filled, *_ = log.rows[station, "pm10", window, START // 60 + ended]
     return total / filled / 1e9, count, filled
 
 
@@ -75,7 +75,7 @@ def test_the_average_of_second_values(make_city, make_readings, place):
     rows = [minute(1, 40.0), minute(1, 42.0), minute(1, 40.0), minute(1, 42.0), minute(1, 47.0)]
     log, _ = play(city, make_readings, [*rows, minute(10, 1.0)], range(1, 6), crash=range(5))
     assert verdicts(log)[:5] == ["accepted", "accepted", "duplicate", "duplicate", "accepted"]
-    assert log.rows["a", "pm10", "10m", START // 60 + 10] == (44 * 10**9, 4, 2, 0)
+    assert log.rows["a", "pm10", "10m", START // 60 + 10][:4] == (44 * 10**9, 4, 2, 0)
 
 
 @HEAVY
@@ -83,7 +83,7 @@ def test_the_average_of_second_values(make_city, make_readings, place):
 def test_no_order_changes_the_average(make_city, make_readings, values, cuts, crash):
     rows = [*(minute(1, value) for value in values), minute(10, 0.0)]
     log, _ = play(averaging(make_city(("1m",))), make_readings, rows, sorted(cuts), crash=crash)
-    assert log.rows["a", "pm10", "10m", START // 60 + 10] == (17_250_000_000, 5, 2, 0)
+    assert log.rows["a", "pm10", "10m", START // 60 + 10][:4] == (17_250_000_000, 5, 2, 0)
 
 
 @HEAVY
@@ -152,7 +152,9 @@ def test_a_late_value_that_fails_makes_a_window_invalid_again(make_city, make_re
     zone = new_zone(make_city(("1m",)))
     rows = [minute(i, -50.0 if i < 6 else 20.0) for i in range(1, 61) if i not in (30, 31)]
     first = columns_of(zone.take(make_readings([*rows, minute(70, 20.0)])).results.rows)
-    again = columns_of(zone.take(make_readings([minute(30, -50.0), minute(31, -50.0), minute(81, 20.0)], 99)).results.rows)
+    again = columns_of(
+        zone.take(make_readings([minute(30, -50.0), minute(31, -50.0), minute(81, 20.0)], 99)).results.rows
+    )
     key = ("pm10", "1h", (START + HOUR) * 1_000_000)
     assert first[key] == (True, None)
     assert again[key] == (False, "failed_below")

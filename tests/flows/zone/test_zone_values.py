@@ -12,7 +12,7 @@ def test_hourly_stations_stamped_at_half_past(make_city, make_readings):
     assert log.newest() == expected(city, log, zone)
     # The last hour is not over when the last of it is read: its slot is half past.
     assert ended(log, "b", "1h") == [60, 120, 180, 240, 300]
-    assert log.rows["b", "pm10", "2h", START // 60 + 180] == ((11 + 21) * 10**9, 2, 2, 0)
+    assert log.rows["b", "pm10", "2h", START // 60 + 180][:4] == ((11 + 21) * 10**9, 2, 2, 0)
 
 
 def test_a_message_partly_new_counts_what_is_new(make_city, make_readings):
