@@ -35,7 +35,7 @@ def test_a_minute_of_sixty_readings_weighs_as_a_minute_of_one(make_city, make_re
     assert mean(log) == pytest.approx(((500 + 45 * 5) / 46, 105, 46))
 
 
-def test_the_issues_example_of_sixty_readings_in_a_minute(make_city, make_readings):
+def test_the_mean_of_an_hour_one_minute_of_which_has_sixty_readings(make_city, make_readings):
     rows = [minute(0, 500.0, second=second) for second in range(1, 61)]
     rows += [minute(number, 5.0) for number in range(2, 46)]
     rows.append((0, START + HOUR, {"pm25": 1.0}))
