@@ -23,7 +23,7 @@ Limit = Annotated[float, Meta(ge=0)]
 """A limit of a test of the surroundings; 0 or none: the test is not made."""
 
 LARGEST = 100_000.0
-"""No value that counts may be larger: 86,400 of them, in units of 1e-9, must fit a 64-bit sum."""
+"""No value that counts may be larger: the sum of a week's slots, in units of 1e-9, must fit 64 bits."""
 
 
 SecondValuesRule = Literal["first", "average"]
@@ -220,8 +220,8 @@ class Late(Strict, frozen=True, kw_only=True):
     """So far the clock may advance while a reading from beyond the horizon ahead waits; then its clock is wild."""
     waiting_room: Annotated[int, Meta(ge=1000, le=1_000_000)] = 100_000
     """Readings that may wait at once in a zone; more, and the oldest is refused as ``future``."""
-    second_values: SecondValuesRule | None = None
-    """``second_values`` of the whole file, beside the other settings of arrival."""
+    second_values: SecondValuesRule = "first"
+    """What counts of values that differ for one second: the first that came, or their average."""
 
     def __post_init__(self) -> None:
         if not 3600 <= seconds(self.horizon) <= 7 * 86400:
@@ -274,7 +274,7 @@ class City(Strict, frozen=True, kw_only=True):
     alerts: AlertSettings = field(default_factory=AlertSettings)
     indices: IndexSettings = field(default_factory=IndexSettings)
     second_values: SecondValuesRule = "first"
-    """What counts of values that differ for one second: the first that came, or their average."""
+    """The same as ``late.second_values``, where the file has no other settings of arrival."""
 
     def __post_init__(self) -> None:
         for kind in ("stations", "lights", "odor_sensors", "odor_sources", "weather_stations"):

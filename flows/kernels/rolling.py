@@ -97,9 +97,7 @@ def windows_at(running: Totals, cells: Totals, ends: I64, lengths: I64, columns:
     The total up to a line is the running total of the last whole pane, and of the lines behind it. Each is computed
     once, however many windows begin or end there.
 
-    A window's sum must fit 64 bits: 92,233 values of ``schemas.city.LARGEST``, so a day at one a second fits whatever
-    they are. Longer windows fit as long as count × mean stays below 9.2e9 units: 7 days at one a second up to a mean
-    of 15,250, far above the fail span of any pollutant.
+    A window's sum must fit 64 bits: 92,233 slots of ``schemas.city.LARGEST``, which is nine times the longest window.
 
     Args:
         running: sums, counts, filled lines and suspect values of all panes up to each, shape (panes, stations, P),
@@ -223,8 +221,8 @@ def failures_at(below: U8, above: U8, ends: I64, lengths: I64, columns: Whole) -
     Returns:
         Both of shape (P, W, S, E).
     """
-    first = int(ends[0] - lengths.max())
     last = min(int(ends[-1]), below.shape[0] - 1)
+    first = min(int(ends[0] - lengths.max()), last)
     shape = last - first + 1, columns.size, below.shape[2]
     counted = []
     for failures in (below, above):

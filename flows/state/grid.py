@@ -148,6 +148,15 @@ class Grid:
         failed = rolling.failures_at(self._layers["below"], self._layers["above"], lines, lengths, columns)
         return replace(windows, below=failed[0], above=failed[1])
 
+    def failing(self, columns: Whole) -> B1:
+        """Which instruments have a value on the grid that fails by its range, shape (S,)."""
+        pages = np.flatnonzero(self._failing)
+        if not pages.size:
+            return np.zeros(columns.size, bool)
+        lines = slice(int(pages[0]) * PAGE_SLOTS, (int(pages[-1]) + 1) * PAGE_SLOTS)
+        below, above = (self._layers[name][lines][:, columns].any(axis=(0, 2)) for name in ("below", "above"))
+        return np.asarray(below | above)
+
     def move(self, slot: int) -> None:
         """Make room ahead of ``slot``; what lies ``behind`` or more before it is forgotten."""
         base = (slot - self._behind) // PAGE_SLOTS * PAGE_SLOTS
