@@ -27,7 +27,11 @@ Limit = Annotated[float, Meta(ge=0)]
 """A limit of a test of the surroundings; 0 or none: the test is not made."""
 
 LARGEST = 100_000.0
-"""No value that counts may be larger: 86,400 of them, in units of 1e-9, must fit a 64-bit sum."""
+"""No value that counts may be larger: the sum of a week's slots, in units of 1e-9, must fit 64 bits."""
+
+
+SecondValuesRule = Literal["first", "average"]
+"""What counts of values that differ for one second."""
 
 
 class CityError(ConfigurationError):
@@ -250,6 +254,8 @@ class Late(Strict, frozen=True, kw_only=True):
     snap: Annotated[float, Meta(ge=0, le=0.25)] = 0.05
     """Of a cadence above a minute, a time within this share of it of one of its multiples lies on that: an hourly
     station that reports at 03:00:03 means three, not four. ``observed_at`` stays as sent."""
+    second_values: SecondValuesRule = "first"
+    """What counts of values that differ for one second: the first that came, or their average."""
 
     def __post_init__(self) -> None:
         if not 3600 <= seconds(self.horizon) <= 7 * 86400:
@@ -301,6 +307,8 @@ class City(Strict, frozen=True, kw_only=True):
     light_rules: LightSettings = field(default_factory=LightSettings)
     alerts: AlertSettings = field(default_factory=AlertSettings)
     indices: IndexSettings = field(default_factory=IndexSettings)
+    second_values: SecondValuesRule = "first"
+    """The same as ``late.second_values``, where the file has no other settings of arrival."""
 
     def __post_init__(self) -> None:
         for kind in ("stations", "lights", "odor_sensors", "odor_sources", "weather_stations"):
@@ -332,6 +340,11 @@ class City(Strict, frozen=True, kw_only=True):
                     f"{of} fills none of windows.lengths = {list(windows.lengths)}, so that there would be no means; "
                     "give a window that is a multiple of it, '24h' for one"
                 )
+
+    @property
+    def averages_second_values(self) -> bool:
+        """Whether values that differ for one second are averaged."""
+        return "average" in (self.second_values, self.late.second_values)
 
     def limits(self) -> list[Parameter]:
         """Limits of the six pollutants, in their order, the file's own before the defaults."""

@@ -138,12 +138,17 @@ TABLES: dict[str, Table] = {
             ("parameter", NAME, "pollutant"),
             ("window_length", NAME, "10m, 1h, 8h, 24h, or as the city file says"),
             ("ended_at", TIME, "end of the window; it holds what ended in (ended_at - window_length, ended_at]"),
-            ("mean", pa.float64(), "mean of the values that count, in their unit"),
+            (
+                "mean",
+                pa.float64(),
+                "mean of the slots that hold a value, each by the mean of its values, in their unit",
+            ),
             ("count", pa.int32(), "values in the mean"),
             ("expected", pa.int32(), "values a complete window would hold"),
             ("coverage", pa.float64(), "share of the window that values cover, 0 to 1"),
             ("suspect", pa.int32(), "values in the mean that some test suspects"),
-            ("valid", pa.bool_(), "coverage of at least 0.75"),
+            ("valid", pa.bool_(), "coverage of at least 0.75, and at most a tenth of the values failed on one side"),
+            ("why_invalid", NAME, "coverage, failed_below, failed_above, joined by commas; null where valid"),
             ("revision", pa.int32(), "0 when first closed; grows with each re-evaluation; the highest holds"),
         ),
         Storage(
@@ -151,7 +156,7 @@ TABLES: dict[str, Table] = {
             encodings={"mean": BYTE_SPLIT, "count": DELTA_PACKED},
             statistics=("station_id", "parameter", "revision"),
             ranges=("revision", "station_id"),
-            nullable=(),
+            nullable=("why_invalid",),
         ),
     ),
     "cai": Table(

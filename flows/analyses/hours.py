@@ -23,7 +23,8 @@ def hours_between(first: int, last: int) -> I64:
 def hourly(grid: Grid, columns: Whole, cadence_slots: int, ended: I64) -> tuple[F64, F64]:
     """Means of the hours that end with given slots, and the share that values cover; shape (n, S, P) each.
 
-    An hour that began before the grid does has mean NaN and coverage 0; slots ahead of the grid are empty.
+    An hour that began before the grid does has mean NaN and coverage 0; slots ahead of the grid are empty. The mean is
+    NaN, too, where more than a tenth of the values fail on one side of their range.
 
     Args:
         grid: of the zone.
@@ -36,8 +37,10 @@ def hourly(grid: Grid, columns: Whole, cadence_slots: int, ended: I64) -> tuple[
     known = ended - HOUR_SLOTS >= grid.oldest
     if known.any():
         totals = grid.windows(ended[known], HOUR, columns)
-        count, filled = totals.count[:, 0].transpose(2, 1, 0), totals.filled[:, 0].transpose(2, 1, 0)
-        means[known] = rolling.mean(totals.sum[:, 0].transpose(2, 1, 0), count)
+        filled = totals.filled[:, 0].transpose(2, 1, 0)
+        mean = rolling.mean(totals.sum[:, 0].transpose(2, 1, 0), filled)
+        below, above = rolling.one_sided(totals.count, totals.below, totals.above)
+        means[known] = np.where((below | above)[:, 0].transpose(2, 1, 0), np.nan, mean)
         coverage[known] = rolling.coverage(filled, cadence_slots, HOUR_SLOTS)
     return means, coverage
 

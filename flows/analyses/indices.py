@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from flows.analyses.base import Analysis, Column, Names, Nullable, Results, Rows, Span, ZoneView
 from flows.analyses.hours import hours_between, valid_hours
 from flows.analyses.ozone_hours import OzoneHours
-from flows.arrays import F64, I32, I64, Whole
+from flows.arrays import B1, F64, I32, I64, Whole
 from flows.kernels import cai, nowcast
 from flows.kernels.bands import NO_GRADE, NONE
 from flows.resources import every_index, index
@@ -62,6 +62,8 @@ class IndexHours:
     """Indices of S instruments over H hours: each column of shape (S, H); ``exists`` says which rows there are."""
 
     ended: I64
+    failing: B1
+    """Instruments of which a row may have been withdrawn, because values of theirs fail by their range, shape (S,)."""
     cai: Values
     aqi: dict[tuple[str, str], Values]
     """By index and parameter."""
@@ -109,7 +111,7 @@ class Indices(Analysis):
         hours = hours_between(begin - 1, int(ended[-1]))
         means = np.ascontiguousarray(valid_hours(view.grid, columns, cadence.slots, hours).transpose(1, 0, 2))
         nowcast_o3 = self._ozone.nowcast(columns, ended) if self._ozone else None
-        return IndexHours(ended, self._korea(means), self._others(means, nowcast_o3))
+        return IndexHours(ended, view.grid.failing(columns), self._korea(means), self._others(means, nowcast_o3))
 
     def _korea(self, means: F64) -> Values:
         korea = cai.rows(means, LOOKBACK_HOURS, self._scales.korea)
@@ -145,10 +147,11 @@ class Indices(Analysis):
 
     def _rows(self, columns: Whole, now: IndexHours, before: IndexHours | None, revision: int) -> list[Rows]:
         """Make rows of what exists; with ``before``, of what differs from it, as ``revision`` where it was there."""
-        rows = [index_rows("cai", columns, now.ended, now.cai, before.cai if before else None, revision)]
+        revised = Revised(columns, now.ended, before.failing if before else None, revision)
+        rows = [index_rows("cai", revised, now.cai, before.cai if before else None)]
         for (name, parameter), values in now.aqi.items():
             old = before.aqi[name, parameter] if before else None
-            of_index = index_rows("aqi", columns, now.ended, values, old, revision)
+            of_index = index_rows("aqi", revised, values, old)
             n = of_index.size
             of_index.texts = {
                 "index_name": Names(self._scales.names, np.full(n, self._scales.names.index(name), np.int32)),
@@ -204,18 +207,39 @@ def _column(name: str, values: NDArray[Any]) -> Column:
     return Nullable(values, values <= NO_GRADE if name == "grade" else values == NONE)
 
 
-def index_rows(table: str, columns: Whole, ended: I64, now: Values, before: Values | None, revision: int) -> IndexRows:
-    """Choose the station-hours of which there is something to say."""
-    chosen = now["exists"].astype(bool)
-    if before is not None:
-        chosen &= np.logical_or.reduce([_differ(now[name], before[name]) for name in now])
+class Revised(NamedTuple):
+    """Station-hours that are evaluated again.
+
+    Attributes:
+        columns: of the instruments, shape (S,).
+        ended: slots, shape (H,).
+        failing: instruments of which a row may have been withdrawn before, shape (S,); None: it is the first time.
+        revision: of rows that are there already.
+    """
+
+    columns: Whole
+    ended: I64
+    failing: B1 | None
+    revision: int
+
+
+def index_rows(table: str, revised: Revised, now: Values, before: Values | None) -> IndexRows:
+    """Choose the station-hours of which there is something to say.
+
+    A row is withdrawn, all of its values missing, where late values fail so often that its hour counts no more.
+    """
+    chosen = existing = now["exists"].astype(bool)
+    known = np.zeros(chosen.shape, bool)
+    if before is not None and revised.failing is not None:
+        existed = before["exists"].astype(bool)
+        chosen = (existing | existed) & np.logical_or.reduce([_differ(now[name], before[name]) for name in now])
+        known = existed | revised.failing[:, None]
     station, hour = np.nonzero(chosen)
-    known = before["exists"][station, hour].astype(bool) if before is not None else np.zeros(station.size, bool)
     return IndexRows(
         table,
-        columns[station].astype(np.int32),
-        ended[hour],
-        np.where(known, revision, 0).astype(np.int32),
+        revised.columns[station].astype(np.int32),
+        revised.ended[hour],
+        np.where(known[station, hour], revised.revision, 0).astype(np.int32),
         {name: column[station, hour] for name, column in now.items() if name != "exists"},
         {},
     )

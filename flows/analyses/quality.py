@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from flows.analyses.base import Analysis, Column, Names, Results, Rows, Span, ZoneView
 from flows.arrays import B1, I32, I64, U8, Whole
 from flows.kernels.pm_ratio import pm25_above_pm10
+from flows.kernels.rolling import slot_means
 from flows.kernels.temporal_tests import LOOKAHEAD, SHORTEST, Limits, lookback, temporal_tests
 from flows.state.cadence import Cadence
 from flows.state.grid import Grid
@@ -88,7 +89,8 @@ class Quality(Analysis):
         tests = self._of(cadence)
         low = start - tests.lookback * slots + 1
         sums, counts = (_columns(grid.layer(name, low, seen), columns) for name in ("sums", "counts"))
-        found = tests(_cells(sums, slots), _cells(counts, slots), tests.lookback)[: ended.size]
+        means, filled = slot_means(sums, counts), (counts > 0).view(np.uint8)
+        found = tests(_cells(means, slots), _cells(filled, slots), tests.lookback)[: ended.size]
         held: U8 = _columns(grid.layer("found", start + 1, stop), columns)[slots - 1 :: slots].copy()
         return held, found, ended
 

@@ -21,6 +21,23 @@ from schemas.measured import Measured
 from schemas.rolling import Mean
 from schemas.slots import SLOT_S, SLOT_US
 
+WHY_INVALID = tuple(
+    ",".join(reason for bit, reason in enumerate(("coverage", "failed_below", "failed_above")) if code >> bit & 1)
+    for code in range(8)
+)
+"""Why a window is no valid one, by the sum of 1: little coverage, 2: values fail below their range, 4: above it."""
+
+
+def why_invalid(coverage: F64, count: Whole, below: Whole, above: Whole) -> I32:
+    """Codes of why windows are invalid, shape (n,): 0 where they are valid.
+
+    >>> why_invalid(np.array([1.0, 0.5]), np.array([60, 5]), np.array([0, 5]), np.array([0, 0])).tolist()
+    [0, 3]
+    """
+    too_low, too_high = rolling.one_sided(count, below, above)
+    codes: I32 = ((coverage < VALID_COVERAGE) + 2 * too_low + 4 * too_high).astype(np.int32)
+    return codes
+
 
 class Lengths(NamedTuple):
     """Windows of one cadence: W lengths that it can fill."""
@@ -97,9 +114,7 @@ class RollingMeans(Analysis):
             return Results()
         lengths, ends = self._of(span.cadence), self._touched(span)
         now = view.grid.windows(ends, lengths.slots, span.columns)
-        differs = (before.sum != now.sum) | (before.count != now.count)
-        differs |= (before.filled != now.filled) | (before.suspect != now.suspect)
-        differs &= now.count > 0
+        differs = _differ(before, now)
         if not differs.any():
             return Results()
         revision = np.where(before.count > 0, span.revision, 0)
@@ -117,6 +132,20 @@ class RollingMeans(Analysis):
         if cadence.every not in self._by_cadence:
             self._by_cadence[cadence.every] = lengths_of(cadence, self._lengths)
         return self._by_cadence[cadence.every]
+
+
+def _differ(before: rolling.Windows, now: rolling.Windows) -> B1:
+    """Windows that hold a value and whose rows differ, shape (P, W, S, E)."""
+    differs: B1 = (before.sum != now.sum) | (before.count != now.count)
+    differs |= (before.filled != now.filled) | (before.suspect != now.suspect)
+    for side_before, side in zip(_one_sided(before), _one_sided(now), strict=True):
+        differs |= side_before != side
+    differs &= now.count > 0
+    return differs
+
+
+def _one_sided(totals: rolling.Windows) -> tuple[B1, B1]:
+    return rolling.one_sided(totals.count, totals.below, totals.above)
 
 
 class _Windows(NamedTuple):
@@ -158,17 +187,19 @@ class WindowRows:
         if not count.size:
             return {}
         coverage = windows.coverage(filled, window)
+        why = why_invalid(coverage, count, self._flat(totals.below), self._flat(totals.above))
         return {
             "instrument": self.instrument,
             "parameter": Names(self._measured.gridded, self.parameter),
             "window_length": Names(windows.lengths.names, window),
             "ended_at": self.ended * SLOT_US,
-            "mean": rolling.mean(self._flat(totals.sum), count),
+            "mean": rolling.mean(self._flat(totals.sum), filled),
             "count": count,
             "expected": windows.lengths.expected[window].astype(np.int32),
             "coverage": coverage,
             "suspect": self._flat(totals.suspect),
-            "valid": coverage >= VALID_COVERAGE,
+            "valid": why == 0,
+            "why_invalid": Names(WHY_INVALID, why, why == 0),
             "revision": self._flat(self._revision),
         }
 
@@ -196,9 +227,7 @@ class WindowRows:
     def totals(self) -> rolling.Windows:
         """Totals of the rows, each of shape (n,)."""
         totals = self._windows.totals
-        return rolling.Windows(
-            *(self._flat(values) for values in (totals.sum, totals.count, totals.filled, totals.suspect))
-        )
+        return rolling.Windows(*(self._flat(values) for values in totals))
 
     @property
     def revision(self) -> I32:
@@ -239,11 +268,14 @@ class WindowMessages:
         ends, width = windows.ends.size, windows.columns.size
         exists = np.ascontiguousarray((totals.count > 0).transpose(order)).reshape(ends * width, -1)
         cell = np.flatnonzero(exists)
-        counts, filled = (part.transpose(order).reshape(-1)[cell] for part in (totals.count, totals.filled))
+        counts, filled, below, above = (
+            part.transpose(order).reshape(-1)[cell]
+            for part in (totals.count, totals.filled, totals.below, totals.above)
+        )
         sums: I64 = totals.sum.transpose(order).reshape(-1)[cell]
         shares = windows.coverage(filled, cell % len(windows.lengths.names))
-        values, covered = rolling.mean(sums, counts).tolist(), shares.tolist()
-        valid = (shares >= VALID_COVERAGE).tolist()
+        values, covered = rolling.mean(sums, filled).tolist(), shares.tolist()
+        valid = (why_invalid(shares, counts, below, above) == 0).tolist()
         kind = (cell % exists.shape[1]).tolist()
         names = [(p, w) for p in self.measured.gridded for w in windows.lengths.names]
         cuts = np.cumsum(np.count_nonzero(exists, axis=1)).tolist()

@@ -122,6 +122,7 @@ class Flow:
             windows=self.windows(city),
             lateness=Lateness(minutes(late.horizon), minutes(late.wait), late.waiting_room, late.snap),
             analyses=lambda: self.analyses(city),
+            averages_second_values=city.averages_second_values,
             books_records=name == self.zones(city)[0],
             signals=None if signals is None else lambda grid, cadences: signals(city, name, grid, cadences),
         )

@@ -10,6 +10,8 @@ from flows.arrays import F64, U8
 from flows.kernels.compiled import compiled
 from schemas.quality import FAIL_STATUS, SUSPECT_STATUS, Flag
 
+BELOW, ABOVE = 5, 6
+"""In cells, in place of FAIL: the value lies below, or above, the span in which it may count."""
 GOOD, SUSPECT, FAIL, MISSING = (np.uint8(flag) for flag in (Flag.GOOD, Flag.SUSPECT, Flag.FAIL, Flag.MISSING))
 
 # What each instrument status makes of a value at least. A code nobody has described is not "normal": SUSPECT.
@@ -43,6 +45,28 @@ def judge(values: F64, status: U8, fail: F64, suspect: F64) -> U8:
     flags: U8 = np.empty(values.shape, np.uint8, order="F")
     _judge(values, status, fail, suspect, STATUS_FLAG, flags)
     return flags
+
+
+def sides(values: F64, status: U8, flags: U8, fail: F64) -> U8:
+    """Flags with ``BELOW`` or ``ABOVE`` where a value fails by its range alone; the same array where none does.
+
+    A limit that cuts one side of a noisy signal bends the mean of the rest: windows count what was cut.
+
+    Args:
+        values: as for ``judge``.
+        status: likewise.
+        flags: of ``judge``, shape (n, parameters).
+        fail: as for ``judge``.
+
+    >>> values, status, fail = np.array([[-7.0], [2.0], [9000.0]]), np.zeros((3, 1), np.uint8), np.array([[-5.0, 2e3]])
+    >>> sides(values, status, judge(values, status, fail, fail), fail)[:, 0]
+    array([5, 1, 6], dtype=uint8)
+    """
+    failed = (flags == FAIL) & (STATUS_FLAG[status] != FAIL)
+    if not failed.any():
+        return flags
+    codes: U8 = np.where(failed & (values < fail[:, 0]), np.uint8(BELOW), flags)
+    return np.where(failed & (values > fail[:, 1]), np.uint8(ABOVE), codes)
 
 
 @compiled(

@@ -1,16 +1,19 @@
 """Rolling means as exact integer sums: each window is the difference of two running totals.
 
-Values become whole quanta, so that sums are exact: neither the order of readings, nor where the grid begins, nor how
-often a window moved can change a mean. Running totals are taken in 64-bit arithmetic that wraps around silently; a
+A slot weighs once, however many values it holds: by their mean. Values and means of slots become whole quanta, so that
+sums are exact: neither the order of readings, nor where the grid begins, nor how often a window moved can change a
+mean. Running totals are taken in 64-bit arithmetic that wraps around silently; a
 difference of two of them is right whenever the window's own total fits 64 bits, however far they have wrapped.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.arrays import F64, I32, I64, Whole
+from flows.arrays import B1, F64, I32, I64, U8, Whole
 from flows.kernels.compiled import compiled, jitable
 
 PANE_SLOTS = 10
@@ -29,17 +32,25 @@ class Windows:
     """Totals of windows: P parameters, W lengths, S stations, E ends; each of shape (P, W, S, E)."""
 
     sum: I64
-    """Quanta."""
+    """Quanta: the sum of the means of the filled slots."""
     count: I32
     """Values in the sum."""
     filled: I32
     """Slots that hold a value."""
     suspect: I32
     """Values that their own range, their status or a test makes suspect."""
+    below: I32
+    """Values that fail below their range."""
+    above: I32
+    """Values that fail above it."""
 
     def ending(self, ends: slice) -> "Windows":
         """Windows of some of the ends."""
-        return Windows(self.sum[..., ends], self.count[..., ends], self.filled[..., ends], self.suspect[..., ends])
+        return Windows(*(values[..., ends] for values in self))
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the six arrays."""
+        return iter((self.sum, self.count, self.filled, self.suspect, self.below, self.above))
 
 
 def quantise(values: F64) -> I64:
@@ -58,6 +69,24 @@ def quantise(values: F64) -> I64:
         return np.rint(values * PER_UNIT).astype(np.int64)  # 1e9 is exact in a float, 1e-9 is not
 
 
+@jitable
+def slot_mean(total: Any, count: Any) -> Any:
+    """Mean of the values of a slot in whole quanta, halves up."""
+    return total if count <= 1 else (2 * total + count) // (2 * count)
+
+
+def slot_means(sums: I64, counts: Whole) -> I64:
+    """Means of the values of slots in whole quanta, halves up; shapes are equal.
+
+    >>> slot_means(np.array([7, 10, -3, 0]), np.array([1, 4, 2, 0])).tolist()
+    [7, 3, -1, 0]
+    """
+    if not (counts > 1).any():
+        return sums
+    several = np.maximum(counts, 1).astype(np.int64)
+    return np.where(counts > 1, (2 * sums + several) // (2 * several), sums)
+
+
 Totals = tuple[NDArray[np.integer], NDArray[np.integer], NDArray[np.integer], NDArray[np.integer]]
 """Four arrays of one shape."""
 
@@ -68,9 +97,7 @@ def windows_at(running: Totals, cells: Totals, ends: I64, lengths: I64, columns:
     The total up to a line is the running total of the last whole pane, and of the lines behind it. Each is computed
     once, however many windows begin or end there.
 
-    A window's sum must fit 64 bits: 92,233 values of ``schemas.city.LARGEST``, so a day at one a second fits whatever
-    they are. Longer windows fit as long as count × mean stays below 9.2e9 units: 7 days at one a second up to a mean
-    of 15,250, far above the fail span of any pollutant.
+    A window's sum must fit 64 bits: 92,233 slots of ``schemas.city.LARGEST``, which is nine times the longest window.
 
     Args:
         running: sums, counts, filled lines and suspect values of all panes up to each, shape (panes, stations, P),
@@ -93,7 +120,8 @@ def windows_at(running: Totals, cells: Totals, ends: I64, lengths: I64, columns:
     totals = np.empty(shape, np.int64), np.empty(shape, np.int32), np.empty(shape, np.int32), np.empty(shape, np.int32)
     if ends.size:
         _difference(running, cells, ends, lengths, columns.astype(np.int64, copy=False), totals)
-    return Windows(*totals)
+    none = np.broadcast_to(np.int32(0), shape)
+    return Windows(*totals, none, none)
 
 
 @jitable
@@ -165,7 +193,7 @@ def _difference(running: Totals, cells: Totals, ends: I64, lengths: I64, columns
                     line += 1
                     at = np.uint64(line) * row + column
                     values = np.int32(counts[at])
-                    total += sums[at]
+                    total += slot_mean(sums[at], np.int64(counts[at]))
                     count += values
                     filled += np.int32(values > 0)
                     suspect += values if tests[at] else np.int32(suspects[at])
@@ -178,6 +206,47 @@ def _difference(running: Totals, cells: Totals, ends: I64, lengths: I64, columns
                     out_count[at] = count_to[end] - count_to[begin]
                     out_filled[at] = filled_to[end] - filled_to[begin]
                     out_suspect[at] = suspect_to[end] - suspect_to[begin]
+
+
+def failures_at(below: U8, above: U8, ends: I64, lengths: I64, columns: Whole) -> tuple[I32, I32]:
+    """Count the values of windows (end - length, end] that fail below their range, and above it.
+
+    Args:
+        below: of each line, shape (lines, stations, P); what lies beyond the last line is empty.
+        above: likewise.
+        ends: lines, in rising order, shape (E,).
+        lengths: in lines, shape (W,).
+        columns: stations, shape (S,).
+
+    Returns:
+        Both of shape (P, W, S, E).
+    """
+    last = min(int(ends[-1]), below.shape[0] - 1)
+    first = min(int(ends[0] - lengths.max()), last)
+    shape = last - first + 1, columns.size, below.shape[2]
+    counted = []
+    for failures in (below, above):
+        running = np.zeros(shape, np.int32)
+        np.cumsum(failures[first + 1 : last + 1][:, columns], axis=0, dtype=np.int32, out=running[1:])
+        upto = np.minimum(ends, last) - first
+        of_lengths = [running[upto] - running[np.minimum(ends - length, last) - first] for length in lengths.tolist()]
+        counted.append(np.ascontiguousarray(np.stack(of_lengths).transpose(3, 0, 2, 1)))
+    return counted[0], counted[1]
+
+
+def one_sided(count: Whole, below: Whole, above: Whole) -> tuple[B1, B1]:
+    """Whether more than a tenth of the values of windows fail below their range, or above it.
+
+    Args:
+        count: values that count, any shape.
+        below: values that fail below, likewise.
+        above: values that fail above, likewise.
+
+    >>> one_sided(np.array([9, 8]), np.array([1, 2]), np.array([0, 0]))[0].tolist()
+    [False, True]
+    """
+    every = count + below + above
+    return np.asarray(below * 10 > every), np.asarray(above * 10 > every)
 
 
 def mean(total: I64, count: Whole) -> F64:

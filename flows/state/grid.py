@@ -2,17 +2,20 @@
 
 Minutes × instruments × gridded values. A cell holds an integer sum (in quanta of 1e-9, so that sums are exact, order
 does not matter and means never drift), how many values that are, how many of them their own range or status makes
-suspect, and what the tests of the surroundings found. Beside it a bit for each second taken.
+suspect, how many fail below and above their range, and what the tests of the surroundings found. Beside it a bit for
+each second taken, and the first value that took one.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from flows.arrays import B1, F64, I32, I64, U8, Whole
-from flows.kernels import cells, rolling
+from flows.kernels import cells, quality, rolling
 from flows.state.panes import Panes
 from schemas.errors import ConfigurationError
 from schemas.measured import Measured
@@ -22,6 +25,8 @@ PAGE_SLOTS = 60
 """Slots packed together for a snapshot: what an epoch did not touch is not packed again."""
 SPARE_SLOTS = DAY_SLOTS
 """Slots to spare, so that the grid is moved once a day and not with every batch."""
+FIRST_LAYERS = ("sums", "counts", "suspects", "found", "taken")
+"""Layers of snapshots that do not name theirs."""
 UNBOUNDED = int(np.iinfo(np.int64).max)
 
 
@@ -33,6 +38,20 @@ def second_of(observed: I64) -> I64:
 def slot_of(second: I64) -> I64:
     """Slot, in minutes since 1970, of whole seconds since 1970: the minute's end, so 60 lies in slot 1 and 61 in 2."""
     return -(-second // SLOT_S)
+
+
+class Taken(NamedTuple):
+    """What became of the seconds of n rows.
+
+    Attributes:
+        fresh: values whose second was not taken, shape (n, V).
+        differs: values whose second another value has taken, as far as that is known, shape (n, V).
+        repeated: rows of which every value was taken, or that have none and whose second was seen, shape (n,).
+    """
+
+    fresh: B1
+    differs: B1
+    repeated: B1
 
 
 class Grid:
@@ -73,6 +92,9 @@ class Grid:
             "suspects": (np.uint8, self.width),
             "found": (np.uint8, self.width),
             "taken": (np.uint64, message + 1),  # the last bit column: a message of this second was seen
+            "below": (np.uint8, self.width),
+            "above": (np.uint8, self.width),
+            "first": (np.int64, message),
         }
         self._layers = {
             name: np.zeros((self.length, len(instruments), width), kind) for name, (kind, width) in self._kinds.items()
@@ -84,6 +106,8 @@ class Grid:
         self._pages: dict[int, list[bytes]] = {}
         self._touched = np.zeros(self.length // PAGE_SLOTS, bool)
         """By page, whether it was touched since the last snapshot."""
+        self._failing = np.zeros(self.length // PAGE_SLOTS, bool)
+        """By page, whether a value in it fails by its range."""
 
     @property
     def oldest(self) -> int:
@@ -118,7 +142,20 @@ class Grid:
         last = min(int(lines[-1]), self.length - 1) if lines.size else 0
         running = self._panes.running(last, layers)
         totals = running.sums, running.counts, running.filled, running.suspect
-        return rolling.windows_at(totals, layers, lines, lengths, columns)
+        windows = rolling.windows_at(totals, layers, lines, lengths, columns)
+        if not lines.size or not self._failing[max(0, int(lines[0] - lengths.max())) // PAGE_SLOTS :].any():
+            return windows
+        failed = rolling.failures_at(self._layers["below"], self._layers["above"], lines, lengths, columns)
+        return replace(windows, below=failed[0], above=failed[1])
+
+    def failing(self, columns: Whole) -> B1:
+        """Which instruments have a value on the grid that fails by its range, shape (S,)."""
+        pages = np.flatnonzero(self._failing)
+        if not pages.size:
+            return np.zeros(columns.size, bool)
+        lines = slice(int(pages[0]) * PAGE_SLOTS, (int(pages[-1]) + 1) * PAGE_SLOTS)
+        below, above = (self._layers[name][lines][:, columns].any(axis=(0, 2)) for name in ("below", "above"))
+        return np.asarray(below | above)
 
     def move(self, slot: int) -> None:
         """Make room ahead of ``slot``; what lies ``behind`` or more before it is forgotten."""
@@ -137,25 +174,26 @@ class Grid:
         self._base = base
         for page in [page for page in self._pages if page + PAGE_SLOTS <= base]:
             del self._pages[page]
-        self._touched = np.append(self._touched[shift // PAGE_SLOTS :], np.zeros(shift // PAGE_SLOTS, bool))
+        pages = shift // PAGE_SLOTS
+        self._touched, self._failing = (
+            np.append(marks[pages:], np.zeros(pages, bool)) for marks in (self._touched, self._failing)
+        )
 
-    def take(self, column: I32, second: I64, values: F64) -> tuple[B1, B1]:
+    def take(self, column: I32, second: I64, values: F64) -> Taken:
         """Take the second of each value that is not taken yet, row by row.
 
         Args:
             column: of each row's instrument, shape (n,).
             second: whole seconds since 1970, rounded up, shape (n,).
             values: shape (n, V), NaN where not measured.
-
-        Returns:
-            Which values are fresh, shape (n, V), and which rows are duplicates, shape (n,): every value of theirs
-            was taken, or they have none and the second was seen.
         """
         slot = slot_of(second)
         self._touched[self._lines(slot) // PAGE_SLOTS] = True
-        fresh, duplicate = np.zeros(values.shape, bool, order="F"), np.empty(column.size, bool)
-        cells.take(column, second, slot, self.oldest, values, self._layers["taken"], fresh, duplicate)
-        return fresh, duplicate
+        fresh, differs = np.zeros((2, *values.shape[::-1]), bool).transpose(0, 2, 1)
+        repeated = np.empty(column.size, bool)
+        layers = self._layers["taken"], self._layers["first"]
+        cells.take(column, second, slot, self.oldest, values, *layers, fresh, differs, repeated)
+        return Taken(fresh, differs, repeated)
 
     def add(self, column: I32, slot: I64, quanta: I64, flags: U8) -> None:
         """Add values to their cells.
@@ -164,13 +202,16 @@ class Grid:
             column: of each row's instrument, shape (n,).
             slot: of each row, shape (n,).
             quanta: values in units of 1e-9, shape (n, P).
-            flags: shape (n, P); FAIL and MISSING are not added.
+            flags: with sides, as of ``quality.sides``, shape (n, P); what fails or is missing is not added.
         """
         if not column.size:
             return
         self.touch(slot)
         self.newest = max(self.newest, int(slot.max()))
-        layers = (self._layers[name] for name in ("sums", "counts", "suspects"))
+        failing = (flags == quality.BELOW) | (flags == quality.ABOVE)
+        if failing.any():
+            self._failing[self._lines(slot[failing.any(axis=1)]) // PAGE_SLOTS] = True
+        layers = (self._layers[name] for name in ("sums", "counts", "suspects", "below", "above"))
         cells.add(column, slot, self.oldest, quanta, flags, *layers)
 
     def touch(self, slot: I64) -> None:
@@ -189,11 +230,14 @@ class Grid:
         """Plain data: packed pages, of which only those touched since the last snapshot are packed now."""
         for page in np.flatnonzero(self._touched).tolist():
             first = self.oldest + page * PAGE_SLOTS
-            self._pages[first] = [pa.compress(part.tobytes(), "zstd", asbytes=True) for part in self._page(first)]
+            parts = self._page(first)
+            parts["first"] = _packed_first(parts)
+            self._pages[first] = [pa.compress(part.tobytes(), "zstd", asbytes=True) for part in parts.values()]
         self._touched[:] = False
         return {
             "stations": list(self.instruments),
             "shape": (self._behind, self.length),
+            "layers": list(self._kinds),
             "base": self._base,
             "newest": self.newest,
             "pages": dict(self._pages),
@@ -217,16 +261,53 @@ class Grid:
         ours = [i for i, name in enumerate(self.instruments) if name in old]
         theirs = [old[self.instruments[i]] for i in ours]
         self._base, self.newest = kept["base"], kept["newest"]
+        names = kept.get("layers", FIRST_LAYERS)
         for first, packed in kept["pages"].items():
-            self._touched[(first - self.oldest) // PAGE_SLOTS] = True
-            for part, page, (kind, width) in zip(self._page(first), packed, self._kinds.values(), strict=True):
-                size = len(part) * len(old) * width * np.dtype(kind).itemsize
-                unpacked = np.frombuffer(pa.decompress(page, size, "zstd"), kind).reshape(len(part), len(old), width)
-                part[:, ours] = unpacked[:, theirs]
-        if list(kept["stations"]) == self.instruments:
+            page = (first - self.oldest) // PAGE_SLOTS
+            self._touched[page] = True
+            parts = self._page(first)
+            for name, data in zip(names, packed, strict=True):
+                kind, width = self._kinds[name]
+                size = PAGE_SLOTS * len(old) * width * np.dtype(kind).itemsize
+                unpacked = np.frombuffer(pa.decompress(data, size, "zstd"), kind).reshape(PAGE_SLOTS, len(old), width)
+                parts[name][:, ours] = unpacked[:, theirs]
+            parts["first"][:] = _unpacked_first(parts) if "first" in names else _first_of_sums(parts)
+            self._failing[page] = parts["below"].any() or parts["above"].any()
+        if list(kept["stations"]) == self.instruments and list(names) == list(self._kinds):
             self._pages, self._touched[:] = dict(kept["pages"]), False
         return ours, theirs
 
-    def _page(self, first: int) -> list[NDArray[Any]]:
+    def _page(self, first: int) -> dict[str, NDArray[Any]]:
         start = first - self.oldest
-        return [layer[start : start + PAGE_SLOTS] for layer in self._layers.values()]
+        return {name: layer[start : start + PAGE_SLOTS] for name, layer in self._layers.items()}
+
+
+def _single(parts: Mapping[str, NDArray[Any]]) -> tuple[B1, I64]:
+    """Which values of a page took one second alone, and the sum of each cell whose one value it is, else 0."""
+    taken = parts["taken"][:, :, :-1]
+    one = (taken != 0) & (taken & (taken - np.uint64(1)) == 0)
+    sums = np.zeros(taken.shape, np.int64)
+    width = parts["sums"].shape[2]
+    sums[:, :, :width] = np.where(one[:, :, :width] & (parts["counts"] == 1), parts["sums"], 0)
+    return one, sums
+
+
+def _packed_first(parts: Mapping[str, NDArray[Any]]) -> I64:
+    """First values, less what sums say already, so that hardly anything is left to be written."""
+    one, sums = _single(parts)
+    return np.where(one, parts["first"] - sums, 0)
+
+
+def _unpacked_first(parts: Mapping[str, NDArray[Any]]) -> I64:
+    """First values again; ``parts["first"]`` is as it was packed."""
+    one, sums = _single(parts)
+    return np.where(one, parts["first"] + sums, 0)
+
+
+def _first_of_sums(parts: Mapping[str, NDArray[Any]]) -> I64:
+    """First values, as far as the sums of an older snapshot say them."""
+    one, sums = _single(parts)
+    width = parts["sums"].shape[2]
+    known = np.zeros(one.shape, bool)
+    known[:, :, :width] = one[:, :, :width] & (parts["counts"] == 1)
+    return np.where(known, sums, cells.UNKNOWN)

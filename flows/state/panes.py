@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.arrays import I64, Whole
-from flows.kernels.rolling import PANE_SLOTS
+from flows.kernels.rolling import PANE_SLOTS, slot_means
 
 Layers = tuple[NDArray[Any], ...]
 """Sums, counts, suspects and findings of each slot, each of shape (lines, instruments, parameters)."""
@@ -20,7 +20,7 @@ class Totals(NamedTuple):
     """Totals of n panes, each of shape (n, instruments, parameters).
 
     Attributes:
-        sums: quanta.
+        sums: quanta, the sum of the means of slots.
         counts: values.
         filled: slots that hold a value.
         suspect: values that their own range, their status or their surroundings make suspect.
@@ -40,6 +40,7 @@ class Totals(NamedTuple):
     def of_slots(cls, layers: Layers) -> "Totals":
         """Total whole panes, given the layers of their slots."""
         sums, counts, suspects, findings = layers
+        sums = slot_means(sums, counts)
         suspect = np.where(findings, counts, suspects) if findings.any() else suspects
         kinds = (np.int64, np.int32, np.int32, np.int32)
         return cls(

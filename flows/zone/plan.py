@@ -56,6 +56,7 @@ class ZonePlan:
         lateness: how far readings may come out of order.
         analyses: makes the analyses, in the order of their evaluation.
         signals: makes the signals, given the grid and the cadences; none where the flow has none.
+        averages_second_values: a second value of one second counts beside the first.
         books_records: every zone of a flow takes all records, and one of them says what became of each.
     """
 
@@ -69,6 +70,7 @@ class ZonePlan:
     lateness: Lateness
     analyses: Callable[[], Sequence[Analysis]]
     signals: Callable[[Grid, Sequence[Cadence]], Signals] | None = None
+    averages_second_values: bool = False
     books_records: bool = True
 
     @property

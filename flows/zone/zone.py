@@ -18,8 +18,9 @@ from flows.decode.batch import InputPartition, Readings, Record
 from flows.kernels import quality, rolling
 from flows.signals.base import NoSignals, Signals
 from flows.state.cadence import Cadence
-from flows.state.grid import PAGE_SLOTS, Grid
+from flows.state.grid import PAGE_SLOTS, Grid, Taken
 from flows.state.records import Records
+from flows.state.second_values import SecondValues
 from flows.zone.days import LearningDays
 from flows.zone.intake import Admitted, Intake
 from flows.zone.plan import ZonePlan, ZoneSettings
@@ -71,6 +72,7 @@ class Zone:
         behind, ahead = self._horizon + lookback + 2 * PAGE_SLOTS, self._horizon + 4 * PAGE_SLOTS
         self.grid = Grid(plan.measured, ids, behind, ahead, settings.spare_slots)
         self.records = Records(plan.recorded)
+        self.second_values = SecondValues()
         places = np.array([(instrument.lat, instrument.lon) for instrument in mine]).reshape(-1, 2)
         view = ZoneView(self.id, plan.measured, ids, places, self.grid, self.cadences, self.records)
         for analysis in analyses:
@@ -207,11 +209,12 @@ class Zone:
             return
         readings = run.readings
         column = self.column[readings.station]
-        fresh, duplicate = self.grid.take(column, self.intake.second_of(readings), readings.values)
-        if duplicate.any():
-            self._refuse(readings.take(duplicate), "duplicate", "every value of this second was taken before", out)
-            run = run.part(~duplicate)
-            readings, column, fresh = run.readings, column[~duplicate], fresh[~duplicate]
+        second = self.intake.second_of(readings)
+        taken = self.grid.take(column, second, readings.values)
+        if self.plan.averages_second_values:
+            taken = self.second_values.admit(taken, column, second, readings.values)
+        run, fresh = self._without_repeated(run, taken, out)
+        readings, column = run.readings, self.column[run.readings.station]
         if not fresh.all():
             readings = replace(readings, values=np.where(fresh, readings.values, np.nan))
         gridded = readings.values[:, : self.grid.width]
@@ -219,12 +222,26 @@ class Zone:
         out.accepted.append(Accepted(readings, flags))
         if not len(run):
             return
+        codes = quality.sides(gridded, readings.status, flags, self._fail)
         quanta = rolling.quantise(np.where(flags <= 3, gridded, 0.0))
         late = triggers.late(run.slot, run.row, self._cadence_of[column])
         if late.any() or self.progress.late:
-            self._put_between(run, column, quanta, flags, late, triggers, out)
+            self._put_between(run, column, quanta, codes, late, triggers, out)
         else:
-            self._add(run.slot, run.row, column, quanta, flags, triggers)
+            self._add(run.slot, run.row, column, quanta, codes, triggers)
+
+    def _without_repeated(self, run: Run, taken: Taken, out: ZoneResult) -> tuple[Run, B1]:
+        """Refuse rows that bring no new value; return the others, and which of their values are fresh."""
+        repeated = taken.repeated
+        if not repeated.any():
+            return run, taken.fresh
+        superseded = repeated & taken.differs.any(axis=1)
+        readings = run.readings
+        detail = "every value of this second was taken before"
+        self._refuse(readings.take(repeated & ~superseded), "duplicate", detail, out)
+        detail = "another value of this second was taken before, and stays; see second_values of the city file"
+        self._refuse(readings.take(superseded), "superseded", detail, out)
+        return run.part(~repeated), taken.fresh[~repeated]
 
     def _put_between(
         self, run: Run, column: I32, quanta: I64, flags: U8, late: B1, triggers: Triggers, out: ZoneResult
@@ -310,12 +327,15 @@ class Zone:
 
     def snapshot(self) -> dict[str, Any]:
         """Plain data, with a version; pages of the grid and of analyses that did not change are the same objects."""
+        if self.cadences[0].fired_until > NEVER:
+            self.second_values.forget(self.grid.oldest)
         return {
             "v": VERSION,
             "grid": self.grid.snapshot(),
             "watch": self.signals.snapshot(),
             **self.intake.snapshot(),
             "records": self.records.snapshot(),
+            "second_values": self.second_values.snapshot(),
             **self.progress.snapshot(),
         }
 
@@ -336,3 +356,4 @@ class Zone:
         self.signals.restore(kept["watch"])
         if version > 1:
             self.records.restore(kept["records"])
+            self.second_values.restore(kept.get("second_values", []), column_now)

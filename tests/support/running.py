@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from flows.kernels.rolling import PANE_SLOTS, windows_at
+from flows.kernels.rolling import PANE_SLOTS, slot_means, windows_at
 
 KINDS = (np.int64, np.int32, np.int32, np.int32)
 
 
 def running_totals(sums, counts, suspects, tests, offset=0):
     """Running totals of panes, where pane b ends with line 10 b; line 0 is in none."""
-    amounts = sums, counts, counts > 0, np.where(tests > 0, counts, suspects)
+    amounts = slot_means(sums, counts), counts, counts > 0, np.where(tests > 0, counts, suspects)
     totals = [np.full(((len(sums) - 1) // PANE_SLOTS + 1, *sums.shape[1:]), offset, kind) for kind in KINDS]
     for total, amount in zip(totals, amounts, strict=True):
         total[1:] += np.cumsum(amount[1:], axis=0, dtype=total.dtype)[PANE_SLOTS - 1 :: PANE_SLOTS]

@@ -10,6 +10,7 @@ from flows import air as air_flow
 from flows.analyses.quality import FlagRows, cell_tests, limits_of
 from flows.analyses.windows import WindowMessages, lengths_of, window_rows
 from flows.decode.batch import no_readings
+from flows.kernels.rolling import one_sided
 from flows.state.grid import PAGE_SLOTS
 from flows.zone.plan import ZoneSettings
 from schemas.durations import seconds
@@ -76,11 +77,12 @@ class ZoneLog:
         names, totals = rows.columns()["window_length"].names, rows.totals
         columns = (rows.instrument, rows.parameter, rows.window, rows.ended, rows.revision)
         counted = (totals.sum, totals.count, totals.filled, totals.suspect)
-        for s, p, w, ended, revision, *row in zip(*(of.tolist() for of in columns + counted), strict=True):
+        sides = one_sided(totals.count, totals.below, totals.above)
+        for s, p, w, ended, revision, *row in zip(*(of.tolist() for of in columns + counted + sides), strict=True):
             self._mean((self.ids[s], AIR.gridded[p], names[w], ended), revision, tuple(row))
 
     def _mean(self, key, revision, row):
-        total, count, filled, suspect = row
+        _, count, filled, suspect, *_ = row
         assert count > 0
         assert 0 < filled <= count
         assert 0 <= suspect <= count
@@ -89,7 +91,7 @@ class ZoneLog:
             assert row != self.rows[key], "only what differs is said again"
         else:
             assert revision == 0
-            self.first[key] = (total, count, filled)
+            self.first[key] = row[:3]
         self.rows[key], self.revision[key] = row, revision
 
     def _flags(self, rows):
@@ -149,14 +151,19 @@ def expected(city, log, zone):
         for (s, p), slots in own.items():
             for name, length in zip(lengths.names, lengths.slots.tolist(), strict=True):
                 step = cadence.step
-                ends = {e for slot in slots for e in range(-(-slot // step) * step, slot + length, step)}
+                filled = [slot for slot, of in slots.items() if of[1]]
+                ends = {e for slot in filled for e in range(-(-slot // step) * step, slot + length, step)}
                 for ended in sorted(e for e in ends if e <= cadence.fired_until):
-                    inside = [slot for slot in slots if ended - length < slot <= ended]
+                    inside = [slot for slot in filled if ended - length < slot <= ended]
                     suspect = sum(
                         slots[t][1 if (s, p, -(-t // cadence.slots) * cadence.slots) in found else 2] for t in inside
                     )
-                    total, count = (sum(slots[t][k] for t in inside) for k in (0, 1))
-                    rows[zone.grid.instruments[s], AIR.gridded[p], name, ended] = (total, count, len(inside), suspect)
+                    total, count = sum(slot_mean(*slots[t][:2]) for t in inside), sum(slots[t][1] for t in inside)
+                    failed = [slots[t][3:] for t in slots if ended - length < t <= ended]
+                    below, above = (sum(of[k] for of in failed) for k in (0, 1))
+                    sides = (10 * side > count + below + above for side in (below, above))
+                    key = zone.grid.instruments[s], AIR.gridded[p], name, ended
+                    rows[key] = (total, count, len(inside), suspect, *sides)
     return rows, flags
 
 
@@ -167,28 +174,43 @@ def snapped(observed, cadence_slots):
     return nearest if cadence_slots > 1 and abs(observed - nearest) * 20 <= every else observed
 
 
+def slot_mean(total, count):
+    """Mean of the values of a slot in whole quanta, halves up."""
+    return (2 * total + count) // (2 * count)
+
+
 def tested(city, log, zone, cadence):
-    """Findings of a cadence in one go over all its cells, and (sum, count, suspect) by column, parameter and slot."""
+    """Findings of a cadence in one go over all its cells, and sums and counts by column, parameter and slot."""
     own = {}
+    fail = [limits.fail for limits in city.limits()]
     for station, observed, values, flag in log.accepted.values():
         column, slot = int(zone.column[station]), -(-snapped(observed, cadence.slots) // 60_000_000)
         if column not in cadence.columns:
             continue
         for p in range(P):
-            if flag[p] <= Flag.SUSPECT:
-                total, count, suspect = own.setdefault((column, p), {}).get(slot, (0, 0, 0))
-                own[column, p][slot] = (total + round(values[p] * 1e9), count + 1, suspect + (flag[p] == Flag.SUSPECT))
-    slots = [slot for of in own.values() for slot in of]
+            if flag[p] <= Flag.FAIL:
+                of = own.setdefault((column, p), {}).setdefault(slot, [0] * 5)
+                low, high = fail[p]
+                counts = flag[p] <= Flag.SUSPECT
+                added = (
+                    round(values[p] * 1e9) * counts,
+                    counts,
+                    flag[p] == Flag.SUSPECT,
+                    values[p] < low,
+                    values[p] > high,
+                )
+                own[column, p][slot] = [before + more for before, more in zip(of, added, strict=True)]
+    slots = [slot for of in own.values() for slot in of if of[slot][1]]
     if not slots or cadence.fired_until < 0:
         return {}, own
     first, last = -(-min(slots) // cadence.slots), cadence.fired_until // cadence.slots
     sums, counts = np.zeros((2, max(0, last - first + 1), len(zone.grid.instruments), P), np.int64)
     for (column, p), of in own.items():
-        for slot, (total, count, _) in of.items():
+        for slot, (total, count, *_) in of.items():
             cell = -(-slot // cadence.slots) - first
-            if cell < len(sums):
-                sums[cell, column, p] += total
-                counts[cell, column, p] += count
+            if count and cell < len(sums):
+                sums[cell, column, p] += slot_mean(total, count)
+                counts[cell, column, p] += 1
     found = cell_tests(sums, counts, 0, limits_of(city, cadence.slots), city.quality.pm25_over_pm10)
     return {(s, p, (first + t) * cadence.slots): int(found[t, s, p]) for t, s, p in np.argwhere(found).tolist()}, own
 

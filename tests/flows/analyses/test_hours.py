@@ -8,11 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.analyses.hours import hourly, hours_between, valid_hours
+from flows.kernels.quality import ABOVE, BELOW
+from flows.kernels.rolling import slot_mean
 from flows.state.grid import Grid
 from schemas.measured import AIR
 from schemas.quality import Flag
 from tests.support.grids import START, P, new_grid, put
 
+NAMES = ("sums", "counts", "below", "above")
 CO = AIR.gridded.index("co")
 
 
@@ -29,11 +32,12 @@ def slow_hourly(grid, columns, slots, ended):
     inside = [slot for slot in range(ended - 59, ended + 1) if slot <= grid.reach]
     for i, column in enumerate(columns):
         for p in range(P):
-            cells = [[int(grid.layer(name, t, t)[0, column, p]) for name in ("sums", "counts")] for t in inside]
-            count = sum(c for _, c in cells)
-            coverage[i, p] = min(1.0, sum(c > 0 for _, c in cells) * slots / 60)
-            if count:
-                means[i, p] = sum(s for s, _ in cells) / (count * 1e9)
+            cells = [[int(grid.layer(name, t, t)[0, column, p]) for name in NAMES] for t in inside]
+            values = [slot_mean(total, count) for total, count, *_ in cells if count]
+            coverage[i, p] = min(1.0, len(values) * slots / 60)
+            count, below, above = (sum(of[k] for of in cells) for k in (1, 2, 3))
+            if values and max(below, above) * 10 <= count + below + above:
+                means[i, p] = sum(values) / (len(values) * 1e9)
     return means, coverage
 
 
@@ -43,14 +47,15 @@ def slow_hourly(grid, columns, slots, ended):
     st.sampled_from([1, 10, 60]),
     st.sampled_from([[0, 1, 2], [2], [0, 2]]),
     st.sets(st.integers(-20, 320), min_size=1, max_size=6),
+    st.sampled_from([60, 600]),
 )
-def test_means_and_coverage_are_those_of_the_cells(seed, slots, columns, ends):
+def test_means_and_coverage_are_those_of_the_cells(seed, slots, columns, ends, data_size):
     random = np.random.default_rng(seed)
     grid = Grid(AIR, list("abc"), 60, 60, spare=60)
     grid.move(START)
-    n = 60
+    n = data_size
     slot = random.integers(grid.oldest + 1, grid.reach + 1, n)
-    flags = random.choice([Flag.GOOD, Flag.SUSPECT, Flag.FAIL], (n, P)).astype(np.uint8)
+    flags = random.choice([Flag.GOOD] * 9 + [Flag.SUSPECT, Flag.FAIL, BELOW, ABOVE], (n, P)).astype(np.uint8)
     grid.add(random.integers(0, 3, n).astype(np.int32), slot, random.integers(-(10**12), 10**12, (n, P)), flags)
     ended = grid.oldest + np.array(sorted(ends))
     means, coverage = hourly(grid, np.array(columns), slots, ended)

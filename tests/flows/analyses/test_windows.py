@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from flows.analyses.base import Span
 from flows.analyses.windows import RollingMeans, WindowRows, lengths_of, window_rows
+from flows.kernels.quality import ABOVE, BELOW
+from flows.kernels.rolling import slot_mean
 from schemas.durations import minutes
 from schemas.measured import AIR
 from schemas.quality import Flag
@@ -21,6 +23,7 @@ from tests.support.grids import SEOUL, START, P, cadence_of, new_grid, newest_wi
 TOPIC = "env.air.rolling.v1"
 SPELLED = ("10m", "1h", "2h")
 IDS = ["a", "b", "c"]
+LAYERS = ("sums", "counts", "suspects", "found", "below", "above")
 
 
 def rolling_means():
@@ -33,7 +36,9 @@ def scattered(seed, share):
     grid = new_grid(3)
     cells = np.argwhere(random.random((200, 3)) < share)
     if len(cells):
-        flags = random.choice([Flag.GOOD, Flag.SUSPECT, Flag.FAIL, Flag.MISSING], (len(cells), P)).astype(np.uint8)
+        flags = random.choice(
+            [Flag.GOOD, Flag.GOOD, Flag.SUSPECT, Flag.FAIL, Flag.MISSING, BELOW, ABOVE], (len(cells), P)
+        ).astype(np.uint8)
         quanta = (random.normal(size=(len(cells), P)) * 10.0 ** random.integers(0, 15, (len(cells), P))).astype(
             np.int64
         )
@@ -45,28 +50,29 @@ def scattered(seed, share):
 
 def slow_windows(grid, cadence, names, first, last):
     """Each window that ends in (first, last] and holds a value, by (end, column, parameter, length)."""
-    layers = {
-        name: grid.layer(name, START - 300, START + 200).tolist() for name in ("sums", "counts", "suspects", "found")
-    }
+    layers = {name: grid.layer(name, START - 300, START + 200).tolist() for name in LAYERS}
     made = {}
     ends = [end for end in range(START + first + 1, START + last + 1) if end % cadence.step == 0]
     for end, s, p, name in product(ends, cadence.columns.tolist(), range(P), names):
-        total = count = filled = suspect = 0
+        total = count = filled = suspect = below = above = 0
         for slot in range(end - minutes(name) + 1, end + 1):
             cell = {layer: values[slot - START + 300][s][p] for layer, values in layers.items()}
-            total, count, filled = total + cell["sums"], count + cell["counts"], filled + (cell["counts"] > 0)
+            count, filled = count + cell["counts"], filled + (cell["counts"] > 0)
+            total += slot_mean(cell["sums"], cell["counts"])
+            below, above = below + cell["below"], above + cell["above"]
             suspect += cell["counts"] if cell["found"] else cell["suspects"]
         if count:
             coverage = min(1.0, filled * cadence.slots / minutes(name))
-            made[end, s, AIR.gridded[p], name] = (total, count, filled, suspect, coverage)
+            valid = coverage >= 0.75 and max(below, above) * 10 <= count + below + above
+            made[end, s, AIR.gridded[p], name] = (total, count, filled, suspect, coverage, valid)
     return made
 
 
 def slow_messages(windows, number_of):
     """Number of the firing, end, column, and the means as they are to be encoded."""
     steps = {}
-    for (end, s, parameter, name), (total, count, _, _, coverage) in windows.items():
-        mean = {"mean": total / (count * 1e9), "coverage": coverage, "valid": coverage >= 0.75}
+    for (end, s, parameter, name), (total, _, filled, _, coverage, valid) in windows.items():
+        mean = {"mean": total / (filled * 1e9), "coverage": coverage, "valid": valid}
         steps.setdefault((number_of[end], end, s), {}).setdefault(parameter, {})[name] = mean
     return [(*step, means) for step, means in sorted(steps.items(), key=lambda item: item[0])]
 
@@ -184,7 +190,7 @@ def test_windows_that_are_said_again_are_no_messages():
         ("10m", 30),
         *((name, ended) for name in ("1h", "2h") for ended in (30, 40, 50, 60)),
     }
-    assert windows[0, "co", "10m", 30] == (13 * 10**9, 11, 10, 0)
+    assert windows[0, "co", "10m", 30] == (11 * 10**9, 11, 10, 0)
     assert {int(r) for rows in window_rows(again.rows) for r in rows.revision} == {7}
 
 

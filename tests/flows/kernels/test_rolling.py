@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.kernels.rolling import QUANTUM, coverage, mean, quantise, windows_at
+from flows.kernels.rolling import QUANTUM, coverage, failures_at, mean, quantise, windows_at
 from schemas.city import LARGEST
 from tests.support.recorded import SEOUL, seoul_month
 from tests.support.running import running_totals, trailing_windows
@@ -47,7 +47,8 @@ def by_dictionary(cells, ends, lengths, columns):
     for p, k, s, e in np.ndindex(totals.shape[1:]):
         for line in range(ends[e] - lengths[k] + 1, ends[e] + 1):
             total, count, suspect, test = held.get((line, columns[s], p), (0, 0, 0, 0))
-            totals[:, p, k, s, e] += (total, count, int(count > 0), count if test else suspect)
+            mean_of_slot = (2 * total + count) // (2 * count) if count else total
+            totals[:, p, k, s, e] += (mean_of_slot, count, int(count > 0), count if test else suspect)
     return totals
 
 
@@ -101,26 +102,36 @@ def test_ends_rise_and_windows_lie_on_the_grid(ends, lengths):
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_running_totals_may_wrap_around(sign):
-    # A day at one value a second, each as large as any may be, by panes of 10 minutes: 8.64e18 of 9.22e18.
-    minute = 60 * int(quantise(np.array([sign * LARGEST]))[0])
-    days = 7
-    sums = np.full((days * 1440, 1, 1), minute, np.int64)
-    assert abs(minute) * days * 1440 > 2**63  # running totals wrap several times
-    assert abs(minute) * 1440 < 2**63
+    # Three months of one value a second, each as large as any may be: 1.3e19 of 9.22e18.
+    largest, days = int(quantise(np.array([sign * LARGEST]))[0]), 91
+    assert abs(largest) * days * 1440 > 2**63, "running totals wrap"
+    sums = np.full((days * 1440, 1, 1), 60 * largest, np.int64)
     counts = np.full(sums.shape, 60, np.uint8)
-    found = trailing_windows(sums, counts, counts, counts, (10, 1440), first=0)
-    assert found.sum[0, :, 0, -1].tolist() == [10 * minute, 1440 * minute]
-    assert found.count[0, 1, 0, -1] == SECONDS_A_DAY
-    np.testing.assert_array_equal(mean(found.sum, found.count), np.full(found.sum.shape, sign * LARGEST))
+    found = trailing_windows(sums, counts, counts, counts, (10, 7 * 1440), first=0, every=7)
+    assert found.sum[0, :, 0, -1].tolist() == [10 * largest, 7 * 1440 * largest]
+    assert found.count[0, 1, 0, -1] == 7 * SECONDS_A_DAY
+    np.testing.assert_array_equal(mean(found.sum, found.filled), np.full(found.sum.shape, sign * LARGEST))
 
 
-def test_a_week_by_the_second_holds_up_to_15250_units():
-    values = 7 * SECONDS_A_DAY
-    assert values * 15_250 * 10**9 < 2**63
-    minute = int(quantise(np.array([15_250.0]))[0]) * 60
-    sums, counts = np.full((1440 * 14, 1, 1), minute, np.int64), np.full((1440 * 14, 1, 1), 60, np.uint8)
-    found = trailing_windows(sums, counts, counts, counts, (7 * 1440,), first=1440 * 13 + 59, every=60)
-    np.testing.assert_array_equal(mean(found.sum, found.count), np.full((1, 1, 1, 24), 15_250.0))
+def test_a_slot_weighs_once_whatever_it_holds():
+    sums, counts = np.array([60 * 500, 5, 5, 5]).reshape(4, 1, 1), np.array([60, 1, 1, 1], np.uint8).reshape(4, 1, 1)
+    found = trailing_windows(sums, counts, counts, counts, (4,), first=3)
+    assert (found.sum.item(), found.count.item(), found.filled.item()) == (500 + 15, 63, 4)
+
+
+@given(st.data())
+@settings(deadline=None)
+def test_failures_of_windows_are_sums_of_their_lines(data):
+    random = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    below, above = random.integers(0, 3, (2, 60, 3, 2)).astype(np.uint8)
+    lengths = np.array(data.draw(st.lists(st.integers(1, 30), min_size=1, max_size=3, unique=True)))
+    ends = np.array(sorted(data.draw(st.sets(st.integers(30, 75), min_size=1, max_size=6))))
+    columns = np.array(data.draw(st.lists(st.integers(0, 2), min_size=1, max_size=3, unique=True)))
+    for counted, lines in zip(failures_at(below, above, ends, lengths, columns), (below, above), strict=True):
+        assert counted.shape == (2, lengths.size, columns.size, ends.size)
+        for w, e in np.ndindex(lengths.size, ends.size):
+            inside = lines[max(0, ends[e] - lengths[w] + 1) : ends[e] + 1, columns]
+            np.testing.assert_array_equal(counted[:, w, :, e], inside.sum(axis=0, dtype=int).T)
 
 
 def by_pandas(values, length):
@@ -133,7 +144,7 @@ def assert_means_are_pandas(values, lengths):
     present = ~np.isnan(values)
     counts = present.astype(np.uint8)
     found = trailing_windows(quantise(np.where(present, values, 0)), counts, counts, counts, lengths, first=0)
-    means = mean(found.sum, found.count).transpose(3, 1, 2, 0)
+    means = mean(found.sum, found.filled).transpose(3, 1, 2, 0)
     for w, length in enumerate(lengths):
         np.testing.assert_allclose(means[:, w], by_pandas(values, length), rtol=0, atol=1e-9, equal_nan=True)
 

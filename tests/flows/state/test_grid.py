@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flows.kernels.quality import ABOVE, BELOW
+from flows.kernels.rolling import slot_mean
 from flows.state import grid as grid_module
 from flows.state.grid import PAGE_SLOTS, Grid, slot_of
 from schemas.measured import AIR
@@ -16,7 +18,9 @@ P = len(AIR.gridded)
 START = 29_000_000
 """A slot in 2025."""
 BEHIND, AHEAD = 90, 60
-LAYERS = 5
+LAYERS = 8
+CODES = [*Flag, BELOW, ABOVE]
+COUNTS = ("sums", "counts", "suspects", "below", "above")
 COUNTED = (Flag.GOOD, Flag.NOT_EVALUATED, Flag.SUSPECT)
 
 
@@ -24,32 +28,40 @@ class Written:
     """What the grid is to say, as it is written: a second is taken once per station and value, and sums are exact."""
 
     def __init__(self):
-        self.taken, self.cells, self.found = set(), {}, {}
+        self.taken, self.cells, self.found = {}, {}, {}
 
-    def take(self, station, second, present):
-        """Values of one row that are fresh, and whether it is a duplicate; the row itself takes its second too."""
-        wanted = {(station, second, p) for p in present}
-        fresh = wanted - self.taken
-        seen = (station, second, "row") in self.taken
-        self.taken |= wanted | {(station, second, "row")}
-        return sorted(p for _, _, p in fresh), not fresh if wanted else seen
+    def take(self, station, second, measured):
+        """Values of one row that are fresh, those that differ, and whether the row repeats what was taken."""
+        fresh, differs = [], []
+        for p, value in sorted(measured.items()):
+            of_slot = self.taken.setdefault((station, int(slot_of(second)), p), {})
+            if second not in of_slot:
+                of_slot[second] = value
+                fresh.append(p)
+            elif len(of_slot) == 1 and of_slot[second] != value:
+                differs.append(p)
+        of_slot = self.taken.setdefault((station, int(slot_of(second)), "row"), {})
+        seen = second in of_slot
+        of_slot[second] = None
+        return fresh, differs, not fresh if measured else seen
 
     def add(self, station, slot, quanta, flags):
         for p, (value, flag) in enumerate(zip(quanta, flags, strict=True)):
-            if flag in COUNTED:
-                total, count, suspect = self.cells.get((station, slot, p), (0, 0, 0))
-                self.cells[station, slot, p] = total + value, count + 1, suspect + (flag == Flag.SUSPECT)
+            counts = flag in COUNTED
+            added = value * counts, counts, flag == Flag.SUSPECT, flag == BELOW, flag == ABOVE
+            if any(added):
+                before = self.cells.get((station, slot, p), (0,) * 5)
+                self.cells[station, slot, p] = tuple(map(sum, zip(before, added, strict=True)))
 
     def forget(self, base):
-        self.taken = {key for key in self.taken if slot_of(key[1]) >= base}
-        for cells in (self.cells, self.found):
+        for cells in (self.taken, self.cells, self.found):
             for key in [key for key in cells if key[1] < base]:
                 del cells[key]
 
 
 def cells_of(grid):
     """Every cell that holds a value, by station, slot and parameter."""
-    layers = [grid.layer(name, grid.oldest, grid.reach) for name in ("sums", "counts", "suspects")]
+    layers = [grid.layer(name, grid.oldest, grid.reach) for name in COUNTS]
     return {
         (grid.instruments[s], grid.oldest + int(t), int(p)): tuple(int(layer[t, s, p]) for layer in layers)
         for t, s, p in np.argwhere(np.any([layer != 0 for layer in layers], axis=0)).tolist()
@@ -69,13 +81,14 @@ def feed(grid, written, rows):
     second = np.array([row[1] for row in rows])
     values = np.full((len(rows), len(AIR.values)), np.nan, order="F")
     for i, (_, _, measured) in enumerate(rows):
-        values[i, list(measured)] = 1.0
-    fresh, duplicate = grid.take(station, second, values)
-    expected = [written.take(row[0], row[1], row[2]) for row in rows]
-    assert [np.flatnonzero(row).tolist() for row in fresh] == [row[0] for row in expected]
-    assert duplicate.tolist() == [row[1] for row in expected]
+        values[i, list(measured)] = [quanta / 1e9 for quanta, _ in measured.values()]
+    taken = grid.take(station, second, values)
+    expected = [written.take(row[0], row[1], {p: quanta for p, (quanta, _) in row[2].items()}) for row in rows]
+    assert [np.flatnonzero(row).tolist() for row in taken.fresh] == [row[0] for row in expected]
+    assert [np.flatnonzero(row).tolist() for row in taken.differs] == [row[1] for row in expected]
+    assert taken.repeated.tolist() == [row[2] for row in expected]
     quanta, flags = np.zeros((len(rows), P), np.int64), np.full((len(rows), P), Flag.MISSING, np.uint8)
-    for i, (row, (now, _)) in enumerate(zip(rows, expected, strict=True)):
+    for i, (row, (now, *_)) in enumerate(zip(rows, expected, strict=True)):
         for p in now:
             if p < P:
                 quanta[i, p], flags[i, p] = row[2][p]
@@ -90,7 +103,7 @@ def rows(ids, first, last):
         st.sampled_from([first, first + 1, last]) | st.integers(first, last),
         st.sampled_from([1, 2, 59, 60]),
     )
-    value = st.tuples(st.integers(-(10**14), 10**14), st.sampled_from([1, 1, 2, 3, 4, 9]))
+    value = st.tuples(st.integers(-(10**14), 10**14), st.sampled_from([1, 1, 2, 3, 4, 9, BELOW, ABOVE]))
     return st.lists(
         st.tuples(
             st.sampled_from(ids), second, st.dictionaries(st.integers(0, len(AIR.values) - 1), value, max_size=3)
@@ -136,7 +149,7 @@ def live(data, *, ids="abc"):
             gone = set(grid.instruments) - set(left)
             grid = new_grid(left)
             grid.restore(kept)
-            written.taken = {key for key in written.taken if key[0] not in gone}
+            written.taken = {key: of_slot for key, of_slot in written.taken.items() if key[0] not in gone}
             written.cells = {key: cell for key, cell in written.cells.items() if key[0] not in gone}
             written.found = {key: bits for key, bits in written.found.items() if key[0] not in gone}
         else:
@@ -194,7 +207,7 @@ def test_a_second_snapshot_packs_only_what_changed(monkeypatch):
     )
     feed(grid, written, [("b", START * 60 - 1, {1: (8, 1)})])
     second = grid.snapshot()
-    assert len(packed) == LAYERS, "the five layers of one page"
+    assert len(packed) == LAYERS, "the layers of one page"
     assert len(first["pages"]) == len(second["pages"]) == 2
     grid.snapshot()
     assert len(packed) == LAYERS, "nothing changed"
@@ -219,7 +232,7 @@ def test_a_slot_holds_a_value_of_every_second():
     batch = [("a", (START - 1) * 60 + s, dict.fromkeys(range(P), (10**14, 3))) for s in range(1, 61)]
     feed(grid, written, batch[::2])
     feed(grid, written, batch)
-    assert cells_of(grid) == {("a", START, p): (60 * 10**14, 60, 60) for p in range(P)}
+    assert cells_of(grid) == {("a", START, p): (60 * 10**14, 60, 60, 0, 0) for p in range(P)}
 
 
 def test_moving_back_or_nowhere_keeps_everything():
@@ -265,17 +278,25 @@ def test_windows_are_the_sums_of_their_cells(seed, ends, lengths, columns):
     grid = Grid(AIR, list("abc"), 1000, 2000)
     grid.move(START)
     n = 3000
-    flags = random.choice(list(Flag), (n, P)).astype(np.uint8)
+    flags = random.choice(CODES, (n, P)).astype(np.uint8)
     slot = random.integers(START - 300, START + 420, n)
     grid.add(random.integers(0, 3, n).astype(np.int32), slot, random.integers(-(10**12), 10**12, (n, P)), flags)
     grid.layer("found", START + 5, START + 6)[:, 1] = 3
     grid.touch(np.array([START + 5, START + 6]))
     at, chosen = START + np.array(sorted(ends)), np.array(sorted(columns))
     windows = grid.windows(at, np.array(lengths), chosen)
-    totals = (windows.sum, windows.count, windows.filled, windows.suspect)
     for e, end in enumerate(at.tolist()):
         for w, length in enumerate(lengths):
-            cells = [grid.layer(name, end - length + 1, end)[:, chosen] for name in ("sums", "counts", "suspects")]
-            doubtful = np.where(grid.layer("found", end - length + 1, end)[:, chosen] > 0, cells[1], cells[2])
-            for total, layer in zip(totals, (*cells[:2], cells[1] > 0, doubtful), strict=True):
+            names = (*COUNTS, "found")
+            layers = {name: grid.layer(name, end - length + 1, end)[:, chosen].astype(np.int64) for name in names}
+            counts = layers["counts"]
+            expected = (
+                np.vectorize(slot_mean)(layers["sums"], counts),
+                counts,
+                counts > 0,
+                np.where(layers["found"] > 0, counts, layers["suspects"]),
+                layers["below"],
+                layers["above"],
+            )
+            for total, layer in zip(windows, expected, strict=True):
                 np.testing.assert_array_equal(total[:, w, :, e], layer.sum(axis=0, dtype=np.int64).T)

@@ -4,6 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flows.kernels.rolling import slot_mean
 from flows.state.grid import Grid
 from flows.state.panes import PANE_SLOTS
 from schemas.measured import AIR
@@ -25,7 +26,8 @@ def oracle(grid, first, last):
     """Totals of each ten minutes, added up cell by cell."""
     cells = {name: grid.layer(name, first + 1, last) for name in LAYERS}
     doubt = np.where(cells["found"] > 0, cells["counts"], cells["suspects"])
-    layers = (cells["sums"], cells["counts"], cells["counts"] > 0, doubt)
+    means = np.vectorize(slot_mean, otypes=[np.int64])(cells["sums"], cells["counts"].astype(np.int64))
+    layers = (means, cells["counts"], cells["counts"] > 0, doubt)
     return [
         np.stack([run.astype(np.int64).sum(axis=0) for run in np.split(layer, len(layer) // PANE_SLOTS)])
         for layer in layers
