@@ -57,6 +57,7 @@ def _parse_published(value: bytes, now: datetime) -> LightState | WildState:
     """Read a state of the topic; one of air that lies ahead of every clock must not hold up decisions."""
     state = parse_state(value)
     if isinstance(state, LightState) and state.as_of - now > TOLERANCE:
+        # Lights take its seq, and are gray by their own clocks: the next state has to lie above it.
         fault = f"as_of, {state.as_of.isoformat()}, lies ahead of this machine's clock"
         return WildState(state.light_id, state.seq, fault)
     return state

@@ -1,6 +1,5 @@
 """What signal lights are told: the state the pipeline decides, and the texts people send."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
@@ -63,18 +62,17 @@ class LightState(Struct, frozen=True, kw_only=True):
         known = self.parameter is not None or any(getattr(self, name) is not None for name in NUMBERS)
         if self.grade is None and known:
             raise ValueError(f"a gray light has parameter, {', '.join(NUMBERS[:-1])} and {NUMBERS[-1]} null")
-        if not EPOCH <= self.as_of < LATEST:
+        # In UTC, because in the night of summer time two times of one zone are no hour apart that are two.
+        as_of, valid_until = self.as_of.astimezone(UTC), self.valid_until.astimezone(UTC)
+        if not EPOCH <= as_of < LATEST:
             raise ValueError(f"as_of lies outside 1970 to {LATEST.year - 1}")
-        if not self.as_of < self.valid_until <= self.as_of + MAX_LIFE:
+        if not as_of < valid_until <= as_of + MAX_LIFE:
             hours = MAX_LIFE // timedelta(hours=1)
             raise ValueError(f"valid_until must lie after as_of, by at most {hours} h")
 
 
 class WildState(Struct, frozen=True):
-    """A message that says which light it is for and where it stands in its order, and for the rest breaks the contract.
-
-    A light that has nothing newer is gray.
-    """
+    """A state that keeps the contract but for a color that nobody knows: it counts as the newest, and shows gray."""
 
     light_id: str
     seq: int
@@ -82,48 +80,50 @@ class WildState(Struct, frozen=True):
     """What is wrong with it."""
 
 
-class _Place(Struct):
-    """What tells the place of a message among those of its light."""
-
-    light_id: Id
-    seq: Annotated[int, Meta(ge=0, lt=SEQ_END)]
-
-
 def parse_state(value: bytes) -> LightState | WildState:
     """Read a message of the topic of lights.
 
     Raises:
-        ValueError: it is no object, or does not say its light and its place.
+        ValueError: it breaks the contract; such a message changes nothing.
 
-    >>> wild = parse_state(b'{"light_id": "light-07", "seq": 12, "color": "purple"}')
-    >>> wild.seq, wild.fault[:18]
-    (12, 'Invalid enum value')
+    >>> parse_state(b'[]')
+    Traceback (most recent call last):
+    ...
+    ValueError: Expected `object`, got `array`
     """
     try:
         return msgspec.json.decode(value, type=LightState)
     except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as err:
-        return _wild(err, lambda: msgspec.json.decode(value, type=_Place))
+        try:
+            fields = msgspec.json.decode(value)
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            fields = None
+        return _wild(fields, err)
 
 
 def check_state(fields: dict[str, Any]) -> LightState | WildState:
     """Read the fields of a state that stand in a lake's row.
 
     Raises:
-        ValueError: they do not say their light and their place.
+        ValueError: they break the contract.
     """
     try:
         return msgspec.convert(fields, LightState)
     except (msgspec.ValidationError, OverflowError) as err:
-        return _wild(err, lambda: msgspec.convert(fields, _Place))
+        return _wild(fields, err)
 
 
-def _wild(err: Exception, place_of: Callable[[], _Place]) -> WildState:
+def _wild(fields: Any, err: Exception) -> WildState:
+    """The state as far as it can be told, if nothing but its color is wrong."""
     fault = str(err) or type(err).__name__
-    try:
-        place = place_of()
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+    if not isinstance(fields, dict) or fields.get("color") in (None, *COLORS):
         raise ValueError(fault) from err
-    return WildState(place.light_id, place.seq, fault)
+    try:
+        color = COLORS[fields.get("grade") or 0]
+        state = msgspec.convert({**fields, "color": color}, LightState)
+    except (msgspec.MsgspecError, ValueError, TypeError, LookupError, OverflowError):
+        raise ValueError(fault) from err
+    return WildState(state.light_id, state.seq, f"no color: {str(fields['color'])[:64]!r}")
 
 
 class LightMessage(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -3,7 +3,7 @@
 The rules of ``docs/lights.md``, in the smallest program that keeps them: a maker of lights may port it line by line.
 """
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from schemas.light import Color, LightState, WildState, parse_state
@@ -30,8 +30,8 @@ class Shown(NamedTuple):
     humidity: float | None
     text: str | None
     why: str
-    """``told``: what the newest message says. Else why the light grays itself: ``nothing yet``, ``wild``, ``clock``,
-    ``over``."""
+    """``told``: what the newest message says. Else why the light grays itself: ``nothing yet``, ``color`` (an unknown
+    one), ``clock``, ``over``."""
 
 
 def receive(light_id: str, newest: Memory, value: bytes | None) -> Memory:
@@ -40,8 +40,7 @@ def receive(light_id: str, newest: Memory, value: bytes | None) -> Memory:
     Args:
         light_id: whose memory this is.
         newest: the memory.
-        value: bytes of the message; none of a tombstone. What is no object, or does not say its light and its place,
-            changes nothing.
+        value: bytes of the message; none of a tombstone. What breaks the contract changes nothing.
     """
     if value is None:
         return newest
@@ -77,10 +76,10 @@ def show(newest: Memory, clock: datetime, *, synchronised: bool = True, toleranc
     if newest is None:
         return gray("nothing yet")
     if isinstance(newest, WildState):
-        return gray("wild")
-    if not synchronised or newest.as_of - clock > tolerance:
+        return gray("color")
+    if not synchronised or newest.as_of.astimezone(UTC) - clock.astimezone(UTC) > tolerance:
         return gray("clock")
-    if clock >= newest.valid_until:
+    if clock.astimezone(UTC) >= newest.valid_until.astimezone(UTC):
         return gray("over")
     numbers = newest.pm10, newest.pm25, newest.o3, newest.temperature, newest.humidity
     return Shown(newest.color, FACES[newest.grade or 0], *numbers, newest.text, "told")

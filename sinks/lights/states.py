@@ -25,6 +25,8 @@ LONGEST_DELAY = timedelta(days=1)
 """No state is in force for longer, and none is published so long after its air."""
 RECOVERED_S = 3.0
 """Seconds without an error after which a client counts as connected again."""
+SPARE_STATES = 10
+"""Rows of a light that are read, should the newest break the contract."""
 STATE_COLUMNS = ", ".join(LightState.__struct_fields__)
 STATES_BETWEEN = f"""
 SELECT told_at, {STATE_COLUMNS} FROM (
@@ -34,7 +36,7 @@ SELECT told_at, {STATE_COLUMNS} FROM (
 """
 NEWEST_STATES = f"""
 SELECT {STATE_COLUMNS} FROM light_states WHERE seq BETWEEN 0 AND {SEQ_END - 1}
-QUALIFY row_number() OVER (PARTITION BY light_id ORDER BY seq DESC) = 1
+QUALIFY row_number() OVER (PARTITION BY light_id ORDER BY seq DESC) <= {SPARE_STATES} ORDER BY light_id, seq
 """
 
 log = logging.getLogger("cityair")
@@ -71,12 +73,17 @@ def states_between(con: Catalog, begin: datetime, end: datetime) -> list[Publish
     """Read states that a lake's lights had from ``begin`` to ``end``, and the one before; by light, in their order."""
     names = {"begin": begin - LONGEST_DELAY, "end": end + LONGEST_DELAY, "upto": end}
     rows = con.execute(STATES_BETWEEN, names).fetchall()
-    return [PublishedState(at, _state(*row)) for at, *row in rows]
+    return [PublishedState(at, state) for at, *row in rows if (state := _state(*row)) is not None]
 
 
-def _state(*row: Any) -> LightState | WildState:
-    state = check_state(dict(zip(LightState.__struct_fields__, row, strict=True)))
-    return _noted(state, "light_states")
+def _state(*row: Any) -> LightState | WildState | None:
+    """A row's state; none where it breaks the contract."""
+    fields = dict(zip(LightState.__struct_fields__, row, strict=True))
+    try:
+        return _noted(check_state(fields), "light_states")
+    except ValueError as err:
+        log.warning("light_states: state %s of %s is left out: %s", fields["seq"], fields["light_id"], err)
+        return None
 
 
 def _noted(state: LightState | WildState, where: str) -> LightState | WildState:
@@ -108,7 +115,9 @@ class LakeStates:
         """Every state that a light could know at a time; None: the newest of each light."""
         if at is not None:
             return [published.state for published in states_between(self._con, at, at)]
-        return [_state(*row) for row in self._con.execute(NEWEST_STATES).fetchall()]
+        rows = self._con.execute(NEWEST_STATES).fetchall()
+        newest = {state.light_id: state for row in rows if (state := _state(*row)) is not None}
+        return [*newest.values()]
 
     def poll(self, seconds: float) -> list[LightState | WildState]:
         """Wait, and return the newest states if the lake was read again."""

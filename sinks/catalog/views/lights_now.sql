@@ -1,8 +1,27 @@
 -- What does each light show at this moment, by the rules of docs/lights.md, and what was it told (`told_…`)?
-WITH told AS (  -- the newest state of each light; what does not say its place is passed over
+WITH told AS (  -- the newest state of each light; what breaks the contract changes nothing
     SELECT light_id, COLUMNS(* EXCLUDE (light_id, dt)) AS 'told_\0'
     FROM light_states
-    WHERE seq BETWEEN 0 AND {last_seq}
+    WHERE coalesce(
+        length(light_id) BETWEEN 1 AND 128
+        AND seq BETWEEN 0 AND {last_seq}
+        AND (color = {colors}[coalesce(grade, 0) + 1] OR NOT list_contains({colors}, color))
+        AND coalesce(grade, 1) BETWEEN 1 AND 4
+        AND coalesce(parameter, 'pm10') IN ('pm10', 'pm25')
+        AND (
+            grade IS NOT NULL
+            OR coalesce(parameter, pm10::VARCHAR, pm25::VARCHAR, o3::VARCHAR, temperature::VARCHAR, humidity::VARCHAR)
+                IS NULL
+        )
+        AND as_of >= make_timestamptz(0) AND as_of < {end_of_time}::TIMESTAMPTZ
+        AND valid_until > as_of AND valid_until <= as_of + to_microseconds({max_life})
+        AND stations IS NOT NULL
+        AND len(list_filter(stations, lambda id: NOT length(id) BETWEEN 1 AND 128)) = 0
+        AND coalesce(coverage, 1) BETWEEN 0 AND 1
+        AND reason IS NOT NULL
+        AND length(coalesce(text, '')) <= {max_text},
+        false
+    )
     QUALIFY row_number() OVER (PARTITION BY light_id ORDER BY seq DESC) = 1
 ),
 judged AS (
@@ -11,25 +30,7 @@ judged AS (
         lights.name,
         CASE
             WHEN told_seq IS NULL THEN 'nothing yet'
-            WHEN NOT coalesce(
-                told_color = {colors}[coalesce(told_grade, 0) + 1]
-                AND coalesce(told_grade, 1) BETWEEN 1 AND 4
-                AND coalesce(told_parameter, 'pm10') IN ('pm10', 'pm25')
-                AND (
-                    told_grade IS NOT NULL
-                    OR coalesce(told_parameter, told_pm10::VARCHAR, told_pm25::VARCHAR, told_o3::VARCHAR,
-                        told_temperature::VARCHAR, told_humidity::VARCHAR) IS NULL
-                )
-                AND told_as_of >= make_timestamptz(0) AND told_as_of < {end_of_time}::TIMESTAMPTZ
-                AND told_valid_until > told_as_of
-                AND told_valid_until <= told_as_of + to_microseconds({max_life})
-                AND told_stations IS NOT NULL
-                AND len(list_filter(told_stations, lambda id: NOT length(id) BETWEEN 1 AND 128)) = 0
-                AND coalesce(told_coverage, 1) BETWEEN 0 AND 1
-                AND told_reason IS NOT NULL
-                AND length(coalesce(told_text, '')) <= {max_text},
-                false
-            ) THEN 'wild'
+            WHEN NOT list_contains({colors}, told_color) THEN 'color'
             WHEN told_as_of - now() > to_microseconds({tolerance}) THEN 'clock'
             WHEN now() >= told_valid_until THEN 'over'
             ELSE 'told'
