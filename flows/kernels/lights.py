@@ -422,7 +422,7 @@ def adopt(rules: Rules, state: State, newest: Iterable[LightState]) -> State:
         _note_change(changed[i], grade[i], message.grade or 0, as_of)
         grade[i], seq[i], sent[i], text[i] = message.grade or 0, message.seq, as_of, message.text or ""
         lasts = message.valid_until.astimezone(UTC) - message.as_of.astimezone(UTC)
-        cut_short = message.grade is None and lasts < rules.gray_life * SLOT
+        cut_short = message.grade is None and lasts <= (rules.gray_life - 1) * SLOT
         ends[i] = slot_at(message.valid_until) if cut_short else ALWAYS
         decided[i] = max(decided[i], as_of)
         below[i] = np.where(grade[i] >= GRADES, ALWAYS, NEVER)

@@ -209,10 +209,10 @@ def _why_gray(rules: Rules, row: SentRow, airs: Airs) -> str:
         cause = f"newest air is {age} min old"
     elif (airs.fault[row.at, first] & rules.needs).any():
         cause = "labelled a fault"
-    elif (airs.lifeless[row.at, first] & rules.needs).any():
-        cause = "every value of the hour is suspect by zeros or a flat line, or below zero"
     else:
         covered = np.where(np.isnan(airs.mean[row.at, first]), 0.0, airs.coverage[row.at, first])[rules.needs]
         cause = f"{covered.min():.0%} of the hour covered"
+        if covered.min() >= rules.coverage:
+            cause = "every value of the hour is suspect by zeros or a flat line, or below zero"
     others = order.size > 1 and order[1] >= 0
     return f"{rules.stations[first]}: {cause}" + ("; nor can any other of its stations be used" if others else "")
