@@ -1,6 +1,7 @@
 """The air flow: readings of a city's monitors become flags, rolling means, indices, alerts and light states."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, cast
 from zoneinfo import ZoneInfo
 
@@ -11,13 +12,14 @@ from flows.analyses.quality import AirTests, Quality
 from flows.analyses.windows import RollingMeans
 from flows.decode.decoder import Decoder
 from flows.engine.flow import Flow, Published, SideInput
+from flows.kernels.display import TOLERANCE
 from flows.signals.air import AirSignals
 from flows.signals.base import SignalBatch
 from flows.zone.plan import ZoneSettings
 from flows.zone.zone import DEFAULT, Zone
 from schemas.city import City
 from schemas.durations import seconds
-from schemas.light import LightMessage, LightState
+from schemas.light import LightMessage, LightState, WildState, parse_state
 from schemas.measured import AIR, Instrument
 
 ROLLING_TOPIC = "env.air.rolling.v1"
@@ -46,8 +48,19 @@ def signals_of(zone: Zone) -> AirSignals:
 
 
 def _refuse(city: City, message: Any) -> str:
-    known = message.light_id in {light.id for light in city.lights}
-    return "" if known else f"{message.light_id[:64]!r} is no light of the city file - at `$.light_id`"
+    if message.light_id not in {light.id for light in city.lights}:
+        return f"{message.light_id[:64]!r} is no light of the city file - at `$.light_id`"
+    return "" if message.text.isprintable() else "a text holds characters that no light can show - at `$.text`"
+
+
+def _parse_published(value: bytes, now: datetime) -> LightState | WildState:
+    """Read a state of the topic; one of air that lies ahead of every clock must not hold up decisions."""
+    state = parse_state(value)
+    if isinstance(state, LightState) and state.as_of - now > TOLERANCE:
+        # Lights take its seq, and are gray by their own clocks: the next state has to lie above it.
+        fault = f"as_of, {state.as_of.isoformat()}, lies ahead of this machine's clock"
+        return WildState(state.light_id, state.seq, fault)
+    return state
 
 
 def _set_messages(zone: Zone, messages: Sequence[Any]) -> None:
@@ -72,7 +85,7 @@ FLOW = Flow(
     analyses=analyses,
     signals=AirSignals,
     side_input=SideInput("words", LIGHT_MESSAGE_TOPIC, LightMessage, _refuse, _set_messages),
-    published=Published(LIGHT_TOPIC, LightState, _load, _reset),
+    published=Published(LIGHT_TOPIC, _parse_published, _load, _reset),
 )
 
 

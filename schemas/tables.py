@@ -239,8 +239,11 @@ TABLES: dict[str, Table] = {
             ("coverage", pa.float64(), "share of the hour that values cover; null: gray"),
             ("reason", pa.string(), "why"),
             ("text", pa.string(), "beside the color: alerts, words of people; null: none"),
+            ("o3", pa.float64(), "one-hour mean of the same station, ppm; null: gray, or not measured"),
+            ("temperature", pa.float64(), "likewise, °C"),
+            ("humidity", pa.float64(), "likewise, %"),
         ),
-        Storage(dictionary=("pm10", "pm25", "coverage"), statistics=("parameter",)),
+        Storage(dictionary=("pm10", "pm25", "coverage", "o3", "temperature", "humidity"), statistics=("parameter",)),
     ),
     REJECTS_TABLE: Table(
         "a message refused, a duplicate, or one too late",

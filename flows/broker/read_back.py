@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar, cast
 
 import msgspec
@@ -22,7 +22,7 @@ POLL_TIMEOUT_S = 0.2
 Offsets = dict[int, int]
 """An offset of each partition of a topic, by its number."""
 RecordHeaders = list[tuple[str, bytes | None]]
-T = TypeVar("T", bound=msgspec.Struct)
+T = TypeVar("T")
 log = logging.getLogger("cityair")
 
 
@@ -210,7 +210,7 @@ def read_newest(topic: str, connection: Connection | None = None) -> dict[bytes,
     newest: dict[bytes, NewestMessage] = {}
     for message in _all_messages(topic, connection or Connection()):
         key, sequence = message.key(), dict(headers_of(message)).get(SEQUENCE)
-        if key is None or sequence is None:
+        if key is None or sequence is None or not sequence.isdigit():
             continue
         known = newest.get(key)
         if known is None or int(sequence) > known.sequence:
@@ -218,19 +218,32 @@ def read_newest(topic: str, connection: Connection | None = None) -> dict[bytes,
     return newest
 
 
-def read_messages(topic: str, contract: type[T], connection: Connection | None = None) -> list[T]:
-    """What a small topic holds, by its contract name and in its order, without what does not keep the contract.
+def read_messages(topic: str, parse: Callable[[bytes], T], connection: Connection | None = None) -> list[T]:
+    """What a small topic holds, by its contract name and in its order; what cannot be read is left out, and logged.
+
+    Args:
+        topic: contract name.
+        parse: reads the bytes of a message; raises ValueError, or an error of msgspec, where it cannot.
+        connection: to the broker.
 
     Raises:
         BrokerError: the broker cannot be reached, or refuses us.
         ConfigurationError: the topic is not there.
     """
-    decode = msgspec.json.Decoder(contract).decode
-    decoded = []
-    for message in _all_messages(topic, connection or Connection()):
-        with contextlib.suppress(msgspec.MsgspecError):
-            decoded.append(decode(message.value() or b""))
-    return decoded
+    return list(parsed(_all_messages(topic, connection or Connection()), parse, topic_name(topic)))
+
+
+def parsed(messages: Iterable[Message], parse: Callable[[bytes], T], topic: str) -> Iterator[T]:
+    """Read messages, without tombstones; what cannot be read is left out, and logged."""
+    for message in messages:
+        value = message.value()
+        if value is None:
+            continue
+        try:
+            yield parse(value)
+        except (msgspec.MsgspecError, ValueError, RecursionError) as err:
+            where = f"{topic} [{message.partition()}] at offset {message.offset()}"
+            log.warning("%s cannot be read, and is left out: %s", where, err)
 
 
 def _all_messages(topic: str, connection: Connection) -> Iterator[Message]:

@@ -50,7 +50,7 @@ def build(flow: Flow, city: City, edges: Edges) -> Dataflow:
     dataflow = Dataflow(flow.name)
     side = op.input("words", dataflow, edges.side) if edges.side is not None else None
     batches = op.map("arrivals", op.input("input", dataflow, edges.source), lambda item: item[1])
-    zones: Any = by_zone("by_zone", batches, flow, city)
+    zones: Any = by_zone("by_zone", batches, flow, city, live=edges.live)
     refused: list[Any] = [batches]
     if side is not None:
         zones = op.merge("said_or_measured", zones, to_every_zone("words_by_zone", side, flow, city))

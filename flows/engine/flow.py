@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -43,13 +44,13 @@ class Published(NamedTuple):
 
     Attributes:
         topic: contract name.
-        contract: of its messages.
+        parse: reads a message, given the time of this machine; raises ValueError where it cannot.
         load: gives them to a zone, and returns what of them the lake lacks.
         reset: has a zone go on from the newest of each key, after a rebuild.
     """
 
     topic: str
-    contract: type[Struct]
+    parse: Callable[[bytes, datetime], Struct]
     load: Callable[[Zone, Sequence[Any]], SignalBatch]
     reset: Callable[[Zone, Sequence[Any]], None]
 

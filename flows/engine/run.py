@@ -6,10 +6,12 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import KW_ONLY, dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from bytewax.recovery import RecoveryConfig
 from bytewax.run import cli_main
 
@@ -108,7 +110,7 @@ def _add_topics(
     edges.live = from_kafka and not options.stop_at_end
     edges.dead_letters = from_kafka and to_kafka
     if side is not None:
-        edges.side_start = read_messages(side.topic, side.contract)
+        edges.side_start = read_messages(side.topic, msgspec.json.Decoder(side.contract).decode)
         refuse = partial(side.refuse, city)
         decoder = SideInputDecoder(side.contract, refuse)
         edges.side = SideInputSource(
@@ -116,7 +118,8 @@ def _add_topics(
         )
     if to_kafka:
         if flow.published is not None:
-            edges.published = read_messages(flow.published.topic, flow.published.contract)
+            parse, at = flow.published.parse, datetime.now(UTC)
+            edges.published = read_messages(flow.published.topic, lambda value: parse(value, at))
         booked = [*flow.inputs, *([flow.side_input.topic] if flow.side_input else [])]
         dead = [dead_letter_topic(topic) for topic in booked] if edges.dead_letters else []
         edges.topics = TopicSink([*flow.outputs, *dead], store, stop)

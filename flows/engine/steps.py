@@ -1,11 +1,11 @@
 """The steps of a dataflow: zones in the hands of Bytewax, and what they decide on its way to the sinks."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from bytewax import operators as op
@@ -22,6 +22,7 @@ from flows.zone.result import ZoneResult
 from flows.zone.zone import Zone
 from schemas.city import City
 from schemas.light import LightState
+from schemas.slots import NEVER
 from schemas.snapshots import check_version
 
 IDLE_CHECK = timedelta(seconds=20)
@@ -47,6 +48,23 @@ class ZoneSideBatch:
     records: Sequence[Struct]
 
 
+class Clocks(NamedTuple):
+    """Where clocks stand, in seconds.
+
+    Attributes:
+        wall_s: since 1970 UTC; may be set, back as well as forward.
+        monotonic_s: of a clock that is never set.
+    """
+
+    wall_s: float
+    monotonic_s: float
+
+
+def read_clocks() -> Clocks:
+    """Read this machine's clocks."""
+    return Clocks(time.time(), time.monotonic())
+
+
 @dataclass(frozen=True, slots=True)
 class ZoneContext:
     """What a zone knows beside its readings.
@@ -57,6 +75,7 @@ class ZoneContext:
         live: the input has no end, so that its silence says something.
         published: what the flow's compacted topic holds.
         side: what the side input held at the start, so that no air is judged without it.
+        clocks: where the wall clock and a monotonic one stand, in seconds.
     """
 
     flow: Flow
@@ -64,6 +83,7 @@ class ZoneContext:
     live: bool = False
     published: Sequence[Struct] = ()
     side: Sequence[Struct] = ()
+    clocks: Callable[[], Clocks] = read_clocks
 
 
 @dataclass(slots=True)
@@ -83,8 +103,14 @@ class ZoneDecision:
     received: int
 
 
-def by_zone(step_id: str, batches: Stream[SourceBatch], flow: Flow, city: City) -> KeyedStream[ZoneBatch]:
-    """Part readings by the zone of their instrument; records go to every zone."""
+def by_zone(
+    step_id: str, batches: Stream[SourceBatch], flow: Flow, city: City, *, live: bool = False
+) -> KeyedStream[ZoneBatch]:
+    """Part readings by the zone of their instrument; records go to every zone.
+
+    Of a live input empty batches go on as well, because they come by a monotonic clock: the engine wakes steps by the
+    wall clock, which may be set back.
+    """
     instruments = flow.instruments(city)
     zones = flow.zones(city)
     zone_of = np.array([zones.index(instrument.zone) for instrument in instruments], np.int32)
@@ -95,7 +121,7 @@ def by_zone(step_id: str, batches: Stream[SourceBatch], flow: Flow, city: City) 
         for i, zone in enumerate(zones):
             mine = (here == i) | (station == NO_INSTRUMENT) if batch.readings.records is not None else here == i
             readings = batch.readings if mine.all() else batch.readings.take(mine)
-            if len(readings) or batch.end_of_input:
+            if len(readings) or batch.end_of_input or (live and not len(batch.readings)):
                 yield zone, ZoneBatch(zone, readings, batch.parts, batch.received, batch.end_of_input)
 
     return op.flat_map(step_id, batches, part)
@@ -158,7 +184,8 @@ class ZoneLogic(StatefulBatchLogic[ZoneBatch | ZoneSideBatch, ZoneDecision, dict
     def __init__(self, context: ZoneContext, kept: dict[str, Any] | None) -> None:
         self._context, self._kept = context, kept
         self._published = context.published
-        self._air_came = time.monotonic()
+        self._fired = NEVER
+        self._fired_s = self._checked_s = context.clocks().monotonic_s
         self._wakes = _soon()
         self._zone: Zone | None = None
 
@@ -171,27 +198,39 @@ class ZoneLogic(StatefulBatchLogic[ZoneBatch | ZoneSideBatch, ZoneDecision, dict
                 if self._context.flow.side_input is not None:
                     self._context.flow.side_input.apply(zone, batch.records)
                 continue
+            if not len(batch.readings) and not batch.end_of_input:
+                continue
             published = self._load_published(zone)
             result = zone.take(batch.readings, batch.parts, end_of_input=batch.end_of_input)
             result.signals.states[:0] = published
             decisions.append(ZoneDecision(zone.id, zone.stations, result, batch.received))
-            if len(batch.readings):
-                self._air_came = time.monotonic()
-        return decisions, StatefulBatchLogic.RETAIN
+        return decisions + self._check(), StatefulBatchLogic.RETAIN
 
     def on_notify(self) -> tuple[list[ZoneDecision], bool]:
-        """Look whether lights have to be grayed, because no air comes."""
+        """Look whether lights have to be told something although no slot fires."""
         self._wakes = _soon()
-        minutes = int((time.monotonic() - self._air_came) // 60)
-        if self._zone is None or minutes < 1:
-            return [], StatefulBatchLogic.RETAIN
+        return self._check(), StatefulBatchLogic.RETAIN
+
+    def _check(self) -> list[ZoneDecision]:
+        """Gray lights for which no slot has fired too long, and end texts: now and then, by a monotonic clock."""
+        if self._zone is None or not self._context.live:
+            return []
+        wall_s, monotonic_s = self._context.clocks()
+        if (fired := int(self._zone.signals.fired.max(initial=NEVER))) != self._fired:
+            self._fired, self._fired_s = fired, monotonic_s
+        if monotonic_s - self._checked_s < IDLE_CHECK.total_seconds():
+            return []
+        self._checked_s = monotonic_s
+        ended = self._zone.signals.end_texts(wall_s, monotonic_s)
+        minutes = int((monotonic_s - self._fired_s) // 60)
+        if minutes < 1 and not ended:
+            return []
         published = self._load_published(self._zone)
         result = self._zone.on_idle(minutes)
         result.signals.states[:0] = published
         if not result.signals.states:
-            return [], StatefulBatchLogic.RETAIN
-        now = time.time_ns() // 1000
-        return [ZoneDecision(self._zone.id, self._zone.stations, result, now)], StatefulBatchLogic.RETAIN
+            return []
+        return [ZoneDecision(self._zone.id, self._zone.stations, result, int(wall_s * 1_000_000))]
 
     def notify_at(self) -> datetime | None:
         """Wake up now and then where the input is live: a bounded one knows the air's clock alone."""

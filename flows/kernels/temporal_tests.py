@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from flows.arrays import F64, I64, U8, Whole
+from flows.arrays import B1, F64, I64, U8, Whole
 from flows.kernels.compiled import compiled, jitable
 from flows.kernels.rolling import PER_UNIT, QUANTUM
 from schemas.quality import Test
@@ -95,6 +95,36 @@ def temporal_tests(sums: I64, counts: Whole, first: int, limits: Limits) -> U8:
     return bits
 
 
+def lifeless_hours(layers: tuple[I64, Whole], places: tuple[Whole, Whole], ends: I64, slots: int, limits: Limits) -> B1:
+    """Tell which hours hold no living value: each is ZEROS or FLAT_LINE, or lies below zero.
+
+    Args:
+        layers: sums in quanta and counts, as bytes, of each slot, shape (T, S, P); what lies before them, or behind,
+            counts as missing. They begin where a cell does.
+        places: columns of the stations, shape (C,), and of the parameters, shape (V,).
+        ends: lines behind the last of each hour, rising multiples of the slots of a cell, shape (n,).
+        slots: of a cell.
+        limits: of these cells.
+
+    Returns:
+        Shape (n, C, V); true, too, where there is no value.
+
+    >>> none, first = np.array([0.0]), np.array([0])
+    >>> limits = Limits(none, none, none, none, 6, 12, 3)
+    >>> sums = np.array([5, 0, 0, 0, 0, -1]).reshape(6, 1, 1) * PER_UNIT
+    >>> ends = np.arange(1, 7) * 60
+    >>> hours = np.zeros((360, 1, 1), np.int64), np.zeros((360, 1, 1), np.uint8)
+    >>> hours[0][59::60], hours[1][59::60] = sums, 1
+    >>> lifeless_hours(hours, (first, first), ends, 60, limits).ravel().tolist()
+    [False, False, False, True, True, True]
+    """
+    columns, parameters = (place.astype(np.int64, copy=False) for place in places)
+    lifeless: B1 = np.empty((ends.size, columns.size, parameters.size), bool)
+    numbers = limits.flat_line, limits.flat_line_cells, limits.zeros_cells
+    _search(*layers, columns, parameters, ends // slots - 1, slots, numbers, lifeless)
+    return lifeless
+
+
 @jitable
 def _value(sums: I64, counts: Whole, t: int, s: int, p: int) -> float:
     """Mean of a cell, as ``rolling.mean`` gives it; NaN for a missing one and for one outside the slice."""
@@ -151,6 +181,75 @@ def _first_attenuated(sums: I64, counts: Whole, t: int, s: int, p: int, cells: i
 
 
 _LIMITS = "Tuple((const float64[:], const float64[:], const float64[:], const float64[:], int64, int64, int64))"
+
+
+@jitable
+def _cell(sums: I64, counts: Whole, t: int, s: int, p: int, slots: int) -> float:
+    """Mean of cell t, of so many slots; NaN for a missing one and for one outside the layers."""
+    total, values = 0, 0
+    for line in range(max(t * slots, 0), min((t + 1) * slots, sums.shape[0])):
+        total, values = total + sums[line, s, p], values + counts[line, s, p]
+    return float(total / (values * float(PER_UNIT))) if values else np.nan
+
+
+@jitable
+def _stands(sums: I64, counts: Whole, t: int, s: int, p: int, slots: int, cells: int, tolerance: float) -> bool:
+    """Whether the range of cell t's window is below ``tolerance``."""
+    low, high, values = np.inf, -np.inf, 0
+    for row in range(t, t - cells, -1):
+        if row < 0:
+            break
+        value = _cell(sums, counts, row, s, p, slots)
+        if np.isnan(value):
+            continue
+        low, high, values = min(low, value), max(high, value), values + 1
+        if high - low >= tolerance:
+            return False
+    return values >= _fewest(cells)
+
+
+@jitable
+def _lives(sums: I64, counts: Whole, t: int, s: int, p: int, slots: int, limits: Any) -> bool:
+    """Whether a cell holds a value that is neither below zero nor ZEROS nor FLAT_LINE."""
+    flat_line, flat_cells, zeros_cells = limits
+    value = _cell(sums, counts, t, s, p, slots)
+    if not value >= 0:
+        return False
+    if value == 0 and _stands(sums, counts, t, s, p, slots, zeros_cells, NO_RANGE):
+        return False
+    if flat_line[p] <= 0:
+        return True
+    return not _stands(sums, counts, t, s, p, slots, flat_cells, max(flat_line[p] - SLACK, SLACK))
+
+
+@compiled(
+    "void(const int64[:, :, :], const uint8[:, :, :], const int64[:], const int64[:], const int64[:], int64, "
+    "Tuple((const float64[:], int64, int64)), bool_[:, :, ::1])"
+)
+def _search(
+    sums: I64,
+    counts: Whole,
+    columns: I64,
+    parameters: I64,
+    last: I64,
+    slots: int,
+    limits: Any,
+    lifeless: B1,
+) -> None:
+    """Search each hour backward, and no cell twice: one that lives in it is enough for all hours that hold it."""
+    hour = 60 // slots
+    for c in range(columns.size):
+        for v in range(parameters.size):
+            living, searched = -1, -1
+            for i in range(last.size):
+                before = last[i] - hour
+                if living <= before:
+                    for t in range(last[i], max(before, searched), -1):
+                        if _lives(sums, counts, t, columns[c], parameters[v], slots, limits):
+                            living = t
+                            break
+                    searched = last[i]
+                lifeless[i, c, v] = living <= before
 
 
 @compiled(

@@ -8,20 +8,21 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from flows.analyses.base import Fault
-from flows.arrays import B1, I64
+from flows.analyses.quality import limits_of
+from flows.arrays import B1, F64, I32, I64
 from flows.kernels.light_rules import PM
 from flows.kernels.lights import Airs
 from flows.resources import index
 from flows.signals import light_rules
 from flows.signals.alerts import Alerts, FaultsAt
-from flows.signals.base import FiringSlots, SignalBatch
+from flows.signals.base import FiringSlots, LateReadings, SignalBatch
 from flows.signals.faults import FaultLog
 from flows.signals.lights import Lights, pm_only
 from flows.signals.schedule import LightSchedule, Moments
 from flows.state.cadence import Cadence
 from flows.state.grid import Grid
 from schemas.city import City
-from schemas.light import LightMessage, LightState
+from schemas.light import LightMessage, LightState, WildState
 from schemas.slots import ALWAYS, HOUR_SLOTS, NEVER
 
 
@@ -61,7 +62,7 @@ class AirSignals:
         rules = light_rules.rules(city, city.light_rules, grades, zone)
         kinds = [station.kind for station in city.stations if station.zone == zone]
         self.alerts = Alerts(city.alerts, zone, kinds, grid, cadences, timezone)
-        self.lights = Lights(rules, grid, cadences, timezone)
+        self.lights = Lights(rules, grid, cadences, timezone, lambda slots: limits_of(city, slots))
         self._schedule = LightSchedule(cadences)
         self._faults = FaultLog(len(grid.instruments), grid.width)
         self._looks: list[Look] = []
@@ -73,6 +74,19 @@ class AirSignals:
     def fired(self) -> I64:
         """Newest slot of each cadence that was looked at, shape (cadences,)."""
         return self._schedule.fired
+
+    @property
+    def wants_carried(self) -> bool:
+        """Whether a light shows values that are not gridded."""
+        return bool(self.lights.rules.lights)
+
+    def attach(self, late: LateReadings) -> None:
+        """See late readings from here on: lights do not wait for the next step."""
+        self.lights.late = late
+
+    def put_carried(self, column: I32, slot: I64, values: F64) -> None:
+        """Take temperature and humidity, which lights show."""
+        self.lights.weather.put(column, slot, values)
 
     def start(self, slot: int) -> None:
         """Begin at a slot: the watermark is set."""
@@ -133,7 +147,8 @@ class AirSignals:
         if not self._faults.empty:
             for i, (slot, firing) in enumerate(zip(slots.tolist(), firings.tolist(), strict=True)):
                 fault[i] = pm_only(self._faults.at(slot, firing))
-        ends = np.searchsorted(slots, [until for _, until in self.lights.messages.values()])
+        last = [self.lights.text_sets.last_slot(until) for _, until in self.lights.messages.values()]
+        ends = np.searchsorted(slots, last, side="right")
         for begin, end in pairwise(sorted({0, slots.size, *ends.tolist()})):
             text_sets[begin:end] = self._text_set(int(slots[begin]))
 
@@ -149,16 +164,20 @@ class AirSignals:
         """Take operators' texts for lights."""
         self.lights.set_messages(messages)
 
-    def load_published(self, states: Iterable[LightState]) -> list[LightState]:
+    def load_published(self, states: Iterable[LightState | WildState]) -> list[LightState]:
         """Load what the topic of lights holds; return what of it the lake lacks."""
         return self.lights.reconciler.load(states)
 
-    def reset_to(self, newest: Iterable[LightState]) -> None:
+    def reset_to(self, newest: Iterable[LightState | WildState]) -> None:
         """Reset lights to the newest message of each, after a rebuild."""
         self.lights.reconciler.reset_to(newest)
 
+    def end_texts(self, wall_s: float, monotonic_s: float) -> bool:
+        """Withdraw texts of people that end now by either clock; say whether there were any."""
+        return self.lights.end_texts(wall_s, monotonic_s)
+
     def on_idle(self, minutes: int, out: SignalBatch) -> None:
-        """Gray the lights whose air has grown too old in the minutes since the last slot fired, in which none came."""
+        """Gray the lights whose air has grown too old in the minutes since the last slot fired, and end texts."""
         if self._schedule.begin == NEVER or not self.lights.rules.lights:
             return
         slot = self._schedule.newest + minutes
@@ -173,9 +192,14 @@ class AirSignals:
             "closed": self._schedule.snapshot(),
             "begin": self._schedule.begin,
             **self.lights.snapshot(),
+            **self._weather(),
             "alerts": self.alerts.snapshot(),
         }
         return kept if self._faults.empty else kept | {"faults": self._faults.snapshot(self._grid.instruments)}
+
+    def _weather(self) -> dict[str, Any]:
+        started = self._schedule.begin > NEVER and self.wants_carried
+        return {"weather": self.lights.weather.snapshot(int(self.fired.min()))} if started else {}
 
     def restore(self, kept: dict[str, Any]) -> None:
         """Go on from a snapshot."""

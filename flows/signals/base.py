@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from flows.analyses.base import Fault
-from flows.arrays import I64
+from flows.arrays import F64, I32, I64, U8
 from schemas.alert import Alert
 from schemas.light import LightState
 from schemas.slots import NEVER
@@ -33,6 +33,14 @@ class FiringSlots(Protocol):
         """Shape (n,)."""
 
 
+class LateReadings(Protocol):
+    """Readings that came too late for the step that fired, and wait for the next one; signals see them at once."""
+
+    @property
+    def readings(self) -> tuple[I32, I64, I64, U8] | None:
+        """Columns, slots, quanta and flags, as the grid takes them; none where there are none."""
+
+
 class Signals(Protocol):
     """Signals of a zone. A look takes from the grid what a decision needs; decisions go forward in time."""
 
@@ -43,6 +51,22 @@ class Signals(Protocol):
     @property
     def fired(self) -> I64:
         """Newest slot of each cadence that was looked at, shape (cadences,)."""
+
+    @property
+    def wants_carried(self) -> bool:
+        """Whether values that are not gridded are to be handed in."""
+
+    def attach(self, late: LateReadings) -> None:
+        """See late readings from here on."""
+
+    def put_carried(self, column: I32, slot: I64, values: F64) -> None:
+        """Take the carried values of readings as they are put on the grid.
+
+        Args:
+            column: of each reading's instrument, shape (n,).
+            slot: shape (n,).
+            values: in the order of ``Measured.carried``, shape (n, C); NaN where there is none that counts.
+        """
 
     def start(self, slot: int) -> None:
         """Begin at a slot: the watermark is set."""
@@ -73,8 +97,11 @@ class Signals(Protocol):
     def decide(self, faults: Sequence[Fault], out: SignalBatch) -> None:
         """Decide what was looked at, in its order; ``faults`` are new since the last call."""
 
+    def end_texts(self, wall_s: float, monotonic_s: float) -> bool:
+        """Withdraw texts of people that end now by either clock; say whether there were any."""
+
     def on_idle(self, minutes: int, out: SignalBatch) -> None:
-        """Decide what must be said because no air has come for so many minutes."""
+        """Decide what must be said because no air has come for so many minutes, or a text has ended."""
 
     def snapshot(self) -> dict[str, Any]:
         """Plain data."""
@@ -89,6 +116,13 @@ class NoSignals:
     def __init__(self, cadences: int) -> None:
         self.lengths: Sequence[set[int]] = [set()] * cadences
         self.fired: I64 = np.full(cadences, NEVER)
+        self.wants_carried = False
+
+    def attach(self, late: LateReadings) -> None:
+        """See nothing."""
+
+    def put_carried(self, column: I32, slot: I64, values: F64) -> None:
+        """Take nothing."""
 
     def start(self, slot: int) -> None:
         """Begin at a slot."""
@@ -108,6 +142,10 @@ class NoSignals:
 
     def decide(self, faults: Sequence[Fault], out: SignalBatch) -> None:
         """Decide nothing."""
+
+    def end_texts(self, wall_s: float, monotonic_s: float) -> bool:
+        """There are no texts."""
+        return False
 
     def on_idle(self, minutes: int, out: SignalBatch) -> None:
         """Say nothing."""

@@ -4,7 +4,7 @@ The topic is the truth of what a light was told. Where it is ahead of the recove
 between the two, its messages are adopted as they stand, and are not decided a second time.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 import msgspec
@@ -14,11 +14,13 @@ from flows.arrays import I64
 from flows.kernels import lights
 from flows.kernels.light_rules import Rules
 from flows.kernels.lights import Sent, State
-from schemas.light import LightState
+from schemas.light import LightState, WildState
 from schemas.slots import end_of
 
 IDLE_REASON = "no air comes: "
 """Begins the reason of a gray that the idle timer published, and not the air."""
+ENDED_REASON = "a text has ended: "
+"""Begins the reason of a color that the idle timer published again without the text beside it."""
 
 
 class Reconciler:
@@ -40,17 +42,31 @@ class Reconciler:
         """Whether the topic holds messages that no decision has come to yet."""
         return bool(self._published)
 
-    def reset_to(self, newest: Iterable[LightState]) -> None:
-        """Reset the state to the newest published message of each light, after a rebuild."""
-        self.state = lights.adopt(self._rules, lights.start(self._rules), newest)
+    def pass_over(self, places: Iterable[WildState]) -> None:
+        """Go on above messages that say nothing but their place: lights ignore whatever lies below them."""
+        seqs: dict[str, int] = {}
+        for wild in places:
+            seqs[wild.light_id] = max(wild.seq, seqs.get(wild.light_id, -1))
+        self.state = lights.pass_over(self._rules, self.state, seqs)
+        for light, seq in seqs.items():
+            self._published[light] = {s: state for s, state in self._published.get(light, {}).items() if s > seq}
+            if not self._published[light]:
+                del self._published[light]
 
-    def load(self, messages: Iterable[LightState]) -> list[LightState]:
+    def reset_to(self, newest: Iterable[LightState | WildState]) -> None:
+        """Reset the state to the newest published message of each light, after a rebuild."""
+        wild, said = _parted(newest)
+        self.state = lights.adopt(self._rules, lights.start(self._rules), said)
+        self.pass_over(wild)
+
+    def load(self, messages: Iterable[LightState | WildState]) -> list[LightState]:
         """Load what the topic holds; return messages that no decision will give again and that the lake lacks.
 
         Where the topic goes on without a hole, messages wait until decisions come to them. Else compaction, or a new
         store, has left the newest alone, and the light goes on from that.
         """
-        for message in messages:
+        wild, said = _parted(messages)
+        for message in said:
             row = self._row.get(message.light_id)
             if row is not None and message.seq > self.state.seq[row]:
                 self._published.setdefault(message.light_id, {})[message.seq] = message
@@ -62,6 +78,7 @@ class Reconciler:
         for newest in jumps:
             del self._published[newest.light_id]
         self.state = lights.adopt(self._rules, self.state, jumps)
+        self.pass_over(wild)
         return jumps
 
     def adopt_timeouts(self, slot: int) -> list[LightState]:
@@ -72,7 +89,7 @@ class Reconciler:
         adopted = []
         for light, by_seq in list(self._published.items()):
             seq = int(self.state.seq[self._row[light]]) + 1
-            while seq in by_seq and by_seq[seq].grade is None and by_seq[seq].as_of < end_of(slot):
+            while seq in by_seq and _by_timer(by_seq[seq]) and by_seq[seq].as_of < end_of(slot):
                 adopted.append(by_seq.pop(seq))
                 seq += 1
             if not by_seq:
@@ -98,9 +115,16 @@ class Reconciler:
         self.state = replace(self.state, grade=grade, text=text)
         return states
 
-    def take_gray(self, after: State, sent: Sent) -> I64:
-        """Go on from a decision of the idle timer where it is gray; return those rows of it."""
-        rows = np.flatnonzero(sent.grade == 0)
+    def take_gray(self, after: State, sent: Sent, ended: Collection[str]) -> I64:
+        """Go on from a decision of the idle timer where it is gray, or a text has ended; return those rows of it.
+
+        Args:
+            after: state after the decision.
+            sent: of it.
+            ended: lights whose text has ended.
+        """
+        of_ended = [row for light, row in self._row.items() if light in ended]
+        rows = np.flatnonzero((sent.grade == 0) | np.isin(sent.light, of_ended))
         gray = np.isin(np.arange(len(self._row)), sent.light[rows])
         self.state = State(
             grade=np.where(gray, after.grade, self.state.grade),
@@ -109,10 +133,31 @@ class Reconciler:
             decided=np.where(gray, after.decided, self.state.decided),
             below=np.where(gray[:, None], after.below, self.state.below),
             text=[new if turned else old for new, old, turned in zip(after.text, self.state.text, gray, strict=True)],
+            ends=np.where(gray, after.ends, self.state.ends),
+            changed=np.where(gray[:, None], after.changed, self.state.changed),
         )
         return rows
 
 
+def _parted(messages: Iterable[LightState | WildState]) -> tuple[list[WildState], list[LightState]]:
+    wild: list[WildState] = []
+    said: list[LightState] = []
+    for message in messages:
+        if isinstance(message, WildState):
+            wild.append(message)
+        else:
+            said.append(message)
+    return wild, said
+
+
+def _by_timer(state: LightState) -> bool:
+    """Whether the idle timer may have published a state."""
+    return state.grade is None or state.reason.startswith(ENDED_REASON)
+
+
 def as_idle(states: Iterable[LightState]) -> list[LightState]:
     """Mark states as published by the idle timer."""
-    return [msgspec.structs.replace(state, reason=IDLE_REASON + state.reason) for state in states]
+    return [
+        msgspec.structs.replace(state, reason=(ENDED_REASON if state.grade else IDLE_REASON) + state.reason)
+        for state in states
+    ]

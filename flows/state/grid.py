@@ -79,7 +79,7 @@ class Grid:
     def __init__(
         self, measured: Measured, instruments: list[str], behind: int, ahead: int, spare: int = SPARE_SLOTS
     ) -> None:
-        self.instruments = instruments
+        self.instruments, self._measured = instruments, measured
         self.width = len(measured.gridded)
         """Gridded values of a cell."""
         self._behind = behind
@@ -125,6 +125,19 @@ class Grid:
         start, end = first - self.oldest, last - self.oldest
         assert 0 <= start <= end < self.length, "the grid does not hold these slots"
         return self._layers[name][start : end + 1]
+
+    def part(self, columns: Whole, first: int, last: int) -> "Grid":
+        """Make a grid of its own that holds these instruments' cells of slots first..last, as far as this one does."""
+        first = max(first, self.oldest)
+        names = [self.instruments[i] for i in columns.tolist()]
+        part = Grid(self._measured, names, 0, max(last - first + 1, 1), 0)
+        part._base, part.newest = first, self.newest
+        end = min(last, self.reach) + 1 - self.oldest
+        for name, layer in self._layers.items():
+            cells = layer[first - self.oldest : end][:, columns]
+            part._layers[name][: len(cells)] = cells
+        part._failing[:] = self._failing.any()  # its pages lie elsewhere
+        return part
 
     def windows(self, ends: I64, lengths: I64, columns: Whole) -> rolling.Windows:
         """Total the windows that end with given slots; slots ahead of the grid are empty.

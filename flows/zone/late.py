@@ -37,11 +37,20 @@ class LateBuffer:
         if column.size:
             self._runs.append((column, slot, quanta, flags))
 
-    def take(self, columns: Whole) -> LateReadings | None:
-        """Take out the readings of given columns; none where there are none."""
+    @property
+    def readings(self) -> LateReadings | None:
+        """All readings, in their order; none where there are none."""
         if not self._runs:
             return None
         column, slot, quanta, flags = (np.concatenate(part) for part in zip(*self._runs, strict=True))
+        return column, slot, quanta, flags
+
+    def take(self, columns: Whole) -> LateReadings | None:
+        """Take out the readings of given columns; none where there are none."""
+        readings = self.readings
+        if readings is None:
+            return None
+        column, slot, quanta, flags = readings
         chosen = np.isin(column, columns)
         self._runs = []
         self.add(column[~chosen], slot[~chosen], quanta[~chosen], flags[~chosen])

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flows.arrays import B1, I64
+from flows.arrays import B1, F64, I32, I64, U8
 from flows.decode.batch import Readings
 
 
@@ -14,6 +14,35 @@ class Pending(NamedTuple):
 
     readings: Readings
     passage: int
+
+
+class GridCells(NamedTuple):
+    """Readings as the grid takes them: n rows.
+
+    Attributes:
+        column: of the instrument, shape (n,).
+        slot: shape (n,).
+        row: number of each in the run that the watermark was previewed over, shape (n,).
+        quanta: values in quanta, shape (n, P).
+        flags: likewise.
+        late: its step had fired when it came, shape (n,).
+        carried: values that are not gridded, shape (n, C), NaN where none counts; none where nobody wants them.
+    """
+
+    column: I32
+    slot: I64
+    row: I64
+    quanta: I64
+    flags: U8
+    late: B1
+    carried: F64 | None
+
+    def slice(self, begin: int, end: int) -> "GridCells":
+        """Rows ``begin`` to before ``end``."""
+        rows = slice(begin, end)
+        column, slot, row, quanta, flags, late, carried = self
+        carried = None if carried is None else carried[rows]
+        return GridCells(column[rows], slot[rows], row[rows], quanta[rows], flags[rows], late[rows], carried)
 
 
 @dataclass(slots=True)

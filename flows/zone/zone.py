@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from flows.analyses.base import Results, ZoneView
-from flows.arrays import B1, I32, I64, U8
+from flows.arrays import B1, F64, I32
 from flows.decode.batch import InputPartition, Readings, Record
 from flows.kernels import quality, rolling
 from flows.signals.base import NoSignals, Signals
@@ -26,7 +26,7 @@ from flows.zone.intake import Admitted, Intake
 from flows.zone.plan import ZonePlan, ZoneSettings
 from flows.zone.progress import Progress
 from flows.zone.result import Accepted, AcceptedRecord, ZoneResult
-from flows.zone.run import Run
+from flows.zone.run import GridCells, Run
 from flows.zone.triggers import Triggers
 from schemas.rejected import Reason, Reject
 from schemas.slots import NEVER
@@ -34,7 +34,8 @@ from schemas.snapshots import check_version
 
 VERSION = 3
 """Of the snapshot: 2 keeps analyses as pages by name, and early readings by the name of their partition; 3 keeps what
-fails on each side, first and second values, and of early readings their notes and how much of a message was cut."""
+fails on each side, first and second values, of early readings their notes and how much of a message was cut, and the
+weather that lights show."""
 DEFAULT = ZoneSettings()
 SLOWEST_SLOTS = 60
 """The longest cadence. The grid's shape follows the city file's lengths alone, so that an instrument of any cadence may
@@ -84,6 +85,7 @@ class Zone:
         self.signals: Signals = (
             plan.signals(self.grid, self.cadences) if plan.signals else NoSignals(len(self.cadences))
         )
+        self.signals.attach(self.progress.late)
 
     def take(
         self, readings: Readings, parts: Sequence[InputPartition] = (), *, end_of_input: bool = False
@@ -107,7 +109,7 @@ class Zone:
         return out
 
     def on_idle(self, minutes: int) -> ZoneResult:
-        """Say what lights must be told because no air has come for so many minutes."""
+        """Say what lights must be told because no slot has fired for so many minutes, or a text has ended."""
         out = ZoneResult(self.intake.partitions.known, waiting=self._waiting())
         self.signals.on_idle(minutes, out.signals)
         return out
@@ -225,10 +227,12 @@ class Zone:
         codes = quality.sides(gridded, readings.status, flags, self._fail)
         quanta = rolling.quantise(np.where(flags <= 3, gridded, 0.0))
         late = triggers.late(run.slot, run.row, self._cadence_of[column])
+        carried = _carried(readings, self.grid.width) if self.signals.wants_carried else None
+        cells = GridCells(column, run.slot, run.row, quanta, codes, late, carried)
         if late.any() or self.progress.late:
-            self._put_between(run, column, quanta, codes, late, triggers, out)
+            self._put_between(cells, triggers, out)
         else:
-            self._add(run.slot, run.row, column, quanta, codes, triggers)
+            self._add(cells, triggers)
 
     def _without_repeated(self, run: Run, taken: Taken, out: ZoneResult) -> tuple[Run, B1]:
         """Refuse rows that bring no new value; return the others, and which of their values are fresh."""
@@ -243,30 +247,36 @@ class Zone:
         self._refuse(readings.take(superseded), "superseded", detail, out)
         return run.part(~repeated), taken.fresh[~repeated]
 
-    def _put_between(
-        self, run: Run, column: I32, quanta: I64, flags: U8, late: B1, triggers: Triggers, out: ZoneResult
-    ) -> None:
+    def _put_between(self, cells: GridCells, triggers: Triggers, out: ZoneResult) -> None:
         """Add readings up to each firing, fire, and go on: with late ones about, its place among them counts."""
-        self._advance(triggers, int(run.row[0]) - 1, out, evaluate=True)
+        self._advance(triggers, int(cells.row[0]) - 1, out, evaluate=True)
         begin = 0
-        for firing in [*triggers.firing_rows(int(run.row[-1]) - 1), None]:
-            end = len(run) if firing is None else int(np.searchsorted(run.row, firing, side="right"))
-            rows = np.arange(begin, end)
-            timely, tardy = rows[~late[begin:end]], rows[late[begin:end]]
-            if timely.size:
-                self._add(run.slot[timely], run.row[timely], column[timely], quanta[timely], flags[timely], triggers)
-            self.progress.late.add(column[tardy], run.slot[tardy], quanta[tardy], flags[tardy])
+        for firing in [*triggers.firing_rows(int(cells.row[-1]) - 1), None]:
+            end = cells.row.size if firing is None else int(np.searchsorted(cells.row, firing, side="right"))
+            if begin < end:
+                self._add(cells.slice(begin, end), triggers)
             if firing is not None:
                 self._advance(triggers, firing, out, evaluate=True)
             begin = end
 
-    def _add(self, slot: I64, row: I64, column: I32, quanta: I64, flags: U8, triggers: Triggers) -> None:
-        """Put readings on the grid; a slot that fired for signals before one that is late for it is looked at first."""
-        cuts = triggers.decision_rows(slot, row, self._cadence_of[column])
-        for begin, end in pairwise([0, *cuts.tolist(), slot.size]):
-            if begin < end:
-                self._look(triggers, int(row[begin]))
-                self.grid.add(column[begin:end], slot[begin:end], quanta[begin:end], flags[begin:end])
+    def _add(self, cells: GridCells, triggers: Triggers) -> None:
+        """Put readings on the grid, and late ones into their buffer, where signals see them too.
+
+        A slot that fired for signals before a reading that is late for it is looked at first.
+        """
+        cuts = triggers.decision_rows(cells.slot, cells.row, self._cadence_of[cells.column])
+        for begin, end in pairwise([0, *cuts.tolist(), cells.row.size]):
+            if begin == end:
+                continue
+            self._look(triggers, int(cells.row[begin]))
+            column, slot, _, quanta, flags, late, carried = cells.slice(begin, end)
+            if carried is not None:
+                self.signals.put_carried(column, slot, carried)
+            if late.any():
+                self.progress.late.add(column[late], slot[late], quanta[late], flags[late])
+                column, slot, quanta, flags = column[~late], slot[~late], quanta[~late], flags[~late]
+            if column.size:
+                self.grid.add(column, slot, quanta, flags)
 
     def _put_records(self, run: Run, triggers: Triggers, out: ZoneResult) -> None:
         """Take a run in which there are records: one that is late parts it, for what fired before comes first."""
@@ -357,3 +367,9 @@ class Zone:
         if version > 1:
             self.records.restore(kept["records"])
             self.second_values.restore(kept.get("second_values", []), column_now)
+
+
+def _carried(readings: Readings, gridded: int) -> F64:
+    """Values that are not gridded, shape (n, C); NaN where the instrument fails as a whole."""
+    failed = np.all(quality.STATUS_FLAG[readings.status] >= quality.FAIL, axis=1, keepdims=True)
+    return np.where(failed, np.nan, readings.values[:, gridded:])

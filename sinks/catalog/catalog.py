@@ -7,7 +7,8 @@ relations that they select from:
 * ``{rolling_history}``: every row of the table ``rolling``, as a relation to select from;
 * ``{rolling}``: the same, the newest revision of each row only;
 * ``{rolling_day}``: its newest day;
-* ``{stations}``, ``{lights}``: what the city file says.
+* ``{stations}``, ``{lights}``: what the city file says;
+* ``{last_seq}``, ``{max_life}`` and other limits of a light's state, from its contract.
 
 Views that build on others name them plainly; they are made after the views of the tables.
 
@@ -29,6 +30,7 @@ from sinks.catalog.relations import (
     all_rows,
     city_sources,
     columns_of,
+    light_limits,
     literal,
     newest_of,
     newest_rows,
@@ -51,7 +53,7 @@ class View(NamedTuple):
 
 def sources(snapshot: Snapshot) -> dict[str, str]:
     """Write the relation behind each name that a view may put in braces."""
-    relations = city_sources(snapshot.city)
+    relations = city_sources(snapshot.city) | light_limits()
     for name, table in TABLES.items():
         files = snapshot.tables.get(name, [])
         columns = columns_of(table.schema)
@@ -209,7 +211,7 @@ def portable_views(lake: str | Path, scan_table: str = "delta_scan") -> str:
         ConfigurationError: there is no lake at this path.
     """
     snapshot = take_snapshot(lake)
-    relations = city_sources(snapshot.city)
+    relations = city_sources(snapshot.city) | light_limits()
     for name, table in TABLES.items():
         columns = columns_of(table.schema)
         rows = f"(SELECT * REPLACE (dt::DATE AS dt) FROM {scan_table}({literal(snapshot.lake / name)}))"

@@ -8,8 +8,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from flows.kernels import display
+from schemas import light
 from schemas.city import City
 from schemas.durations import seconds
+from schemas.slots import MICROSECOND
 from schemas.tables import Table
 from sinks.catalog.snapshot import TableFile
 
@@ -174,6 +177,19 @@ def city_sources(city: City) -> dict[str, str]:
     ]
     lights = [[x.id, x.name, x.lat, x.lon, x.stations, x.synthetic] for x in city.lights]
     return {"stations": rows_of(STATIONS, stations), "lights": rows_of(LIGHTS, lights)}
+
+
+def light_limits() -> dict[str, str]:
+    """Write the limits that a light's state keeps, and what a light makes of it: no number has a second copy."""
+    return {
+        "colors": literal([*light.COLORS]),
+        "faces": literal([*display.FACES]),
+        "last_seq": literal(light.SEQ_END - 1),
+        "max_life": literal(light.MAX_LIFE // MICROSECOND),
+        "max_text": literal(light.MAX_TEXT),
+        "end_of_time": literal(light.LATEST.isoformat()),
+        "tolerance": literal(display.TOLERANCE // MICROSECOND),
+    }
 
 
 def rows_of(columns: Mapping[str, str], rows: list[list[Any]]) -> str:

@@ -4,12 +4,13 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
+from typing import Any
 
 from msgspec import Struct
 
 from flows.kernels import display
 from schemas.city import City
-from schemas.light import Color, LightState
+from schemas.light import Color, LightState, WildState
 from sinks.lights.states import StateSource
 
 log = logging.getLogger("cityair")
@@ -25,11 +26,15 @@ class LightView(Struct, frozen=True):
     face: str | None
     pm10: float | None
     pm25: float | None
+    o3: float | None
+    temperature: float | None
+    humidity: float | None
     text: str | None
     why: str
     """As ``display.Shown`` says: by the newest state, or gray by itself."""
     seq: int | None
-    """From here on: of the newest state, in force or not; null before the first."""
+    """From here on: of the newest state, in force or not; null before the first. Of a wild one only ``reason`` is
+    known: what is wrong with it."""
     as_of: datetime | None
     valid_until: datetime | None
     reason: str | None
@@ -62,7 +67,7 @@ class Board:
 
     def __init__(self, city: City, only: str | None = None) -> None:
         self._names = {light.id: light.name for light in city.lights}
-        self._newest: dict[str, LightState | None] = dict.fromkeys(self._names)
+        self._newest: dict[str, display.Memory] = dict.fromkeys(self._names)
         self._only = only
 
     @property
@@ -70,7 +75,7 @@ class Board:
         """Lights of the city, then others that a state came for."""
         return [*self._newest]
 
-    def update(self, states: Iterable[LightState]) -> None:
+    def update(self, states: Iterable[LightState | WildState]) -> None:
         """Hand each light the states that came for it."""
         for state in states:
             self._newest[state.light_id] = display.take(state.light_id, self._newest.get(state.light_id), state)
@@ -83,7 +88,13 @@ class Board:
     def _view(self, light: str, clock: datetime) -> LightView:
         newest = self._newest[light]
         shown = display.show(newest, clock)
-        about = (newest.seq, newest.as_of, newest.valid_until, newest.reason) if newest else (None,) * 4
+        match newest:
+            case None:
+                about: tuple[Any, ...] = (None,) * 4
+            case WildState():
+                about = newest.seq, None, None, newest.fault
+            case _:
+                about = newest.seq, newest.as_of, newest.valid_until, newest.reason
         return LightView(light, self._names.get(light, ""), clock, *shown, *about)
 
 
@@ -94,7 +105,7 @@ def changed_views(before: Iterable[LightView], after: Iterable[LightView]) -> li
 
 
 def _shown(view: LightView) -> tuple[object, ...]:
-    return (view.color, view.face, view.pm10, view.pm25, view.text, view.why)
+    return tuple(getattr(view, name) for name in display.Shown._fields)
 
 
 def follow(

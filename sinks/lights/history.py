@@ -94,14 +94,15 @@ def lights_of_day(con: Catalog, day: date) -> LightsDay:
     zone = ZoneInfo(city.city.timezone)
     begin, end = (datetime.combine(day + timedelta(days=i), time(), zone) for i in (0, 1))
     states = states_between(con, begin, end)
-    if not any(published.state.valid_until > begin for published in states):
+    ends = [published.state.valid_until for published in states if isinstance(published.state, LightState)]
+    if not any(until > begin for until in ends):
         raise UsageError(f"no light was told anything for {day}; {_days_known(con, zone)}")
     by_light: dict[str, list[PublishedState]] = {light.id: [] for light in city.lights}
     for published in states:  # lights that the city does not name follow in the order of their ids
         by_light.setdefault(published.state.light_id, []).append(published)
     names = {light.id: light.name for light in city.lights}
     # The future is not known; but a simulated day may lie ahead of this machine's clock.
-    known = min(end, max(now(), *(published.state.valid_until for published in states)))
+    known = min(end, max(now(), *ends))
     lights = [
         LightDay(light, names.get(light, ""), list(color_runs(light, published, begin, known)))
         for light, published in by_light.items()
@@ -126,7 +127,7 @@ def color_runs(light_id: str, states: Sequence[PublishedState], begin: datetime,
         end: likewise.
     """
     zone, begin, end = begin.tzinfo, begin.astimezone(UTC), end.astimezone(UTC)  # so that no hour is left out or twice
-    newest: LightState | None = None
+    newest: display.Memory = None
     shown, received = [], 0
     for i in range(max(0, -(-(end - begin) // SLOT))):
         clock = begin + i * SLOT

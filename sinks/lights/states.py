@@ -2,19 +2,18 @@
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, Self
 
-import msgspec
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from flows.broker.connection import ClientErrors, Connection, topic_name
-from flows.broker.read_back import ends_of, followed, messages_between
+from flows.broker.read_back import ends_of, followed, messages_between, parsed
 from schemas.city import City
 from schemas.errors import BrokerError
-from schemas.light import LightState
+from schemas.light import SEQ_END, LightState, WildState, check_state, parse_state
 from sinks.catalog import Catalog, catalog
 
 STATE_TOPIC = "env.light.state.v1"
@@ -26,16 +25,19 @@ LONGEST_DELAY = timedelta(days=1)
 """No state is in force for longer, and none is published so long after its air."""
 RECOVERED_S = 3.0
 """Seconds without an error after which a client counts as connected again."""
+SPARE_STATES = 10
+"""Rows of a light that are read, should the newest break the contract."""
 STATE_COLUMNS = ", ".join(LightState.__struct_fields__)
 STATES_BETWEEN = f"""
 SELECT told_at, {STATE_COLUMNS} FROM (
     SELECT *, max(as_of) OVER (PARTITION BY light_id ORDER BY seq) AS told_at
-    FROM light_states WHERE as_of > $begin AND as_of <= $end
+    FROM light_states WHERE as_of > $begin AND as_of <= $end AND seq BETWEEN 0 AND {SEQ_END - 1}
 ) WHERE told_at <= $upto ORDER BY light_id, seq
 """
-NEWEST_STATES = (
-    f"SELECT {STATE_COLUMNS} FROM light_states QUALIFY row_number() OVER (PARTITION BY light_id ORDER BY seq DESC) = 1"
-)
+NEWEST_STATES = f"""
+SELECT {STATE_COLUMNS} FROM light_states WHERE seq BETWEEN 0 AND {SEQ_END - 1}
+QUALIFY row_number() OVER (PARTITION BY light_id ORDER BY seq DESC) <= {SPARE_STATES} ORDER BY light_id, seq
+"""
 
 log = logging.getLogger("cityair")
 
@@ -46,7 +48,7 @@ class PublishedState(NamedTuple):
     at: datetime
     """The newest ``as_of`` of the light's states up to this one. The time of publication is not stored, and a light
     that falls back to an hourly station gets a state of older air."""
-    state: LightState
+    state: LightState | WildState
 
 
 class StateSource(Protocol):
@@ -60,10 +62,10 @@ class StateSource(Protocol):
     def trouble(self) -> str:
         """What keeps new states from coming; empty while nothing does."""
 
-    def read_all(self, at: datetime | None = None) -> list[LightState]:
+    def read_all(self, at: datetime | None = None) -> list[LightState | WildState]:
         """Every state that a light could know at a time; None: now."""
 
-    def poll(self, seconds: float) -> list[LightState]:
+    def poll(self, seconds: float) -> list[LightState | WildState]:
         """Wait, and return the states that came."""
 
 
@@ -71,11 +73,24 @@ def states_between(con: Catalog, begin: datetime, end: datetime) -> list[Publish
     """Read states that a lake's lights had from ``begin`` to ``end``, and the one before; by light, in their order."""
     names = {"begin": begin - LONGEST_DELAY, "end": end + LONGEST_DELAY, "upto": end}
     rows = con.execute(STATES_BETWEEN, names).fetchall()
-    return [PublishedState(at, _state(*row)) for at, *row in rows]
+    return [PublishedState(at, state) for at, *row in rows if (state := _state(*row)) is not None]
 
 
-def _state(*row: Any) -> LightState:
-    return LightState(**dict(zip(LightState.__struct_fields__, row, strict=True)))
+def _state(*row: Any) -> LightState | WildState | None:
+    """A row's state; none where it breaks the contract."""
+    fields = dict(zip(LightState.__struct_fields__, row, strict=True))
+    try:
+        return _noted(check_state(fields), "light_states")
+    except ValueError as err:
+        log.warning("light_states: state %s of %s is left out: %s", fields["seq"], fields["light_id"], err)
+        return None
+
+
+def _noted(state: LightState | WildState, where: str) -> LightState | WildState:
+    """Log what is wrong with a state that is not to be shown."""
+    if isinstance(state, WildState):
+        log.warning("%s: state %d of %s is not shown: %s", where, state.seq, state.light_id, state.fault)
+    return state
 
 
 class LakeStates:
@@ -96,13 +111,15 @@ class LakeStates:
         self._refreshed = time.monotonic()
         self.city: City = self._con.snapshot.city
 
-    def read_all(self, at: datetime | None = None) -> list[LightState]:
+    def read_all(self, at: datetime | None = None) -> list[LightState | WildState]:
         """Every state that a light could know at a time; None: the newest of each light."""
         if at is not None:
             return [published.state for published in states_between(self._con, at, at)]
-        return [_state(*row) for row in self._con.execute(NEWEST_STATES).fetchall()]
+        rows = self._con.execute(NEWEST_STATES).fetchall()
+        newest = {state.light_id: state for row in rows if (state := _state(*row)) is not None}
+        return [*newest.values()]
 
-    def poll(self, seconds: float) -> list[LightState]:
+    def poll(self, seconds: float) -> list[LightState | WildState]:
         """Wait, and return the newest states if the lake was read again."""
         time.sleep(seconds)
         if time.monotonic() - self._refreshed < self._refresh_s:
@@ -145,7 +162,6 @@ class TopicStates:
         self._name = topic_name(topic)
         self._errors = _DatedErrors()
         self._connection = Connection(errors=self._errors)
-        self._decode = msgspec.json.Decoder(LightState).decode
         self._consumer = Consumer(self._connection.consumer_settings(LIGHT_GROUP))
         self._ends = ends_of(self._consumer, self._name, self._connection)
 
@@ -154,18 +170,18 @@ class TopicStates:
         """Last error of the client; empty while the broker answers."""
         return self._errors.last if time.monotonic() - self._errors.at < RECOVERED_S else ""
 
-    def read_all(self, at: datetime | None = None) -> list[LightState]:
+    def read_all(self, at: datetime | None = None) -> list[LightState | WildState]:
         """Read to where the topic ends now; with ``at``, leave out states of later air.
 
         Raises:
             BrokerError: the broker stops answering, or refuses us.
         """
         messages = messages_between(self._consumer, self._name, None, self._ends, self._connection)
-        states = list(self._states(messages))
+        states = self._states(messages)
         self._consumer.assign([TopicPartition(self._name, number, end) for number, end in self._ends.items()])
-        return [state for state in states if at is None or state.as_of <= at]
+        return [state for state in states if at is None or (isinstance(state, LightState) and state.as_of <= at)]
 
-    def poll(self, seconds: float) -> list[LightState]:
+    def poll(self, seconds: float) -> list[LightState | WildState]:
         """Wait for states, at most so long; return with the first message.
 
         Raises:
@@ -174,7 +190,7 @@ class TopicStates:
         event = self._consumer.poll(seconds)
         events = [] if event is None else [event, *self._consumer.consume(10_000, 0)]
         events = followed(self._consumer, events, self._name, self._connection)
-        return list(self._states(event for event in events if not self._is_error(event)))
+        return self._states(event for event in events if not self._is_error(event))
 
     def _is_error(self, event: Any) -> bool:
         error = event.error()
@@ -184,15 +200,8 @@ class TopicStates:
             raise BrokerError(f"{self._name}: {error.name()}: {error.str()}")
         return error is not None
 
-    def _states(self, messages: Iterable[Any]) -> Iterator[LightState]:
-        for message in messages:
-            if (value := message.value()) is None:
-                continue
-            try:
-                yield self._decode(value)
-            except (msgspec.MsgspecError, ValueError) as err:
-                where = f"{self._name} [{message.partition()}] at offset {message.offset()}"
-                log.warning("%s is no state of a light, and is left out: %s", where, err)
+    def _states(self, messages: Iterable[Any]) -> list[LightState | WildState]:
+        return [_noted(state, self._name) for state in parsed(messages, parse_state, self._name)]
 
     def __enter__(self) -> Self:
         return self

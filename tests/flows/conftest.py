@@ -14,11 +14,14 @@ pytest.register_assert_rewrite("tests.support.zones")  # so that what it asserts
 def watched(make_city):
     """A city with a light for each station, one that follows all from the last on, and one that has no station near.
 
-    Hourly stations are reference stations.
+    Hourly stations are reference stations. Air that stands still is no stuck sensor, but where ``flat_lines`` says so.
     """
 
-    def make(every, *, kinds=None, **rules):
+    def make(every, *, kinds=None, flat_lines=False, **rules):
         city = make_city(every)
+        if not flat_lines:
+            never = {name: structs.replace(of, flat_line=None) for name, of in city.parameters.items()}
+            city = structs.replace(city, parameters=never)
         stations = [
             structs.replace(s, kind=kinds[i] if kinds else "reference" if s.every == "1h" else "low_cost")
             for i, s in enumerate(city.stations)

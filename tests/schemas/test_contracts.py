@@ -10,6 +10,7 @@ from schemas.reading import AirReading
 from schemas.topics import TOPICS
 
 HERE = Path(__file__).parent
+WEATHER = ("o3", "temperature", "humidity")
 JSON = HERE.parents[1] / "schemas" / "json"
 GOLDEN = [
     pytest.param(name, line, id=f"{name}-{i}")
@@ -25,6 +26,13 @@ def decode(topic, line):
 @pytest.mark.parametrize(("topic", "line"), GOLDEN)
 def test_golden_bytes_come_back(topic, line):
     assert msgspec.json.encode(decode(topic, line)) == line
+
+
+def test_a_state_of_before_lights_showed_weather_is_read():
+    line = next(param.values[1] for param in GOLDEN if param.values[0] == "env.light.state.v1")
+    older = {name: value for name, value in msgspec.json.decode(line).items() if name not in WEATHER}
+    state = decode("env.light.state.v1", msgspec.json.encode(older))
+    assert [getattr(state, name) for name in WEATHER] == [None] * 3
 
 
 @pytest.mark.parametrize(("topic", "line"), GOLDEN)

@@ -49,8 +49,8 @@ def made(stations="1m 1m 1h", names=("abc",), **changes):
     return light_rules.rules(whole, LightSettings(**changes), BANDS, "z")
 
 
-def air(now, pm10, pm25, coverage=1.0, age=0, fault=False):
-    """Air of stations, each given by PM10 and PM2.5; ``coverage``, ``age`` and ``fault`` for all or for each."""
+def air(now, pm10, pm25, coverage=1.0, age=0, fault=False, lifeless=False, beside=NAN):
+    """Air of stations, each given by PM10 and PM2.5; the rest for all or for each."""
     mean = np.column_stack([np.asarray(pm10, float), np.asarray(pm25, float)])
     n = len(mean)
 
@@ -59,7 +59,9 @@ def air(now, pm10, pm25, coverage=1.0, age=0, fault=False):
         return np.ascontiguousarray(np.broadcast_to(x[:, None] if x.ndim == 1 else x, (n, 2)))
 
     ages = np.broadcast_to(np.asarray(age), n)
-    return Air(mean, both(coverage, float), np.where(ages >= 0, now - ages, NEVER), both(fault, bool))
+    as_of = np.where(ages >= 0, now - ages, NEVER)
+    numbers = np.ascontiguousarray(np.broadcast_to(np.asarray(beside, float), (n, 3)))
+    return Air(mean, both(coverage, float), as_of, both(fault, bool), both(lifeless, bool), numbers)
 
 
 def at(now, air):
@@ -67,10 +69,11 @@ def at(now, air):
     return Airs(np.array([now]), *(column[None] for column in air))
 
 
-def texts(rules, *people):
-    """Texts of people for each light, of one slot after the other."""
+def texts(rules, *people, ends=None):
+    """Texts of people for each light, of one slot after the other, and perhaps the slots at which they end."""
     sets = light_words.TextSets(rules)
-    return sets.texts(np.array([sets.add(of_slot) for of_slot in people], np.int64))
+    ends = ends or [None] * len(people)
+    return sets.texts(np.array([sets.add(*of_slot) for of_slot in zip(people, ends, strict=True)], np.int64))
 
 
 def decide(rules, state, now, air, people):

@@ -70,6 +70,8 @@ def light_row(view: LightView, grades: list[str], zone: tzinfo, *, colour: bool)
 
 def reason(view: LightView, zone: tzinfo) -> str:
     """Explain what a light shows: its state's reason, or why it grays itself. Times are written in ``zone``."""
+    if view.why == "color":
+        return f"grays itself: its newest state cannot be shown: {cell(view.reason)}"
     if view.as_of is None or view.valid_until is None:
         return "grays itself: nothing told yet"
     until, as_of, at = (f"{when.astimezone(zone):%m-%d %H:%M}" for when in (view.valid_until, view.as_of, view.at))

@@ -144,7 +144,9 @@ def test_marks_and_names_of_alerts_stand_with_the_day(lake, run):
 
 
 def test_rows_of_a_day_are_as_wide_as_their_quarters(lake, run):
-    lake.epoch(light_states=[state_row(1, 2, 0, life=800), state_row(1, 4, 30, life=800, light="light-2")])
+    green = [state_row(i, 2, 160 * i, life=160) for i in range(5)]
+    red = [state_row(i, 4, 30 + 160 * i, life=160, light="light-2") for i in range(5)]
+    lake.epoch(light_states=[*green, *red])
     head, hours, *rows = run("--day", "2026-03-02").splitlines()
     assert all(name in head for name in GRADES)
     assert rows == [f"light-1   {'·' * 48}{'▒' * 48}", f"light-2   {'·' * 50}{'█' * 46}"]

@@ -15,11 +15,11 @@ from flows.air import FLOW
 from flows.analyses.base import Results
 from flows.decode.batch import InputPartition, OffsetRange, SideBatch, SourceBatch
 from flows.engine import steps
-from flows.engine.steps import ZoneBatch, ZoneContext, ZoneDecision, ZoneLogic, ZoneSideBatch
+from flows.engine.steps import Clocks, ZoneBatch, ZoneContext, ZoneDecision, ZoneLogic, ZoneSideBatch
 from flows.outputs.events import Events
 from flows.outputs.lake_rows import LakeRows
 from flows.zone.result import Accepted, ZoneResult
-from schemas.city import Light
+from schemas.city import DEFAULT_PARAMETERS, Light
 from schemas.errors import ConfigurationError
 from schemas.light import LightMessage
 from schemas.rejected import Reject
@@ -118,7 +118,8 @@ def test_dead_letters_go_out_where_they_are_wanted(make_city, rejects):
 @pytest.fixture
 def lit(make_city):
     lights = [Light(id="light-1", lat=35.2, lon=128.9, stations=["a"])]
-    return structs.replace(make_city(), lights=lights)
+    limits = {name: structs.replace(DEFAULT_PARAMETERS[name], flat_line=None) for name in ("pm10", "pm25")}
+    return structs.replace(make_city(limits=limits), lights=lights)
 
 
 def logic_of(city, kept=None, **context):
@@ -215,40 +216,82 @@ def test_what_was_published_and_the_lake_lacks_goes_out_with_the_first_readings(
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
 
 
-class Clock:
-    """A monotonic clock that a test sets."""
+class SetClocks:
+    """A wall clock and a monotonic one that a test sets."""
 
     def __init__(self):
-        self.now = 1000.0
+        self.wall, self.now = START + 90 * 60.0, 1000.0
 
-    def monotonic(self):
-        return self.now
+    def __call__(self):
+        return Clocks(self.wall, self.now)
 
-    @staticmethod
-    def time_ns():
-        return 5_000_000
+    def wait(self, seconds):
+        self.wall, self.now = self.wall + seconds, self.now + seconds
 
 
 @pytest.fixture
-def clock(monkeypatch):
-    clock = Clock()
-    monkeypatch.setattr(steps, "time", clock)
-    return clock
+def clock():
+    return SetClocks()
 
 
 def test_where_no_air_comes_lights_are_grayed(lit, make_readings, clock):
-    logic = logic_of(lit, live=True)
+    logic = logic_of(lit, live=True, clocks=clock)
     assert logic.on_notify() == ([], ZoneLogic.RETAIN), "there is no zone"
     logic.on_batch([batch_of(make_readings, rows_of_minutes(90))])
-    clock.now += 14 * 60
+    clock.wait(14 * 60)
     assert logic.on_notify()[0] == []
-    clock.now += 60
+    clock.wait(60)
     [decision] = logic.on_notify()[0]
     assert [color for *_, color, _ in states([decision])] == ["gray"]
-    assert decision.received == 5000
+    assert decision.received == int(clock.wall * 1_000_000)
+    clock.wait(10)
     logic.on_batch([batch_of(make_readings, rows_of_minutes(95, first=91), 270)])
-    clock.now += 59
-    assert logic.on_notify()[0] == [], "air came"
+    clock.wait(59)
+    assert logic.on_notify()[0] == [], "a slot fired"
+
+
+def test_lights_are_grayed_where_the_wall_clock_goes_back_an_hour(lit, make_readings, clock):
+    """The engine wakes nobody then: the source's empty batches do, by a monotonic clock."""
+    logic = logic_of(lit, live=True, clocks=clock)
+    logic.on_batch([batch_of(make_readings, rows_of_minutes(90))])
+    clock.wall -= 3600
+    colors = []
+    for _ in range(16 * 3):
+        clock.wait(20)
+        colors += [color for *_, color, _ in states(logic.on_batch([batch_of(make_readings, [])])[0])]
+    assert colors == ["gray"]
+
+
+def test_lights_are_grayed_where_readings_come_and_no_slot_fires(lit, make_readings, clock):
+    """Instruments whose clocks went back an hour send what was sent before: that is no air of now."""
+    logic = logic_of(lit, live=True, clocks=clock)
+    logic.on_batch([batch_of(make_readings, rows_of_minutes(90))])
+    colors = []
+    for minute in range(31, 48):
+        clock.wait(60)
+        again = batch_of(make_readings, rows_of_minutes(minute, first=minute, pm10=41.0), 3 * minute + 300)
+        colors += [color for *_, color, _ in states(logic.on_batch([again])[0])]
+    assert colors == ["gray"]
+
+
+@pytest.mark.parametrize("back", [0, 3600])
+def test_a_text_ends_by_the_monotonic_clock(lit, make_readings, clock, back):
+    """The air stands still, and the wall clock may go back: the text is withdrawn when its time has passed."""
+    logic = logic_of(lit, live=True, clocks=clock)
+    logic.on_batch([batch_of(make_readings, rows_of_minutes(90))])
+    end = datetime.fromtimestamp(START + 100 * 60, UTC)
+    logic.on_batch([ZoneSideBatch("city", [LightMessage(light_id="light-1", text="산불 조심", valid_until=end)])])
+    logic.on_batch([batch_of(make_readings, rows_of_minutes(91, first=91), 270)])
+    clock.wait(20)
+    logic.on_batch([batch_of(make_readings, [])])
+    clock.wall -= back
+    out = []
+    for _ in range(9 * 3):
+        clock.wait(20)
+        decided = states(logic.on_batch([batch_of(make_readings, [])])[0])
+        out += [(clock.now - 1000, color, text) for _, _, color, text in decided]
+    assert [(color, text) for _, color, text in out] == [("green", None)]
+    assert 8 * 60 < out[0][0] < 10 * 60
 
 
 def test_what_was_published_goes_out_with_a_silence_too(lit, make_readings, clock):
@@ -256,9 +299,9 @@ def test_what_was_published_goes_out_with_a_silence_too(lit, make_readings, cloc
     logic.on_batch([batch_of(make_readings, rows_of_minutes(60))])
     told = logic._zone.signals.lights.reconciler.state.seq[0]
     ahead = [state for state in published(lit, make_readings) if state.seq > told + 3][-1:]
-    again = restarted(logic, lit, live=True, published=ahead)
+    again = restarted(logic, lit, live=True, published=ahead, clocks=clock)
     again.on_batch([ZoneSideBatch("city", [])])
-    clock.now += 70 * 60
+    clock.wait(70 * 60)
     [decision] = again.on_notify()[0]
     assert [(seq, color) for _, seq, color, _ in states([decision])] == [
         (ahead[0].seq, "green"),

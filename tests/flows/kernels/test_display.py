@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.kernels import display
-from schemas.light import COLORS, LightState
+from schemas.light import COLORS, MAX_LIFE, MAX_TEXT, SEQ_END, LightState, WildState, parse_state
 
 ROOT = Path(__file__).resolve().parents[3]
 VECTORS = json.loads((ROOT / "tests" / "vectors" / "lights.json").read_text(encoding="utf-8"))
@@ -20,29 +20,95 @@ START = datetime(2026, 11, 22, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 
 
+def raw(event):
+    """The bytes that an event hands the light; none for a message without a value."""
+    if "receive_text" in event:
+        return event["receive_text"].encode()
+    return None if event["receive"] is None else msgspec.json.encode(event["receive"])
+
+
 @pytest.mark.parametrize("case", VECTORS["cases"], ids=lambda case: case["name"])
 def test_vectors(case):
     newest = None
     for event in case["events"]:
-        if "receive" in event:
-            message = msgspec.convert(event["receive"], LightState)
-            newest = display.take(VECTORS["light_id"], newest, message)
+        if "clock" not in event:
+            newest = display.receive(VECTORS["light_id"], newest, raw(event))
             continue
         clock = datetime.fromisoformat(event["clock"])
         tolerance = timedelta(seconds=VECTORS["tolerance_seconds"])
         synchronised = event.get("synchronised", True)
-        assert display.show(newest, clock, synchronised=synchronised, tolerance=tolerance)._asdict() == event["shows"]
-        assert display.show(newest, clock, synchronised=synchronised) == display.Shown(**event["shows"])
+        shown = display.show(newest, clock, synchronised=synchronised, tolerance=tolerance)
+        assert shown._asdict() == {**NOTHING_BESIDE, **event["shows"]}
+        assert display.show(newest, clock, synchronised=synchronised) == shown
+
+
+NOTHING_BESIDE = dict.fromkeys(("o3", "temperature", "humidity"))
 
 
 def test_the_page_lists_the_vectors_and_the_faces():
-    told = re.findall(r"^\| \d+ \| (.*) \|$", PAGE, re.M)
-    assert told == [case["name"] for case in VECTORS["cases"]]
+    listed = re.findall(r"^\| \d+ \| (.*) \|$", PAGE, re.M)
+    assert listed == [case["name"] for case in VECTORS["cases"]]
     for color, face in zip(COLORS, display.FACES, strict=True):
         assert f"| {color} | {face or 'none'} |" in PAGE
-    assert {"nothing yet", "clock", "over", "told"} == {
+    assert {"nothing yet", "color", "clock", "over", "told"} == {
         event["shows"]["why"] for case in VECTORS["cases"] for event in case["events"] if "shows" in event
     }
+
+
+def test_the_page_says_the_limits():
+    assert f"{MAX_TEXT} characters" in PAGE
+    assert "three hours" in PAGE
+    assert timedelta(hours=3) == MAX_LIFE
+    assert "2⁵³" in PAGE
+    assert SEQ_END == 2**53
+
+
+def test_numbers_beside_the_color_are_shown_while_it_is():
+    beside = {"o3": 0.031, "temperature": 4.1, "humidity": 61.0}
+    told = msgspec.structs.replace(state(1, 2, 0, 15), **beside)
+    newest = display.receive("light-07", None, msgspec.json.encode(told))
+    assert display.show(newest, START + MINUTE)[4:7] == (0.031, 4.1, 61.0)
+    assert display.show(newest, START + 15 * MINUTE)[4:7] == (None, None, None)
+
+
+BROKEN = [
+    {"color": "blue"},
+    {"grade": 5},
+    {"grade": None},
+    {"seq": -1},
+    {"seq": 2**53},
+    {"pm25": "40"},
+    {"pm10": [1.0]},
+    {"o3": "much"},
+    {"as_of": 1763771460},
+    {"as_of": "2026-11-22T09:31:00"},
+    {"as_of": "1969-12-31T23:59:00Z", "valid_until": "1970-01-01T00:10:00Z"},
+    {"as_of": "9999-12-31T23:59:00Z", "valid_until": "9999-12-31T23:59:30Z"},
+    {"valid_until": "2036-11-22T09:46:00+09:00"},
+    {"text": "x" * (MAX_TEXT + 1)},
+    {"text": 7},
+    {"stations": "a"},
+    {"coverage": 1.5},
+    {"light_id": ""},
+]
+
+
+@pytest.mark.parametrize("wrong", BROKEN, ids=str)
+def test_what_breaks_the_contract_changes_nothing(wrong):
+    good = {**msgspec.to_builtins(state(5, 2, 0, 15)), "seq": 9}
+    for color in ({}, {"color": "purple"}):  # an unknown color excuses nothing
+        message = {**good, **color, **wrong}
+        if message["color"] != "purple" or "color" not in wrong:
+            with pytest.raises(ValueError, match=r"."):
+                parse_state(msgspec.json.encode(message))
+
+
+def test_an_unknown_color_counts_as_the_newest():
+    message = {**msgspec.to_builtins(state(5, 2, 0, 15)), "color": "purple"}
+    newest = display.receive("light-07", state(4, 1, 0, 15), msgspec.json.encode(message))
+    assert isinstance(newest, WildState)
+    assert display.show(newest, START) == display.gray("color")
+    assert display.take("light-07", newest, state(6, 1, 0, 15)) == state(6, 1, 0, 15)
 
 
 @pytest.fixture
@@ -126,10 +192,11 @@ def test_never_colored_past_its_time_nor_with_a_doubtful_clock(sent, clock, sync
     newest = after(sent)
     shown = display.show(newest, clock, synchronised=synchronised)
     if newest is None or clock >= newest.valid_until or not synchronised or clock < newest.as_of - 5 * MINUTE:
-        assert shown == ("gray", None, None, None, None, shown.why)
+        assert shown == display.gray(shown.why)
         assert shown.why != "told"
     else:
-        assert shown[:1] + shown[2:] == (newest.color, newest.pm10, newest.pm25, newest.text, "told")
+        numbers = newest.pm10, newest.pm25, newest.o3, newest.temperature, newest.humidity
+        assert shown[:1] + shown[2:] == (newest.color, *numbers, newest.text, "told")
         assert (shown.face is None) == (shown.color == "gray")
     if shown.color == "gray":
         assert (shown.face, shown.pm10, shown.pm25) == (None, None, None)

@@ -61,14 +61,19 @@ def batches(draw):
     coverage[random.random(mean.shape) < 0.3] = 1.0
     age = random.choice([0, 0, 0, 1, 14, 15, 119, 120], (n, stations)) * (random.random((n, stations)) < trouble)
     as_of = np.where(random.random((n, stations)) < trouble / 5, NEVER, slots[:, None] - age)
-    airs = Airs(slots, mean, coverage, as_of, random.random(mean.shape) < trouble / 5)
+    beside = np.where(random.random((n, stations, 3)) < 0.5, NAN, random.random((n, stations, 3)))
+    fault, lifeless = (random.random(mean.shape) < trouble / share for share in (5, 9))
+    airs = Airs(slots, mean, coverage, as_of, fault, lifeless, beside)
     sets = [random.choice(["", "", "fire", "flood"], len(rules.lights)).tolist() for _ in range(3)]
-    people = [sets[i] for i in np.repeat(random.integers(0, 3, n // 5 + 1), 5)[:n]]
+    chosen = np.repeat(random.integers(0, 3, n // 5 + 1), 5)[:n]
+    people = [sets[i] for i in chosen]
+    ends = [[(HOUR_0 + 9999 + int(i)) if text else ALWAYS for text in sets[i]] for i in chosen]
     return (
         rules,
         draw(st.just(lights.start(rules)) | st.builds(earlier, st.just(rules), st.integers(0, 99))),
         airs,
         people,
+        ends,
     )
 
 
@@ -83,6 +88,8 @@ def earlier(rules, seed):
         decided,
         random.choice([ALWAYS, NEVER, HOUR_0 - 3, HOUR_0 - 40], (n, 3)),
         random.choice(["", "fire", "unheard-of", "fire · 점검중"], n).tolist(),
+        random.choice([ALWAYS, HOUR_0 + 9999], n),
+        np.sort(random.choice([NEVER, HOUR_0 - 70, HOUR_0 - 50, HOUR_0 - 1], (n, 3)), axis=1)[:, ::-1].copy(),
     )
 
 
@@ -96,12 +103,14 @@ def plain(state):
 @given(batches(), st.lists(st.integers(0, 60), max_size=5), st.booleans())
 @settings(max_examples=400, deadline=None)
 def test_a_batch_is_its_slots_one_by_one_wherever_it_is_cut(batch, cuts, restarts):
-    rules, state, airs, people = batch
-    expected, rows = decide_all(rules, state, airs, people)
+    rules, state, airs, people, ends = batch
+    expected, rows = decide_all(rules, state, airs, people, ends)
     bounds = [0, *sorted(min(cut, airs.slots.size) for cut in cuts), airs.slots.size]
     sent = []
     for begin, end in zip(bounds, bounds[1:], strict=False):
-        state, part = lights.decide(rules, state, airs.slice(begin, end), texts(rules, *people[begin:end]))
+        state, part = lights.decide(
+            rules, state, airs.slice(begin, end), texts(rules, *people[begin:end], ends=ends[begin:end])
+        )
         sent += [row._replace(at=begin + row.at) for row in part.rows()]
         if restarts:
             state = lights.restore(rules, msgspec.json.decode(msgspec.json.encode(lights.snapshot(rules, state))))
@@ -112,7 +121,7 @@ def test_a_batch_is_its_slots_one_by_one_wherever_it_is_cut(batch, cuts, restart
 @given(batches())
 @settings(max_examples=50, deadline=None)
 def test_texts_may_share_sets_and_come_in_any_layout(batch):
-    rules, state, airs, people = batch
+    rules, state, airs, people, _ = batch
     whole = texts(rules, *people)
     sets = [*{tuple(of_slot): None for of_slot in people}]
     shared = texts(rules, *sets)
@@ -126,7 +135,7 @@ def test_texts_may_share_sets_and_come_in_any_layout(batch):
 @given(batches())
 @settings(max_examples=50, deadline=None)
 def test_a_batch_writes_to_nothing_and_gives_what_is_the_callers_own(batch):
-    rules, state, airs, people = batch
+    rules, state, airs, people, _ = batch
     words = texts(rules, *people)
     given_in = [getattr(of, f.name) for of in (rules, state, airs, words) for f in fields(of)]
     arrays = [array for array in given_in if isinstance(array, np.ndarray)]
@@ -148,6 +157,8 @@ def test_rows_of_a_selection():
         np.ones((2, 2, 2)),
         HOUR_0 + np.zeros((2, 2), np.int64),
         np.zeros((2, 2, 2), bool),
+        np.zeros((2, 2, 2), bool),
+        np.ones((2, 2, 3)),
     )
     _, sent = lights.decide(rules, lights.start(rules), airs, texts(rules, ["", "fire"], ["", "fire"]))
     rows = [*sent.rows()]
@@ -179,7 +190,9 @@ def test_a_batch_is_quick(n, stations, usable, slots, limit):
     fault[:, 0] = usable == 0
     at = HOUR_0 + np.arange(slots)
     mean = random.uniform(0, 200, (slots, stations, 2))
-    airs = Airs(at, mean, np.ones(mean.shape), np.repeat(at[:, None], stations, axis=1), fault)
+    airs = Airs(
+        at, mean, np.ones(mean.shape), np.repeat(at[:, None], stations, axis=1), fault, fault, mean[:, :, [0, 0, 0]]
+    )
     words = replace(texts(rules, [""] * n), index=np.zeros(slots, np.int64))
     took = []
     for _ in range(3):

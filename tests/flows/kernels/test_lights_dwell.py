@@ -32,7 +32,28 @@ def test_dwell_comes_from_the_city_file():
 
 
 def test_gray_comes_and_goes_at_once():
-    assert colors([80, NAN, 10, 40, NAN, NAN, 20, 10]) == [4, 0, 1, 3, 0, 0, 2, 2]
+    assert colors([80, NAN, 10, 40]) == [4, 0, 1, 3]
+    assert colors([80, *[40] * 60, NAN, NAN, 20, 10])[-4:] == [0, 0, 2, 2]
+
+
+def test_a_light_that_changed_three_times_within_the_hour_stays_gray_until_it_is_over():
+    shown = colors([10, 10, NAN, 10, NAN, *[10] * 60])
+    assert shown[:5] == [1, 1, 0, 1, 0]
+    assert shown[5:62] == [0] * 57, "until the first change lies an hour back"
+    assert shown[62:] == [1] * 3
+
+
+def test_a_light_that_stays_gray_says_why():
+    rules = made("1m", "a")
+    state, now = lights.start(rules), HOUR_0
+    for value in (10, NAN, 10, NAN, 10):
+        state, messages = told(rules, state, now, air(now, [1], [value]))
+        now += 1
+    assert messages == []
+    for _ in range(4):
+        state, messages = told(rules, state, now, air(now, [1], [10]))
+        now += 1
+    assert messages[0].reason == "its color changed 3 times within the hour; no color for 53 min"
 
 
 def test_the_number_shown_is_of_the_air_now():

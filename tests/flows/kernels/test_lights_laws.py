@@ -22,6 +22,7 @@ class OneLight:
         self.order, self.life, self.dwell, self.heartbeat = order, life, dwell, heartbeat
         self.seq, self.sent, self.decided, self.last = -1, None, -math.inf, None
         self.trues = []  # (slot, grade) since the light was last gray
+        self.changes, self.color_now = [], None
 
     def decide(self, now, a, said):
         if now <= self.decided:
@@ -31,17 +32,22 @@ class OneLight:
         text = " · ".join(part for part in (said, state.pop("mark")) if part)
         if self.last == (state["grade"], text) and now - self.sent < self.heartbeat:
             return None
+        if self.color_now is not None and state["grade"] != self.color_now[0]:
+            self.changes.append(now)
+        self.color_now = (state["grade"],)
         self.last, self.sent, self.seq = (state["grade"], text), now, self.seq + 1
         return {**state, "seq": self.seq, "text": text or None}
 
     def judge(self, now, a):
         for s in self.order:
             covered = all(a.coverage[s, p] >= 0.75 and not np.isnan(a.mean[s, p]) for p in range(2))
-            if covered and not a.fault[s].any() and now < a.as_of[s] + self.life[s]:
+            if covered and not (a.fault[s] | a.lifeless[s]).any() and now < a.as_of[s] + self.life[s]:
                 break
         else:
             self.trues = []
-            return {"grade": None, "pm10": None, "pm25": None, "as_of": now, "until": now + 15, "mark": "점검중"}
+            return self.gray(now)
+        if self.color_now == (None,) and sum(now - change < 60 for change in self.changes) >= 3:
+            return self.gray(now)
         pm10, pm25 = (max(0, math.floor(value + 0.5)) for value in a.mean[s].tolist())
         true = 1 + max(sum(pm10 > top for top in (30, 80, 150)), sum(pm25 > top for top in (15, 35, 75)))
         shown = self.color(now, true)
@@ -56,6 +62,9 @@ class OneLight:
             "mark": mark,
             "station": s,
         }
+
+    def gray(self, now):
+        return {"grade": None, "pm10": None, "pm25": None, "as_of": now, "until": now + 15, "mark": "점검중"}
 
     def color(self, now, true):
         self.trues.append((now, true))
@@ -90,7 +99,8 @@ def days(draw):
         mean = np.column_stack([random.choice(levels, 3) * 2.0, random.choice(levels, 3)])
         mean[random.random((3, 2)) < trouble / 3] = NAN
         coverage = np.where(random.random((3, 2)) < trouble, random.choice([0.5, 0.7499], (3, 2)), 0.75)
-        a = Air(mean, coverage, as_of.copy(), random.random((3, 2)) < trouble)
+        fault, lifeless = (random.random((3, 2)) < share for share in (trouble, trouble / 5))
+        a = Air(mean, coverage, as_of.copy(), fault, lifeless, np.full((3, 3), NAN))
         said = random.choice(["", "", "fire"], 2).tolist()
         steps.append((slot, a, said))
         if random.random() < trouble:  # the same slot, or an older one, once more
@@ -165,9 +175,9 @@ def test_worse_air_shows_at_the_slot_that_decides(steps):
     state = lights.start(rules)
     for now, a, _ in steps:
         state, sent = decide(rules, state, now, a, [""])
-        assert (sent.true <= sent.grade).all()
-        assert not ((sent.true > 0) & (sent.grade == 0)).any()
-        assert ((sent.waits >= 0) & (sent.waits < rules.dwell)).all()
+        assert ((sent.true <= sent.grade) | (sent.grade == 0)).all()
+        stays = (sent.true > 0) & (sent.grade == 0)
+        assert ((sent.waits >= 0) & (sent.waits < np.where(stays, 60, rules.dwell))).all()
         assert not sent.waits[sent.true == sent.grade].any()
 
 
@@ -182,7 +192,7 @@ def test_nothing_is_written_to():
         a.fault,
         rules.candidates,
         rules.life,
-        *map(state.__getattribute__, State.__slots__[:-1]),
+        *(getattr(state, name) for name in State.__slots__ if name != "text"),
     ):
         array.flags.writeable = False
     kept = lights.snapshot(rules, state)

@@ -13,7 +13,7 @@ from tests.support.zones import HOUR, START, handling, shuffled
 @given(anyhow(), st.data())
 def test_no_cut_and_no_crash_changes_what_is_said(watched, make_readings, case, data):
     every, rows = case
-    city = watched(every)
+    city = watched(every, flat_lines=True)
     ends = range(1, len(rows))
     one = play(city, make_readings, rows)
     two = play(city, make_readings, rows, **data.draw(handling(len(rows))))
@@ -28,7 +28,7 @@ def test_no_cut_and_no_crash_changes_what_is_said(watched, make_readings, case, 
 @HEAVY
 @given(st.integers(0, 2**32), st.sampled_from(CITIES), st.sampled_from([0, 0, 5, 30, 100]), st.data())
 def test_no_cut_of_a_day_changes_what_is_said(watched, make_readings, seed, every, delay, data):
-    city = watched(every)
+    city = watched(every, flat_lines=True)
     hours = 20 if every[0] == "1h" else 6 if "10s" not in every and "1m" not in every else 3
     rows = shuffled(air(seed, every, hours), seed, delay * 60)
     one = play(city, make_readings, rows)

@@ -85,7 +85,7 @@ def slow_light(city, rows, first, last):
     told = {}
     for index in range(len(city.stations)):
         shown = sent = seq = None
-        better_since, out = {}, []
+        better_since, out, changes = {}, [], []
         for slot in range(first, last + 1):
             mean, share = {}, {}
             for name in BANDS:
@@ -108,8 +108,11 @@ def slow_light(city, rows, first, last):
                 if shown in (None, 0):
                     show = now
                     better_since = {level: slot - 1000 for level in (2, 3, 4) if now < level}
+                if shown == 0 and sum(slot - change < 60 for change in changes) >= 3:
+                    show, better_since = 0, dict.fromkeys((2, 3, 4), slot - 1000)
             if shown != show or slot - sent >= 5:
                 seq = 0 if seq is None else seq + 1
+                changes += [slot] if shown not in (None, show) else []
                 coverage = min(share.values()) if show else None
                 out.append((seq, COLORS[show], slot, mean.get("pm10"), mean.get("pm25"), coverage)[: 6 if show else 3])
                 shown, sent = show, slot

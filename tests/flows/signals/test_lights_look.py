@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from flows.analyses.hours import hourly
+from flows.analyses.quality import limits_of
 from flows.kernels.light_rules import PM
 from flows.signals import light_rules
 from flows.signals.lights import Lights, pm_only
@@ -30,7 +31,8 @@ def city(make_city):
 
 def lights_of(city, grid):
     cadences = [grids.cadence_of(60, (0, 1)), grids.cadence_of(3600, (2,))]
-    return Lights(light_rules.rules(city, city.light_rules, BANDS, "city"), grid, cadences, grids.SEOUL)
+    rules = light_rules.rules(city, city.light_rules, BANDS, "city")
+    return Lights(rules, grid, cadences, grids.SEOUL, lambda slots: limits_of(city, slots))
 
 
 def aired(minutes=120):

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from flows.signals.reconcile import IDLE_REASON
-from schemas.city import Light
+from schemas.city import DEFAULT_PARAMETERS, Light
 from schemas.light import LightMessage
 from tests.support.zones import new_zone
 
@@ -21,7 +21,8 @@ def at(minute):
 @pytest.fixture
 def city(make_city):
     lights = [Light(id="light-1", lat=35.2, lon=128.9, stations=["a"]), Light(id="light-2", lat=35.2, lon=128.9)]
-    return msgspec.structs.replace(make_city(("1m",) * 3), lights=lights)
+    limits = {name: msgspec.structs.replace(DEFAULT_PARAMETERS[name], flat_line=None) for name in ("pm10", "pm25")}
+    return msgspec.structs.replace(make_city(("1m",) * 3, limits=limits), lights=lights)
 
 
 @pytest.fixture
@@ -111,7 +112,7 @@ def test_words_of_people_show_until_their_end_and_can_be_withdrawn(city, air):
     zone.signals.set_messages([LightMessage(light_id="light-9", text="nobody's", valid_until=at(130))])
     shown = {s.as_of: s.text for s in states(zone.take(air(120, 140)))}
     assert shown[at(120)] == "산불 조심"
-    assert shown[at(130)] is None, "its end"
+    assert shown[at(129)] is None, "the next state would come after its end"
     zone.signals.set_messages([LightMessage(light_id="light-2", text="x", valid_until=at(300))])
     zone.signals.set_messages([LightMessage(light_id="light-2", text="", valid_until=at(300))])
     assert {s.text for s in states(zone.take(air(140, 150)), "light-2")} == {None}

@@ -24,7 +24,12 @@ def spelled(light):
 
 def test_a_day_is_what_the_light_showed_minute_by_minute(lake):
     yesterday = state_row(1, 1, -725, life=10)  # 23:55, in force past midnight
-    rows = [state_row(2, 2, 0), state_row(3, 3, 10), state_row(4, 0, 20), state_row(5, 4, 30, life=700)]
+    rows = [
+        state_row(2, 2, 0),
+        state_row(3, 3, 10),
+        state_row(4, 0, 20),
+        *(state_row(5 + i, 4, 30 + 170 * i, life=180) for i in range(5)),
+    ]
     lake.epoch(light_states=[yesterday, *rows])
     [light] = of_day(lake).lights
     assert spelled(light) == [
@@ -59,8 +64,9 @@ def test_lights_stand_in_the_order_of_the_city_then_by_id(lake):
 def test_days_of_summer_time_have_their_hours(day, hours):
     berlin = ZoneInfo("Europe/Berlin")
     begin, end = (datetime.combine(day + timedelta(days=i), time(), berlin) for i in (0, 1))
-    green = state(1, 2, (begin - NOON) / MINUTE + 360, life=1000)
-    runs = list(color_runs("light-1", [PublishedState(green.as_of, green)], begin, end))
+    first = (begin - NOON) / MINUTE + 360
+    green = [state(i, 2, first + 100 * i, life=100) for i in range(10)]
+    runs = list(color_runs("light-1", [PublishedState(each.as_of, each) for each in green], begin, end))
     lasts = [run.end.astimezone(UTC) - run.begin.astimezone(UTC) for run in runs]
     assert [run.color for run in runs] == ["gray", "green", "gray"]
     assert (lasts[1], sum(lasts, timedelta())) == (1000 * MINUTE, timedelta(hours=hours))
