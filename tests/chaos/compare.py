@@ -12,7 +12,8 @@ from sinks.catalog import catalog
 from sinks.maintenance.audit import audit
 
 NEWEST = {
-    "rolling": "zone, station_id, parameter, window_length, ended_at, mean, count, expected, coverage, suspect, valid",
+    "rolling": "zone, station_id, parameter, window_length, ended_at, mean, count, expected, coverage, suspect, "
+    "valid, why_invalid",
     "flags": "zone, station_id, parameter, ended_at, flag, tests",
     "air_readings": "* EXCLUDE (received_at, dt)",
     "rejects": "topic, kpart, koff, reason, detail, payload",
