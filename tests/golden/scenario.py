@@ -167,7 +167,8 @@ def prepare(folder: Path) -> None:
 def unpack(name: str, folder: Path) -> Path:
     """Unpack a golden store."""
     with tarfile.open(HERE / f"{name}.tar.gz") as packed:
-        packed.extractall(folder, filter="data")
+        safe = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # Python 3.11.2 has none
+        packed.extractall(folder, **safe)
     return folder
 
 
