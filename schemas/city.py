@@ -3,10 +3,8 @@
 Unknown keys are refused, because in a configuration they are typos. Limits check one another.
 """
 
-import itertools
 import re
 from collections.abc import Mapping
-from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -15,7 +13,7 @@ from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
 from schemas.city_rules import AlertSettings, LightSettings
-from schemas.durations import CADENCES, Duration, check_cadence, minutes, nearest, seconds
+from schemas.durations import CADENCES, Duration, check_cadence, check_whole_hours, minutes, nearest, seconds
 from schemas.errors import ConfigurationError
 from schemas.measured import AIR
 from schemas.strict import Strict, convert
@@ -38,25 +36,6 @@ class CityError(ConfigurationError):
     """A city file that does not hold together; the message names the key and the cure."""
 
 
-def _check_whole_hours(name: str, zone: ZoneInfo) -> None:
-    """Refuse a time zone that is off the whole hour.
-
-    Raises:
-        ValueError: saying which would do.
-    """
-    for year, month in itertools.product(range(2020, 2040), (1, 4, 7, 10)):
-        first = datetime(year, month, 1, tzinfo=zone)
-        ahead = first.utcoffset() or timedelta()
-        if ahead % timedelta(hours=1):
-            hours = ahead // timedelta(hours=1)
-            would_do = " or ".join(repr(f"Etc/GMT{-hour:+d}") for hour in (hours, hours + 1))
-            raise ValueError(
-                f"city.timezone = {name!r} is off the whole hour ({first:%z}), and slots and hours are cut by UTC: its "
-                "hours would not end on the hour, and no 24 h mean at midnight; give the nearest zone of whole hours, "
-                f"{would_do} (their sign is that of POSIX: ahead of UTC is minus)"
-            )
-
-
 class Identity(Strict, frozen=True, kw_only=True):
     """Whose air this is."""
 
@@ -69,7 +48,7 @@ class Identity(Strict, frozen=True, kw_only=True):
             zone = ZoneInfo(self.timezone)
         except (ZoneInfoNotFoundError, ValueError) as err:
             raise ValueError(f"unknown time zone {self.timezone!r}; use a name such as 'Asia/Seoul'") from err
-        _check_whole_hours(self.timezone, zone)
+        check_whole_hours(self.timezone, zone)
 
 
 class Station(Strict, frozen=True, kw_only=True):

@@ -1,7 +1,10 @@
-"""Durations as city files and column maps write them: ``10m``, ``1h``."""
+"""Durations as city files and column maps write them, ``10m``, ``1h``, and which of them fit the hour."""
 
+import itertools
 from collections.abc import Iterable
+from datetime import datetime, timedelta
 from typing import Annotated
+from zoneinfo import ZoneInfo
 
 from msgspec import Meta
 
@@ -57,3 +60,22 @@ def check_cadence(duration: str, whose: str) -> None:
             f"{whose}: every = {duration!r} does not divide the hour, by whole minutes above 1m: no window would end "
             f"with an interval; give {nearest(duration)}"
         )
+
+
+def check_whole_hours(name: str, zone: ZoneInfo) -> None:
+    """Refuse a time zone that is off the whole hour.
+
+    Raises:
+        ValueError: saying which would do.
+    """
+    for year, month in itertools.product(range(2020, 2040), (1, 4, 7, 10)):
+        first = datetime(year, month, 1, tzinfo=zone)
+        ahead = first.utcoffset() or timedelta()
+        if ahead % timedelta(hours=1):
+            hours = ahead // timedelta(hours=1)
+            would_do = " or ".join(repr(f"Etc/GMT{-hour:+d}") for hour in (hours, hours + 1))
+            raise ValueError(
+                f"city.timezone = {name!r} is off the whole hour ({first:%z}), and slots and hours are cut by UTC: its "
+                "hours would not end on the hour, and no 24 h mean at midnight; give the nearest zone of whole hours, "
+                f"{would_do} (their sign is that of POSIX: ahead of UTC is minus)"
+            )

@@ -43,7 +43,7 @@ def take(
     differs: B1,
     repeated: B1,
 ) -> None:
-    """Take the second of each value that is not taken yet.
+    """Take the second of each value that is not taken yet; more than 8 parameters, because it is compiled.
 
     Args:
         station: column of each row, shape (n,).
@@ -96,7 +96,7 @@ def add(
     below: U8,
     above: U8,
 ) -> None:
-    """Add values to their cells.
+    """Add values to their cells; more than 8 parameters, because it is compiled.
 
     Args:
         station: column of each row, shape (n,).

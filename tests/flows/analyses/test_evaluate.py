@@ -65,7 +65,7 @@ def revisions(results):
 
 
 def test_no_window_is_long_enough_for_the_cadence(make_city):
-    stage = Stage(make_city(("1h",), windows=("10m", "30m")), 3600, (0,))
+    stage = Stage(make_city(("10m",), windows=("10m", "30m")), 3600, (0,))
     put(stage.grid, [(0, 60, {"pm10": 1.0, "pm25": 50.0})])
     stage.close(120)
     assert stage.windows == {}

@@ -122,7 +122,7 @@ def test_a_state_lasts_as_long_as_its_air():
     assert (hourly.as_of, hourly.valid_until) == (minute(HOUR_0 - 50), minute(HOUR_0 + 70))
     gray = one(HOUR_0, [1] * 3, [1] * 3, age=200)
     assert (gray.as_of, gray.valid_until) == (minute(HOUR_0), minute(HOUR_0 + 15))
-    rules = made("10m 11m", ("ab",), valid_for="20m", valid_for_slow="110m", coverage=0.9)
+    rules = made("10m 12m", ("ab",), valid_for="20m", valid_for_slow="110m", coverage=0.9)
     assert (rules.life.tolist(), rules.gray_life, rules.coverage) == ([20, 110], 20, 0.9)
 
 
