@@ -126,5 +126,5 @@ def corrupt(text: bytes, draw: np.random.Generator) -> tuple[Reason, bytes]:
         case 3:
             return "contract", msgspec.json.encode({"station_id": msgspec.json.decode(text)["station_id"], "pm10": 1.0})
         case kind:
-            wrong = [("observed_at", "yesterday"), ("observed_at", "2026-11-22T09:31:00"), ("pm10", {"value": 41.0})]
+            wrong = [("observed_at", "yesterday"), ("observed_at", "2026-11-22T09:31:00"), ("station_id", 7)]
             return "contract", msgspec.json.encode(msgspec.json.decode(text) | dict([wrong[kind - 4]]))

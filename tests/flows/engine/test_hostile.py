@@ -41,7 +41,7 @@ HOSTILE = [
     (b'{"station_id": "a", "observed_at": "2026-03-02T00:30:00", "pm10": 1}', "contract"),
     (b'{"station_id": "a", "observed_at": "2099-03-02T00:00:00+09:00", "pm10": 1}', "future"),
     (b'{"station_id": "a", "observed_at": "1999-03-02T00:00:00+09:00", "pm10": 1}', "too_late"),
-    (b'{"station_id": "a", "observed_at": "2026-03-02T00:01:00+09:00", "pm10": 1, "pm25": 1}', "duplicate"),
+    (b'{"station_id": "a", "observed_at": "2026-03-02T00:01:00+09:00", "pm10": 1, "pm25": 1}', "superseded"),
     (b'{"station_id": "a", "padding": "' + b"x" * (1 << 20) + b'"}', "too_large"),
 ]
 """What no one should send, and the reason it is refused for."""

@@ -27,11 +27,14 @@ def test_the_same_seed_gives_the_same_bytes(city, tmp_path):
 
 
 def test_a_seed_gives_the_bytes_of_every_earlier_version(tiny):
-    """Whoever has written down a seed finds the same city again. A new numpy may change it: then say so."""
+    """Whoever has written down a seed finds the same city again. A new numpy may change it: then say so.
+
+    Changed once: garbage no longer holds a value that is no number, because only that value is missing now.
+    """
     digest = hashlib.sha256()
     for minute in iter_minutes(Simulation(tiny, START, 1.2, 5, ["trouble"])):
         digest.update(minute.ended_at.isoformat().encode() + b"".join(minute.lines))
-    assert digest.hexdigest() == "9c04bbde7a747489f0cf08b6f62b9a041154617044d104935c32c58dfdd12e9e"
+    assert digest.hexdigest() == "a9affb9428e524176983f48f0d77bef98ee1fa46e072a24acc9cf16c47b4255c"
 
 
 @pytest.mark.parametrize("shorter", [1, 1.4])
