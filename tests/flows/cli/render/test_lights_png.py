@@ -15,8 +15,9 @@ from tests.support.lights import DAY, GRADES, alert_row, state_row
 def day(tmp_path):
     """Green from midnight, gray from noon, red from 18:00; an advisory from 13:00."""
     lake = LakeWriter(tmp_path / "lake")
+    shown = [*((2, minute) for minute in range(-720, 0, 90)), (0, 0), *((4, minute) for minute in range(360, 720, 90))]
     lake.epoch(
-        light_states=[state_row(1, 2, -720, life=700), state_row(2, 0, 0, life=200), state_row(3, 4, 360, life=800)],
+        light_states=[state_row(seq, grade, minute, life=100) for seq, (grade, minute) in enumerate(shown)],
         alerts=[alert_row(60, "pm25", "advisory")],
     )
     with catalog.connect(lake.root) as con:
