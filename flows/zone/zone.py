@@ -132,11 +132,11 @@ class Zone:
         run, trace, stop, too_late, expired = admitted
         detail = "more than the horizon ahead of the clock, for as long as readings may wait"
         self._refuse(expired, "future", detail, out)
+        self._refuse(too_late, "too_late", "older than the horizon behind the clock", out)
         if len(run) and self.cadences[0].fired_until == NEVER:
             self._start(int(trace.watermark[np.argmax(trace.watermark > NEVER)]))
         if self.cadences[0].fired_until == NEVER:
             return
-        self._refuse(too_late, "too_late", "older than the horizon behind the clock", out)
         triggers = Triggers(self.cadences, self.signals.lengths, self.signals.fired, self.watermark, trace, stop)
         self.signals.schedule(triggers.signals)
         begin = 0

@@ -163,6 +163,16 @@ def test_no_cut_changes_who_is_one_too_many(make_city, make_readings, case, room
     same(one, two)
 
 
+def test_what_is_too_late_when_the_watermark_is_set_is_booked(make_city, make_readings):
+    """The row that sets the watermark admits one from the buffer that is older than the horizon behind it."""
+    minutes = (-2940, -60, 61, -1500, 1260, -1500, 4260, 1381)
+    rows = [(2 if m == 1381 else int(m == 1260), START + 60 * m, {"pm10": 1.0}) for m in minutes]
+    one, _ = play(make_city(("1m",) * 3, room=2), make_readings, rows)
+    two, _ = play(make_city(("1m",) * 3, room=2), make_readings, rows, range(1, len(rows)))
+    same(one, two)
+    assert one.verdict[5] == "too_late"
+
+
 def test_a_full_waiting_room_is_counted_row_by_row(make_city, make_readings):
     city = make_city(("1m",) * 3, room=1)
     rows = [*steady(("1m",) * 3, 1), (0, START + 185 * 60, {"pm10": 1.0}), (1, START + 86400 * 9, {"pm10": 2.0})]
