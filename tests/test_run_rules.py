@@ -15,7 +15,7 @@ def test_passes(): pass
 
 def test_skips(): pytest.skip("no broker")
 
-@pytest.mark.xfail
+@pytest.mark.xfail(reason="known")
 def test_is_known_to_fail(): raise AssertionError
 
 @pytest.mark.data("seoul", "busan")

@@ -5,10 +5,9 @@
 
 import json
 import sys
-import time
 from pathlib import Path
 
-from benchmarks.peers.batches import batches
+from benchmarks.peers.batches import batches, decode_all
 from flows.air import FLOW
 from flows.settings import load_city
 
@@ -18,15 +17,7 @@ def main() -> None:
     city = load_city(Path(sys.argv[1]))
     chunks = batches(Path(sys.argv[2]).read_bytes())
     decoder = FLOW.decoder(city)
-    first = readings = rejects = 0
-    began = time.process_time()
-    for chunk in chunks:
-        found, refused, count = decoder.lines(0, first, chunk)
-        first += count
-        readings += len(found)
-        rejects += len(refused)
-    seconds = time.process_time() - began
-    print(json.dumps({"seconds": seconds, "lines": first, "readings": readings, "rejects": rejects}))
+    print(json.dumps(decode_all(decoder, chunks)))
 
 
 if __name__ == "__main__":

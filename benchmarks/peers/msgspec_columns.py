@@ -8,7 +8,6 @@ its lines are taken one by one. With ``DIFFERENT`` it says in how many figures i
 
 import json
 import sys
-import time
 from collections.abc import Sequence
 from itertools import repeat
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from benchmarks.peers.batches import batches
+from benchmarks.peers.batches import batches, decode_all
 from flows.air import FLOW
 from flows.arrays import I64, Whole
 from flows.decode.batch import RawMessages, Readings, concatenate
@@ -120,14 +119,7 @@ def main() -> None:
     city, chunks = load_city(Path(sys.argv[1])), batches(Path(sys.argv[2]).read_bytes())
     sentinels = [limit.sentinels for limit in city.limits()]
     decoder = BlockDecoder(AIR, [station.id for station in city.stations], sentinels)
-    first = readings = rejects = 0
-    began = time.process_time()
-    for chunk in chunks:
-        found, refused, count = decoder.lines(0, first, chunk)
-        first += count
-        readings += len(found)
-        rejects += len(refused)
-    said = {"seconds": time.process_time() - began, "lines": first, "readings": readings, "rejects": rejects}
+    said: dict[str, object] = {**decode_all(decoder, chunks)}
     if sys.argv[3:]:
         said["different"] = _different(decoder, FLOW.decoder(city), chunks)
     print(json.dumps(said))

@@ -51,6 +51,8 @@ class Broker(Remote):
         settings: lines of server.properties to override.
     """
 
+    protocol = "PLAINTEXT"
+
     def __init__(
         self,
         folder: str | Path,
@@ -73,8 +75,8 @@ class Broker(Remote):
 
     def _addresses(self, inner: int) -> dict[str, object]:
         return {
-            "listeners": f"PLAINTEXT://{self.servers},CONTROLLER://127.0.0.1:{inner}",
-            "advertised.listeners": f"PLAINTEXT://{self.servers}",
+            "listeners": f"{self.protocol}://{self.servers},CONTROLLER://127.0.0.1:{inner}",
+            "advertised.listeners": f"{self.protocol}://{self.servers}",
             "controller.quorum.voters": f"1@127.0.0.1:{inner}",
         }
 
@@ -204,6 +206,8 @@ class Secure(Broker):
         more: as of `Broker`.
     """
 
+    protocol = "SASL_SSL"
+
     USERS = ("gateway", "flows", "light-07", "analyst")
 
     def __init__(self, folder: str | Path, users: Iterable[str] = USERS, **more: Any) -> None:
@@ -234,13 +238,6 @@ class Secure(Broker):
         }
         more["settings"] = settings | dict(more.get("settings") or {})
         super().__init__(here, **more)
-
-    def _addresses(self, inner: int) -> dict[str, object]:
-        return {
-            "listeners": f"SASL_SSL://{self.servers},CONTROLLER://127.0.0.1:{inner}",
-            "advertised.listeners": f"SASL_SSL://{self.servers}",
-            "controller.quorum.voters": f"1@127.0.0.1:{inner}",
-        }
 
     def _format(self) -> None:
         users = [f"SCRAM-SHA-512=[name={user},password={word}]" for user, word in self._passwords.items()]
