@@ -36,13 +36,14 @@ def test_what_is_refused_becomes_a_dead_letter_as_it_came(cityair, city_file, se
             (b"odd key", b"\xff not json", [("origin", b"gateway-3"), ("null", None)]),
             reading("nowhere", 1, pm10=1.0),
             (None, None),
+            reading("s-0", 1, pm10=1.0),
             reading("s-0", 1, pm10=2.0),
         ],
         partition=2,
     )
     cityair("run", "air", "--input", "kafka", "--output", "kafka", "--stop-at-end")
     letters = {dict(m.headers())["cityair_offset"]: m for m in contents(DEAD)}
-    assert set(letters) == {b"1", b"2", b"3"}, "the duplicate is none: its values are in the lake"
+    assert set(letters) == {b"1", b"2", b"3", b"5"}, "a duplicate is none: its values are in the lake"
     letter = letters[b"1"]
     assert (letter.key(), letter.value()) == (b"odd key", b"\xff not json")
     headers = dict(letter.headers())
@@ -53,9 +54,10 @@ def test_what_is_refused_becomes_a_dead_letter_as_it_came(cityair, city_file, se
     assert headers["cityair_reason"] == b"undecodable"
     assert headers["cityair_version"]
     assert dict(letters[b"2"].headers())["cityair_reason"] == b"unknown_station"
+    assert dict(letters[b"5"].headers())["cityair_reason"] == b"superseded"
     with catalog.connect(tmp_path / "lake") as con:
         assert con.execute("SELECT received, stored, rejected, duplicate, gap FROM ledger_totals").fetchall() == [
-            (5, 1, 3, 1, 0)
+            (6, 1, 4, 1, 0)
         ]
 
 

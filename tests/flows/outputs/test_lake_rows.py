@@ -53,7 +53,7 @@ def check(landing):
         assert isinstance(batch, pa.RecordBatch)
         assert batch.schema.equals(TABLES[name].schema)
         batch.validate(full=True)
-        nullable = {"pm10", "pm25", "o3", "no2", "co", "so2", "temperature", "humidity", "notes"}
+        nullable = {"pm10", "pm25", "o3", "no2", "co", "so2", "temperature", "humidity", "notes", "why_invalid"}
         assert all(batch[column].null_count == 0 for column in batch.schema.names if column not in nullable)
 
 
@@ -95,16 +95,11 @@ def test_means_and_flags_land_under_their_names(city, make_readings):
     }
     assert rows["b", "pm10", "10m", at(START + 1200)] == {
         "zone": "y", "station_id": "b", "parameter": "pm10", "window_length": "10m", "ended_at": at(START + 1200),
-        "mean": 156.0, "count": 10, "expected": 10, "coverage": 1.0, "suspect": 0, "valid": True, "revision": 0,
+        "mean": 156.0, "count": 10, "expected": 10, "coverage": 1.0, "suspect": 0, "valid": True, "why_invalid": None, "revision": 0,
     }  # fmt: skip
     two = rows["b", "pm10", "2h", at(START + 1200)]
-    assert (two["count"], two["expected"], two["coverage"], two["valid"], two["suspect"]) == (
-        20,
-        120,
-        20 / 120,
-        False,
-        1,
-    )
+    assert (two["count"], two["expected"], two["coverage"], two["suspect"]) == (20, 120, 20 / 120, 1)
+    assert (two["valid"], two["why_invalid"]) == (False, "coverage")
     assert rows["a", "o3", "10m", at(START + 600)]["coverage"] == 0.1
     assert ("b", "pm25", "10m", at(START + 600)) not in rows, "a failing value is in no mean"
 
