@@ -24,6 +24,8 @@ UNREADABLE = (
 PASSING = (*RETRIABLE, "_AUTO_OFFSET_RESET", "OFFSET_OUT_OF_RANGE")
 """Errors that end by themselves; a client that met damaged bytes may ask for what it took for an offset."""
 POLL_TIMEOUT_S = 0.2
+SILENCE_S = 2.0
+"""A client that says nothing for so long about an offset is asked anew: it loses questions asked in quick succession."""
 
 
 def is_unreadable(error: KafkaError) -> bool:
@@ -79,12 +81,11 @@ def _is_inside(consumer: Consumer, place: TopicPartition, offset: int, end: int,
 
     An error may be of no offset, or of one that is no offset but damaged bytes: then it is of the one asked for.
     """
-    consumer.unassign()
-    while consumer.poll(0) is not None:
-        pass  # events of the offset asked for before
-    consumer.assign([TopicPartition(place.topic, place.partition, offset)])
-    until = time.monotonic() + connection.policy.timeout_s
-    while time.monotonic() < until:
+    until, silent_until = time.monotonic() + connection.policy.timeout_s, 0.0
+    while (now := time.monotonic()) < until:
+        if now >= silent_until:
+            _ask_anew(consumer, TopicPartition(place.topic, place.partition, offset))
+            silent_until = now + SILENCE_S
         event = consumer.poll(POLL_TIMEOUT_S)
         if event is None:
             continue
@@ -96,3 +97,11 @@ def _is_inside(consumer: Consumer, place: TopicPartition, offset: int, end: int,
         if error.name() not in PASSING or error.fatal():
             raise BrokerError(f"{place.topic}: {error.name()}: {error.str()}")
     raise BrokerError(f"{place.topic}: no answer from {servers()} ({connection.errors.last})")
+
+
+def _ask_anew(consumer: Consumer, place: TopicPartition) -> None:
+    """Assign an offset; events of what was asked for before are dropped."""
+    consumer.unassign()
+    while consumer.poll(0) is not None:
+        pass
+    consumer.assign([place])
