@@ -4,6 +4,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import methodcaller
 from typing import NamedTuple, TypeVar, cast
 
 import msgspec
@@ -23,6 +24,9 @@ Offsets = dict[int, int]
 """An offset of each partition of a topic, by its number."""
 RecordHeaders = list[tuple[str, bytes | None]]
 T = TypeVar("T")
+_HEADERS = methodcaller("headers")
+"""The client returns what it has with the error still set. A plain call, once Python has specialised it, does not look,
+and the error rises from a later line; this one always looks."""
 log = logging.getLogger("cityair")
 
 
@@ -68,7 +72,7 @@ def offset_of(event: Message) -> int:
 def headers_of(message: Message) -> RecordHeaders:
     """Headers of what a consumer gave, in order; none where a name is not UTF-8, for then the client gives none."""
     try:
-        return cast(RecordHeaders, message.headers() or [])
+        return cast(RecordHeaders, _HEADERS(message) or [])
     except (UnicodeDecodeError, SystemError):  # of which, is the client's affair
         return []
 

@@ -25,7 +25,7 @@ PASSING = (*RETRIABLE, "_AUTO_OFFSET_RESET", "OFFSET_OUT_OF_RANGE")
 """Errors that end by themselves; a client that met damaged bytes may ask for what it took for an offset."""
 POLL_TIMEOUT_S = 0.2
 SILENCE_S = 2.0
-"""A client that says nothing for so long about an offset is asked anew: it loses questions asked in quick succession."""
+"""A client that says nothing for so long about an offset is asked anew: questions in quick succession get lost."""
 
 
 def is_unreadable(error: KafkaError) -> bool:
