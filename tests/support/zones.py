@@ -22,7 +22,7 @@ START = 1_767_225_600
 """A second: 2026-01-01, 09:00 in Seoul."""
 HOUR = 3600
 HEAVY = settings(
-    deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 SMALL = ZoneSettings(spare_slots=PAGE_SLOTS, evaluate_slots=180)
 """The grid moves often, and what has fired is evaluated in parts."""

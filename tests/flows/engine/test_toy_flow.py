@@ -151,7 +151,7 @@ def test_neither_does_a_wide_grid_evaluated_in_one_go(whole):
     assert (outcome.newest(), outcome.said) == (whole.newest(), whole.said)
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_no_order_within_twenty_hours_changes_a_newest_row(whole, seed):
     rows = shuffled(air(), seed, 20 * HOUR)
     outcome, _ = play(city(), rows, range(40, len(rows), 170), crash=range(0, 20, 4))

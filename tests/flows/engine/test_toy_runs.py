@@ -163,7 +163,7 @@ def test_killed_again_and_again_the_rows_are_the_same(place, alone):
     while True:
         files = count_files(lake)
         process = start(place, lake, TOY, epoch="0.05s")
-        wanted = files + (chance.randrange(1, 25) if kills < 8 else 1_000_000)
+        wanted = files + (chance.randrange(1, 25) if kills < 5 else 1_000_000)
         while process.poll() is None and count_files(lake) < wanted:
             time.sleep(0.002)
         ended = process.poll()
