@@ -124,7 +124,9 @@ def send(city_topics, broker):
     """Puts messages into a topic: (key, value) or (key, value, headers)."""
 
     def put(topic, messages, partition=None):
-        producer = Producer({"bootstrap.servers": broker.servers, "partitioner": "murmur2_random"})
+        producer = Producer(
+            {"bootstrap.servers": broker.servers, "partitioner": "murmur2_random", "enable.idempotence": True}
+        )
         where = {} if partition is None else {"partition": partition}
         for key, value, *headers in messages:
             producer.produce(city_topics + topic, value, key, headers=headers[0] if headers else None, **where)

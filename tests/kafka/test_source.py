@@ -43,7 +43,9 @@ def source(city_topics, city_file):
 def put(city_topics, broker):
     def put(messages):
         """(partition, value) or (partition, value, time stamp in ms)."""
-        producer = Producer(broker.client(linger_ms=5, queue_buffering_max_messages=1_000_000))
+        # Idempotent, or a batch that is sent again lands behind those sent after it.
+        in_order = {"linger_ms": 5, "queue_buffering_max_messages": 1_000_000, "enable_idempotence": True}
+        producer = Producer(broker.client(**in_order))
         for partition, value, *stamp in messages:
             stamped = {"timestamp": stamp[0]} if stamp else {}
             producer.produce(city_topics + READINGS, value, b"key", partition, **stamped)
