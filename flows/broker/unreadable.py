@@ -81,11 +81,11 @@ def _is_inside(consumer: Consumer, place: TopicPartition, offset: int, end: int,
 
     An error may be of no offset, or of one that is no offset but damaged bytes: then it is of the one asked for.
     """
-    until, silent_until = time.monotonic() + connection.policy.timeout_s, 0.0
+    until, ask_at, silence_s = time.monotonic() + connection.policy.timeout_s, 0.0, SILENCE_S
     while (now := time.monotonic()) < until:
-        if now >= silent_until:
+        if now >= ask_at:
             _ask_anew(consumer, TopicPartition(place.topic, place.partition, offset))
-            silent_until = now + SILENCE_S
+            ask_at, silence_s = now + silence_s, 2 * silence_s  # longer each time: a slow broker may need it
         event = consumer.poll(POLL_TIMEOUT_S)
         if event is None:
             continue
